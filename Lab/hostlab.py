@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""The host lab: everything that a pair with a stock client must bear, on this machine's own kernel.
+
+    python3 Lab/hostlab.py --build .build/release --out .build/hostlab [--only files,takeovers]
+
+One line for every check, and a closing line `N passed, N failed`.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+from demo import add_options, guarded, settings_of
+from takeovers import DOWNLOAD_RATE, check_download, takeovers
+from tandemlab.checks import Checks
+from tandemlab.gateway import Pair
+from tandemlab.laboratory import Laboratory
+from tandemlab.trials.failures import Failures
+from tandemlab.trials.files import files
+from tandemlab.trials.garbage import garbage
+from tandemlab.trials.keys import foreign_keys
+from tandemlab.trials.refusals import refusals
+from tandemlab.trials.swanctl import swanctl
+from tandemlab.trials.wire import check_wire
+
+TRIALS = (
+    "files", "swanctl", "refusals", "garbage", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
+
+
+class HostLab:
+    def __init__(self, lab, checks, options):
+        self.lab, self.checks, self.options = lab, checks, options
+        self.failures = Failures(lab, checks, not options.report_times_only)
+
+    def run(self, wanted):
+        if "files" in wanted:
+            pair = Pair(self.lab.network, self.lab.directory, self.lab.settings.build, self.lab.settings.dataplane)
+            self.checks.run("files", lambda: files(self.checks, pair.nodes["sg1"]))
+        if set(wanted) == {"files"}:
+            return
+        self.lab.start_pair()
+        self.lab.start_client()
+        self.lab.start_probes(100)
+        self.lab.start_download(DOWNLOAD_RATE, 1)
+        for name in wanted:
+            if name != "files":
+                print(f"— {name}", flush=True)
+                self.checks.run(name, lambda: self._trial(name))
+        self.checks.run("download", lambda: check_download(self.lab, self.checks))
+        check_wire(self.lab, self.checks)
+
+    def _trial(self, name):
+        """Each begins with a pair that is paired; a node that a failed trial left dead is started for the next."""
+        for gateway in self.lab.pair.nodes.values():
+            if not gateway.process.alive:
+                gateway.start()
+        active, standby = self.lab.pair.wait_paired()
+        trials = {
+            "swanctl": lambda: swanctl(self.lab, self.checks, active, standby),
+            "refusals": lambda: refusals(self.lab, self.checks, active),
+            "garbage": lambda: garbage(self.lab, self.checks, active, standby),
+            "keys": lambda: foreign_keys(self.lab, self.checks, active, standby),
+            "takeovers": lambda: takeovers(self.lab, self.checks, self.options.count, not self.options.report_times_only),
+        }
+        trials.get(name, getattr(self.failures, name, None))()
+
+
+def perform(settings, options):
+    os.makedirs(options.out, exist_ok=True)
+    checks, start = Checks("Host lab"), time.monotonic()
+    wanted = options.only.split(",") if options.only else TRIALS
+    unknown = set(wanted) - set(TRIALS)
+    if unknown:
+        print(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}", file=sys.stderr)
+        return 2
+    with Laboratory(settings) as lab:
+        checks.run("host lab", lambda: HostLab(lab, checks, options).run(wanted))
+        names = [lab.network.name(host) for host in lab.network.hosts]
+        folder = lab.directory
+    left = [name for name in names if os.path.exists(f"/run/netns/{name}")]
+    checks.expect("nothing is left behind", not left and (settings.keep or not os.path.exists(folder)), ", ".join(left))
+    with open(os.path.join(options.out, "result.json"), "w") as file:
+        document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1)}
+        json.dump(document, file, indent=2)
+        file.write("\n")
+    return checks.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Everything that a pair must bear.")
+    add_options(parser, out=".build/hostlab")
+    parser.add_argument("--only", help=f"comma-separated trials of: {', '.join(TRIALS)}")
+    parser.add_argument("--count", type=int, default=20, help="takeovers in a row")
+    options = parser.parse_args()
+    sys.exit(guarded(lambda: perform(settings_of(options), options)))
+
+
+if __name__ == "__main__":
+    main()

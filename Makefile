@@ -1,0 +1,62 @@
+# Tandem. `make help` lists the targets.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+# The build fails when a target imports what its entry in Package.swift does not name.
+FLAGS = --explicit-target-dependency-import-check error
+RELEASE = -c release --static-swift-stdlib $(FLAGS)
+BUILD = .build/release
+
+.PHONY: help packages lab-packages build demo test unit lint lab host-lab units bench install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+packages: ## install what the build needs (Debian)
+	@Lab/packages build
+
+lab-packages: packages ## install what the labs need: strongSwan, User-Mode Linux, tcpdump
+	@Lab/packages lab
+
+build: packages ## build tandemd and tandem (release)
+	$(SWIFT) build $(RELEASE) --product tandemd
+	$(SWIFT) build $(RELEASE) --product tandem
+	$(SWIFT) build $(RELEASE) --product session-generator
+
+demo: build lab-packages ## a real client's download survives the death of the active gateway (root)
+	python3 Lab/demo.py --build $(BUILD) --out .build/demo
+
+test: build lab-packages lint unit units host-lab lab ## everything (root)
+
+unit: packages ## unit, RFC and virtual-time tests
+	$(SWIFT) build --build-tests $(FLAGS)
+	$(SWIFT) test --skip-build
+
+lint: ## formatting
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks
+
+units: ## the systemd units: valid, and tight
+	Systemd/check
+
+host-lab: build lab-packages ## network namespaces, user data plane, stock strongSwan (root)
+	python3 Lab/hostlab.py --build $(BUILD) --out .build/host-lab
+
+lab: build lab-packages ## a real kernel with ESP in User-Mode Linux: XFRM, stock strongSwan (root)
+	python3 Lab/kernellab.py --build $(BUILD) --out .build/lab
+
+bench: build lab-packages ## measurements (root)
+	python3 Benchmarks/takeover.py --build $(BUILD) --out .build/bench
+
+install: build ## into DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/tandem/examples
+	install -m 0755 $(BUILD)/tandemd $(BUILD)/tandem $(DESTDIR)$(PREFIX)/sbin/
+	install -m 0644 Docs/man/tandemd.8 Docs/man/tandem.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 0644 Docs/man/tandem.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 0644 Config/*.toml $(DESTDIR)$(PREFIX)/share/doc/tandem/examples/
+	sed 's|@PREFIX@|$(PREFIX)|g' Systemd/tandemd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/tandemd.service
+	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/tandemd.service
+
+clean: ## remove what was built
+	rm -rf .build

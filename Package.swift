@@ -1,0 +1,105 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+/// What every target is compiled with: Swift 6, explicit existentials, visible imports, and no warning left alone.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+    name: "tandem",
+    products: [
+        .executable(name: "tandemd", targets: ["tandemd"]),
+        .executable(name: "tandem", targets: ["tandem"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: [
+        // System libraries.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CMNL", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
+
+        // The core: values in, values out; no socket, clock or thread.
+        .target(name: "Cryptography", dependencies: ["COpenSSL"], swiftSettings: strict),
+        .target(name: "IKEWire", swiftSettings: strict),
+        .target(
+            name: "Session",
+            dependencies: ["Cryptography"], swiftSettings: strict),
+        .target(name: "IKE", dependencies: ["IKEWire", "Session", "Cryptography"], swiftSettings: strict),
+        .target(
+            name: "Pair",
+            dependencies: [
+                "Session", "Cryptography",
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            exclude: ["Wire/pair.proto"],
+            swiftSettings: strict),
+        .target(name: "Control", swiftSettings: strict),
+        .target(
+            name: "Node",
+            dependencies: ["IKE", "Pair", "Session", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections")],
+            swiftSettings: strict),
+
+        // The edges: packets, the kernel, the event loop.
+        .target(name: "ESP", dependencies: ["Cryptography", "Session"], swiftSettings: strict),
+        .target(name: "Netlink", dependencies: ["CMNL", "Session", "Cryptography"], swiftSettings: strict),
+        .target(
+            name: "Runtime",
+            dependencies: [
+                "Cryptography", "IKE", "Session", "Pair", "Control", "Node", "ESP", "Netlink",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "TOMLKit", package: "TOMLKit"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "tandemd",
+            dependencies: ["Runtime", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "tandem",
+            dependencies: ["Runtime", "Control", "Cryptography", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "session-generator",
+            dependencies: [
+                "Cryptography", "IKE", "Session", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/SessionGenerator", swiftSettings: strict),
+
+        // Tests.
+        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography"], swiftSettings: strict),
+        .testTarget(name: "IKEWireTests", dependencies: ["IKEWire"], swiftSettings: strict),
+        .testTarget(name: "SessionTests", dependencies: ["Session", "Cryptography"], swiftSettings: strict),
+        .testTarget(name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography"], swiftSettings: strict),
+        .testTarget(name: "PairTests", dependencies: ["Pair", "Session", "Cryptography"], swiftSettings: strict),
+        .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
+        .testTarget(
+            name: "NodeTests", dependencies: ["Node", "IKE", "Pair", "Session", "Control", "Cryptography"], swiftSettings: strict),
+        .testTarget(name: "ESPTests", dependencies: ["ESP", "Session", "Cryptography"], swiftSettings: strict),
+        .testTarget(name: "NetlinkTests", dependencies: ["Netlink", "Session", "Cryptography"], swiftSettings: strict),
+        .testTarget(
+            name: "RuntimeTests",
+            dependencies: [
+                "Runtime", "Node", "IKE", "Pair", "Session", "Control", "Cryptography", "ESP", "Netlink",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,137 @@
+extension ControlRequest {
+    /// Reads a command with its arguments.
+    ///
+    /// - Throws: `.badValue` or `.missing` for an argument; an unknown command is a value, not an error.
+    public init(command: String, arguments: VICIMessage) throws(VICIError) {
+        switch command {
+        case "version": self = .version
+        case "stats": self = .stats
+        case "list-sas": self = .findSessions(try SessionFilter(vici: arguments, includesHeld: false))
+        case "tandem-sessions": self = .findSessions(try SessionFilter(vici: arguments, includesHeld: true))
+        case "list-conns": self = .listConnections(name: arguments["ike"])
+        case "get-pools": self = .listPools(name: arguments["name"], withLeases: try arguments.flag("leases"))
+        case "initiate": self = .initiate(try InitiateRequest(vici: arguments))
+        case "terminate": self = .terminate(try TerminateRequest(vici: arguments))
+        case "tandem-status": self = .status
+        case "tandem-switchover": self = .switchover(force: try arguments.flag("force"))
+        case "tandem-events": self = .events(after: try arguments.number("after") ?? 0)
+        default: self = .unknown(command)
+        }
+    }
+
+    /// The command and its arguments; `nil` for what never goes over the socket.
+    public func vici() -> (command: String, arguments: VICIMessage)? {
+        var arguments = VICIMessage()
+        switch self {
+        case .version: return ("version", arguments)
+        case .stats: return ("stats", arguments)
+        case .findSessions(let filter): return (filter.includesHeld ? "tandem-sessions" : "list-sas", filter.vici())
+        case .describe: return nil
+        case .listConnections(let name):
+            arguments.add("ike", ifPresent: name)
+            return ("list-conns", arguments)
+        case .listPools(let name, let withLeases):
+            arguments.add("name", ifPresent: name)
+            arguments.add("leases", ifTrue: withLeases)
+            return ("get-pools", arguments)
+        case .initiate(let request): return ("initiate", request.vici())
+        case .terminate(let request): return ("terminate", request.vici())
+        case .status: return ("tandem-status", arguments)
+        case .switchover(let force):
+            arguments.add("force", ifTrue: force)
+            return ("tandem-switchover", arguments)
+        case .events(let after):
+            arguments.add("after", String(after))
+            return ("tandem-events", arguments)
+        case .unknown(let command): return (command, arguments)
+        }
+    }
+}
+
+extension SessionFilter {
+    init(vici arguments: VICIMessage, includesHeld: Bool) throws(VICIError) {
+        self.init(
+            includesHeld: includesHeld, connection: arguments["ike"], uniqueID: try arguments.number("ike-id"), child: arguments["child"],
+            childUniqueID: try arguments.number("child-id"), name: includesHeld ? arguments["name"] : nil)
+    }
+
+    func vici() -> VICIMessage {
+        var arguments = VICIMessage()
+        arguments.add("ike", ifPresent: connection)
+        arguments.add("ike-id", ifPresent: uniqueID.map(String.init))
+        arguments.add("child", ifPresent: child)
+        arguments.add("child-id", ifPresent: childUniqueID.map(String.init))
+        arguments.add("name", ifPresent: name)
+        return arguments
+    }
+}
+
+extension InitiateRequest {
+    init(vici arguments: VICIMessage) throws(VICIError) {
+        self.init(
+            child: arguments["child"], connection: arguments["ike"], timeoutMilliseconds: try arguments.timeout(),
+            logLevel: try arguments.number("loglevel") ?? 1)
+        if child == nil, connection == nil { throw .missing("child") }
+    }
+
+    func vici() -> VICIMessage {
+        var arguments = VICIMessage()
+        arguments.add("child", ifPresent: child)
+        arguments.add("ike", ifPresent: connection)
+        arguments.add(timeoutMilliseconds: timeoutMilliseconds)
+        arguments.add("loglevel", String(logLevel))
+        return arguments
+    }
+}
+
+extension TerminateRequest {
+    init(vici arguments: VICIMessage) throws(VICIError) {
+        self.init(
+            child: arguments["child"], connection: arguments["ike"], childUniqueID: try arguments.number("child-id"),
+            uniqueID: try arguments.number("ike-id"), force: try arguments.flag("force"), timeoutMilliseconds: try arguments.timeout(),
+            logLevel: try arguments.number("loglevel") ?? 1)
+        // Nothing given would mean everything: never by accident.
+        if !isForChildren, connection == nil, uniqueID == nil { throw .missing("ike") }
+    }
+
+    func vici() -> VICIMessage {
+        var arguments = VICIMessage()
+        arguments.add("child", ifPresent: child)
+        arguments.add("ike", ifPresent: connection)
+        arguments.add("child-id", ifPresent: childUniqueID.map(String.init))
+        arguments.add("ike-id", ifPresent: uniqueID.map(String.init))
+        arguments.add("force", ifTrue: force)
+        arguments.add(timeoutMilliseconds: timeoutMilliseconds)
+        arguments.add("loglevel", String(logLevel))
+        return arguments
+    }
+}
+
+extension VICIMessage {
+    fileprivate func number<Number: FixedWidthInteger>(_ key: String) throws(VICIError) -> Number? {
+        guard let text = self[key] else { return nil }
+        guard let value = Number(text) else { throw .badValue(key) }
+        return value
+    }
+
+    fileprivate func flag(_ key: String) throws(VICIError) -> Bool {
+        guard let text = self[key] else { return false }
+        switch text {
+        case "yes", "true", "1": return true
+        case "no", "false", "0": return false
+        default: throw .badValue(key)
+        }
+    }
+
+    /// strongSwan: 0 waits without limit, a negative number not at all.
+    fileprivate func timeout() throws(VICIError) -> Int64? {
+        guard let value: Int64 = try number("timeout"), value != 0 else { return nil }
+        return max(0, value)
+    }
+
+    fileprivate mutating func add(_ key: String, ifPresent value: String?) { if let value { add(key, value) } }
+    fileprivate mutating func add(_ key: String, ifTrue value: Bool) { if value { add(key, "yes") } }
+    fileprivate mutating func add(timeoutMilliseconds value: Int64?) {
+        if let value { add("timeout", String(value == 0 ? -1 : value)) }
+    }
+}

@@ -1,0 +1,66 @@
+import Session
+
+/// What may be due. Each is checked against the session table when it fires: a late or needless one does nothing.
+enum Deadline: Hashable {
+    /// Our request in the IKE SA `localSPI` has not been answered; it has been repeated `repeats` times.
+    case retransmit(session: SessionID, localSPI: UInt64, messageID: UInt32, repeats: Int)
+    case liveness(SessionID)
+    /// The window of the session is free for what we still want to ask.
+    case waiting(SessionID)
+    /// The next page of sessions whose liveness timers are not yet set.
+    case sweep
+
+    var session: SessionID? {
+        switch self {
+        case .retransmit(let session, _, _, _), .liveness(let session), .waiting(let session): session
+        case .sweep: nil
+        }
+    }
+}
+
+/// Deadlines in order of time; of equals, in order of arrival, so that a run can be repeated.
+struct DeadlineQueue {
+    private struct Entry {
+        let instant: Instant
+        let number: UInt64
+        let deadline: Deadline
+
+        static func < (lhs: Entry, rhs: Entry) -> Bool { (lhs.instant.nanoseconds, lhs.number) < (rhs.instant.nanoseconds, rhs.number) }
+    }
+
+    /// A binary heap: the first is the earliest.
+    private var heap: [Entry] = []
+    private var count: UInt64 = 0
+
+    var next: Instant? { heap.first?.instant }
+
+    mutating func insert(_ deadline: Deadline, at instant: Instant) {
+        count += 1
+        heap.append(Entry(instant: instant, number: count, deadline: deadline))
+        var child = heap.count - 1
+        while child > 0 {
+            let parent = (child - 1) / 2
+            guard heap[child] < heap[parent] else { break }
+            heap.swapAt(child, parent)
+            child = parent
+        }
+    }
+
+    /// The earliest deadline that is due at `instant`, taken out.
+    mutating func popDue(at instant: Instant) -> Deadline? {
+        guard let first = heap.first, first.instant <= instant else { return nil }
+        heap.swapAt(0, heap.count - 1)
+        heap.removeLast()
+        var parent = 0
+        while true {
+            var smallest = parent
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child] < heap[smallest] { smallest = child }
+            if smallest == parent { break }
+            heap.swapAt(parent, smallest)
+            parent = smallest
+        }
+        return first.deadline
+    }
+
+    mutating func removeAll() { heap.removeAll() }
+}

@@ -1,0 +1,115 @@
+import Cryptography
+import IKEWire
+import Session
+
+/// An IKE SA between IKE_SA_INIT and IKE_AUTH: we are its responder. Local to one node; a peer whose node dies now starts again.
+struct HalfOpenSA {
+    var spis: IKESPIs
+    var algorithms: IKEAlgorithms
+    var derived: DerivedIKEKeys
+    var nonces: NoncePair
+    /// Both IKE_SA_INIT messages as they were on the wire: AUTH covers them (RFC 7296 §2.15).
+    var request: [UInt8]
+    var response: [UInt8]
+    var requestDigest: [UInt8]
+    var remote: Endpoint
+    var nat: NATDetection
+    var forcesEncapsulation: Bool
+    var capabilities: PeerCapabilities
+
+    var receiving: MessageProtection { MessageProtection(algorithms, keys: derived.keys.initiator) }
+    var sending: MessageProtection { MessageProtection(algorithms, keys: derived.keys.responder) }
+}
+
+/// The half-open IKE SAs by our SPI and by the request that made them, with their common timeout.
+struct HalfOpenTable {
+    private var bySPI: [UInt64: HalfOpenSA] = [:]
+    private var byRequest: [[UInt8]: UInt64] = [:]
+    private var expiries = ExpiryQueue()
+
+    var count: Int { bySPI.count }
+    var nextDeadline: Instant? { bySPI.isEmpty ? nil : expiries.next }
+    subscript(spi: UInt64) -> HalfOpenSA? { bySPI[spi] }
+
+    /// The half-open IKE SA that an IKE_SA_INIT with this digest from `remote` made.
+    func repeated(digest: [UInt8], remote: Endpoint) -> HalfOpenSA? {
+        guard let half = byRequest[digest].flatMap({ bySPI[$0] }), half.remote == remote else { return nil }
+        return half
+    }
+
+    mutating func insert(_ half: HalfOpenSA, expiresAt deadline: Instant) {
+        bySPI[half.spis.responder] = half
+        byRequest[half.requestDigest] = half.spis.responder
+        expiries.append(half.spis.responder, at: deadline)
+    }
+
+    mutating func remove(_ spi: UInt64) {
+        guard let half = bySPI.removeValue(forKey: spi) else { return }
+        if byRequest[half.requestDigest] == spi { byRequest[half.requestDigest] = nil }
+    }
+
+    /// What has expired, at most `limit` of it.
+    mutating func expire(at now: Instant, limit: Int) -> [HalfOpenSA] {
+        var out: [HalfOpenSA] = []
+        while out.count < limit, let spi = expiries.popDue(at: now) {
+            guard let half = bySPI[spi] else { continue }
+            remove(spi)
+            out.append(half)
+        }
+        return out
+    }
+}
+
+/// The answer that ended an IKE SA, for a peer that did not get it and asks again. There is no session left to keep it in.
+struct Farewells {
+    /// 4,096 take some 1 MiB; a peer whose answer is forgotten gives up by its own timeout.
+    static let countMax = 4096
+    /// Past strongSwan's third retransmission (4.0 + 7.2 + 13 s).
+    static let lifetime: Duration = .seconds(30)
+
+    private struct Farewell {
+        var digest: [UInt8]
+        var response: [UInt8]
+        var session: SessionID?
+    }
+
+    private var bySPI: [UInt64: Farewell] = [:]
+    private var expiries = ExpiryQueue()
+
+    mutating func insert(localSPI: UInt64, digest: [UInt8], response: [UInt8], session: SessionID?, at now: Instant) {
+        while let spi = expiries.popDue(at: now) { bySPI[spi] = nil }
+        guard bySPI.count < Farewells.countMax else { return }
+        bySPI[localSPI] = Farewell(digest: digest, response: response, session: session)
+        expiries.append(localSPI, at: now + Farewells.lifetime)
+    }
+
+    /// The answer to a request with this digest, and the session whose end it told.
+    func response(localSPI: UInt64, digest: [UInt8]) -> (bytes: [UInt8], session: SessionID?)? {
+        guard let farewell = bySPI[localSPI], farewell.digest == digest else { return nil }
+        return (farewell.response, farewell.session)
+    }
+
+    func knows(_ localSPI: UInt64) -> Bool { bySPI[localSPI] != nil }
+}
+
+/// SPIs in the order in which they expire: all have the same lifetime, so that the first in is the first out.
+struct ExpiryQueue {
+    private var entries: [(deadline: Instant, spi: UInt64)] = []
+    private var head = 0
+
+    var next: Instant? { head < entries.count ? entries[head].deadline : nil }
+
+    mutating func append(_ spi: UInt64, at deadline: Instant) { entries.append((deadline, spi)) }
+
+    mutating func popDue(at now: Instant) -> UInt64? {
+        guard head < entries.count, entries[head].deadline <= now else { return nil }
+        let spi = entries[head].spi
+        head += 1
+        // What is behind us is given back once it is the larger half.
+        if head > 64, head * 2 > entries.count {
+            entries.removeFirst(head)
+            head = 0
+        }
+        return spi
+    }
+}

@@ -1,0 +1,86 @@
+public import Cryptography
+public import Session
+
+/// The IKEv2 machine of one gateway: responder of every exchange, and requester of INFORMATIONAL (RFC 7296).
+///
+/// Deterministic and without I/O: bytes, time and randomness are arguments; results are values. What is known of established
+/// sessions is in the caller's `SessionTable`; the engine itself holds only half-open IKE SAs, timers and hints, all of which a
+/// new owner can do without.
+public struct IKEEngine: Sendable {
+    var configuration: IKEConfiguration
+    let node: NodeID
+    let cookies: CookieJar
+    /// What was counted since the engine was made.
+    public internal(set) var counters = IKECounters()
+
+    var halfOpen = HalfOpenTable()
+    var farewells = Farewells()
+    var pools = PoolCursors()
+    var deadlines = DeadlineQueue()
+    /// When each session whose liveness is watched was last heard of.
+    var lastHeard: [SessionID: Instant] = [:]
+    /// What we want to ask a peer as soon as it has answered the request before (window 1).
+    var waiting: [SessionID: [PendingRequest.Purpose]] = [:]
+    /// Sessions found when this node became owner, whose liveness timers are not yet set.
+    var unswept: [SessionID]?
+    private var uniqueIDs: UniqueIDs?
+
+    /// - Parameter cookieSecret: the same on both nodes of a pair, so that each takes the other's cookies.
+    public init(configuration: IKEConfiguration, node: NodeID, cookieSecret: SecretBytes) {
+        self.configuration = configuration
+        self.node = node
+        cookies = CookieJar(secret: cookieSecret)
+    }
+
+    /// IKE SAs between IKE_SA_INIT and IKE_AUTH.
+    public var halfOpenCount: Int { halfOpen.count }
+
+    /// Takes a new configuration; established sessions keep what was negotiated.
+    public mutating func reconfigure(_ configuration: IKEConfiguration) { self.configuration = configuration }
+
+    /// Does ahead of time what has to look at every session once; without it, the first new session does. To be called after a
+    /// snapshot was taken over, never needed a second time.
+    public mutating func prepare(table: SessionTable) { uniqueIDs = UniqueIDs(node: node, table: table) }
+
+    mutating func withUniqueIDs<R>(table: SessionTable, _ body: (inout UniqueIDs) -> R) -> R {
+        var ids = uniqueIDs ?? UniqueIDs(node: node, table: table)
+        defer { uniqueIDs = ids }
+        return body(&ids)
+    }
+
+    // MARK: SPIs (law 3: the top bit is the node's)
+
+    func newIKESPI(table: SessionTable, context: IKEContext) -> UInt64 {
+        let top = UInt64(node.rawValue) << 63
+        func withNodeBit(_ value: UInt64) -> UInt64 { value & ~(1 << 63) | top }
+        var spi = withNodeBit(context.random.uint64())
+        while spi == 0 || table.isInUse(localSPI: spi) || halfOpen[spi] != nil || farewells.knows(spi)
+            || table[SessionID(rawValue: spi)] != nil
+        {
+            spi = withNodeBit(spi &+ 1)
+        }
+        return spi
+    }
+
+    /// RFC 4303 §2.1: 0 to 255 are reserved.
+    func newESPSPI(table: SessionTable, context: IKEContext) -> UInt32 {
+        let top = UInt32(node.rawValue) << 31
+        func withNodeBit(_ value: UInt32) -> UInt32 { value & ~(1 << 31) | top }
+        var spi = withNodeBit(context.random.uint32())
+        while spi <= 255 || table.isInUse(inboundSPI: spi) { spi = withNodeBit(spi &+ 1) }
+        return spi
+    }
+
+    // MARK: Counting
+
+    mutating func drop(_ reason: IKEDropReason, _ datagram: Datagram, session: SessionID? = nil) -> IKEOutcome {
+        counters.dropped[reason, default: 0] += 1
+        return IKEOutcome(events: [.dropped(reason: reason, remote: datagram.remote)], session: session)
+    }
+
+    /// A datagram back to where one came from.
+    mutating func reply(_ bytes: [UInt8], to datagram: Datagram) -> Datagram {
+        counters.datagramsSent += 1
+        return Datagram(local: datagram.local, remote: datagram.remote, bytes: bytes)
+    }
+}

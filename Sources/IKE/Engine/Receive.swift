@@ -1,0 +1,208 @@
+import Cryptography
+import IKEWire
+public import Session
+
+extension IKEEngine {
+    /// Takes a datagram from port 500 or 4500, without the non-ESP marker. Never traps, whatever the bytes are.
+    public mutating func receive(_ datagram: Datagram, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        counters.datagramsReceived += 1
+        guard let header = try? IKEHeader(parsing: datagram.bytes), header.initiatorSPI != 0 else { return drop(.malformed, datagram) }
+        guard header.majorVersion == 2 else { return refuseVersion(header, datagram) }
+        if header.exchangeType == .ikeSAInit { return receiveInit(datagram, header: header, table: table, context: context) }
+        // The I flag says whose SPI is whose (RFC 7296 §2.6).
+        let localSPI = header.isInitiator ? header.responderSPI : header.initiatorSPI
+        if let session = table.session(localSPI: localSPI) {
+            return receive(datagram, header: header, localSPI: localSPI, session: session, table: table, context: context)
+        }
+        if let half = halfOpen[localSPI] {
+            return receiveAuth(datagram, header: header, half: half, table: table, context: context)
+        }
+        if !header.isResponse, let response = farewells.response(localSPI: localSPI, digest: sha256(datagram.bytes)) {
+            counters.responsesRepeated += 1
+            return IKEOutcome(datagrams: [reply(response.bytes, to: datagram)], session: response.session)
+        }
+        return drop(.unknownSPI, datagram)
+    }
+
+    /// RFC 7296 §2.5: a higher major version is dropped and told which one we speak; nothing else of the message is believed.
+    private mutating func refuseVersion(_ header: IKEHeader, _ datagram: Datagram) -> IKEOutcome {
+        var outcome = drop(.version, datagram)
+        guard header.majorVersion > 2, !header.isResponse else { return outcome }
+        let answer = IKEMessage(
+            initiatorSPI: header.initiatorSPI, responderSPI: header.responderSPI, exchangeType: header.exchangeType,
+            isInitiator: !header.isInitiator, isResponse: true, messageID: header.messageID, payloads: [.notify(.invalidMajorVersion)])
+        outcome.datagrams = [reply(answer.encode(), to: datagram)]
+        return outcome
+    }
+
+    /// A message for an IKE SA of an established session: window first, then integrity, then meaning (RFC 7296 §2.3).
+    private mutating func receive(
+        _ datagram: Datagram, header: IKEHeader, localSPI: UInt64, session: Session, table: SessionTable, context: IKEContext
+    ) -> IKEOutcome {
+        let sa = session.ikeSA.localSPI == localSPI ? session.ikeSA : session.rekeyedIKESA ?? session.ikeSA
+        guard header.isInitiator == (sa.role == .responder), header.initiatorSPI == sa.spis.initiator,
+            header.responderSPI == sa.spis.responder
+        else { return drop(.wrongRole, datagram, session: session.id) }
+        let message = ReceivedMessage(datagram: datagram, header: header, session: session, sa: sa)
+        return header.isResponse
+            ? receiveResponse(message, table: table, context: context) : receiveRequest(message, table: table, context: context)
+    }
+
+    private mutating func receiveRequest(_ message: ReceivedMessage, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        let sa = message.sa
+        let id = message.header.messageID
+        if id != sa.nextReceiveID { return repeatResponse(message) }
+        let payloads: [Payload]
+        do {
+            payloads = try MessageProtection(sa.algorithms, keys: sa.receivingKeys).open(message.datagram.bytes)
+        } catch .malformedInside {
+            // RFC 7296 §2.21.3: authenticated, but badly formed: fatal in both peers.
+            return answer(message, with: .fatal(.notify(.invalidSyntax), reason: "malformed request"), context: context)
+        } catch .unknownCriticalPayload(let type) {
+            let answer = RequestAnswer(payloads: [.notify(.unsupportedCriticalPayload, [type])])
+            return self.answer(message, with: answer, context: context)
+        } catch {
+            return drop(error.dropReason, message.datagram, session: message.session.id)
+        }
+        noteAlive(message.session, at: context.now.instant)
+        let request = PayloadSet(payloads)
+        switch message.header.exchangeType {
+        case .informational:
+            return answer(message, with: answerInformational(request, message: message), context: context)
+        case .createChildSA:
+            return answer(
+                message, with: answerCreateChildSA(request, message: message, table: table, context: context), context: context)
+        default:
+            return drop(.unexpectedExchange, message.datagram, session: message.session.id)
+        }
+    }
+
+    /// A request outside the window: the last one again gets the same bytes again, all others nothing.
+    private mutating func repeatResponse(_ message: ReceivedMessage) -> IKEOutcome {
+        let sa = message.sa
+        let id = message.header.messageID
+        guard id &+ 1 == sa.nextReceiveID, let response = sa.lastResponse, response.messageID == id else {
+            return drop(id > sa.nextReceiveID ? .futureRequest : .oldRequest, message.datagram, session: message.session.id)
+        }
+        guard response.requestDigest == sha256(message.datagram.bytes) else {
+            return drop(.changedRequest, message.datagram, session: message.session.id)
+        }
+        counters.responsesRepeated += 1
+        return IKEOutcome(datagrams: [reply(response.bytes, to: message.datagram)], session: message.session.id)
+    }
+
+    /// Seals the answer and says as one delta what the request changed.
+    private mutating func answer(_ message: ReceivedMessage, with answer: RequestAnswer, context: IKEContext) -> IKEOutcome {
+        let sa = message.sa
+        let header = IKEHeader(
+            initiatorSPI: sa.spis.initiator, responderSPI: sa.spis.responder, exchangeType: message.header.exchangeType,
+            isInitiator: sa.role == .initiator, isResponse: true, messageID: message.header.messageID)
+        let protection = MessageProtection(sa.algorithms, keys: sa.sendingKeys)
+        guard let bytes = try? protection.seal(answer.payloads, header: header, context: context) else {
+            return drop(.unusableKeys, message.datagram, session: message.session.id)
+        }
+        counters.requestsAnswered += 1
+        count(answer.events)
+        let digest = sha256(message.datagram.bytes)
+        if answer.endsIKESA {
+            farewells.insert(
+                localSPI: sa.localSPI, digest: digest, response: bytes, session: message.session.id, at: context.now.instant)
+        }
+        let response = CachedResponse(messageID: header.messageID, requestDigest: digest, bytes: bytes)
+        let answered = SessionChange.answered(localSPI: sa.localSPI, nextReceiveID: header.messageID &+ 1, response: response)
+        let changes: [SessionChange]
+        var events = answer.events
+        if let reason = answer.endsSession {
+            changes = [.removed(reason: reason)]
+            forget(message.session.id)
+        } else {
+            // A request of ours may have gone with an old IKE SA: the window could be free now.
+            releaseWaiting(message.session.id, at: context.now.instant)
+            let moves = movement(message)
+            changes = moves.changes + [answered] + answer.changes
+            events = moves.events + events
+        }
+        return IKEOutcome(
+            deltas: [SessionDelta(session: message.session.id, changes: changes)], datagrams: [reply(bytes, to: message.datagram)],
+            events: events, session: message.session.id)
+    }
+
+    /// RFC 7296 §2.23: a peer behind a NAT is where its last authenticated request came from; who is behind a NAT himself does not
+    /// follow, for a third party could lead him astray.
+    mutating func movement(_ message: ReceivedMessage) -> (changes: [SessionChange], events: [IKEEvent]) {
+        let session = message.session
+        let datagram = message.datagram
+        guard session.remoteBehindNAT, !session.localBehindNAT, datagram.remote != session.remote else { return ([], []) }
+        counters.peersMoved += 1
+        return (
+            [.moved(local: datagram.local, remote: datagram.remote)],
+            [.moved(session: session.id, from: session.remote, to: datagram.remote)]
+        )
+    }
+}
+
+/// A message that belongs to an IKE SA, by its header.
+struct ReceivedMessage {
+    var datagram: Datagram
+    var header: IKEHeader
+    var session: Session
+    var sa: IKESA
+
+    /// It came in the IKE SA that was replaced.
+    var isInRekeyedSA: Bool { sa.localSPI != session.ikeSA.localSPI }
+}
+
+/// What a request leads to.
+struct RequestAnswer {
+    var payloads: [Payload] = []
+    var changes: [SessionChange] = []
+    var events: [IKEEvent] = []
+    /// Why the session is over, if it is.
+    var endsSession: String?
+    /// The IKE SA of the request is gone after it.
+    var endsIKESA = false
+
+    static func refusal(_ refusal: ChildRefusal, session: SessionID) -> RequestAnswer {
+        RequestAnswer(payloads: [refusal.payload], events: [.childRefused(session: session, reason: refusal)])
+    }
+
+    static func fatal(_ payload: Payload, reason: String) -> RequestAnswer {
+        RequestAnswer(payloads: [payload], endsSession: reason, endsIKESA: true)
+    }
+}
+
+extension OpenFailure {
+    var dropReason: IKEDropReason {
+        switch self {
+        case .malformedOutside: .malformed
+        case .unprotected: .unprotected
+        case .integrity: .integrity
+        case .unusableKeys: .unusableKeys
+        case .malformedInside, .unknownCriticalPayload: .malformedResponse
+        }
+    }
+}
+
+extension IKEEngine {
+    /// Counts what events say, so that no place counts twice.
+    mutating func count(_ events: [IKEEvent]) {
+        for event in events {
+            switch event {
+            case .authenticated: counters.authenticated += 1
+            case .authenticationFailed: counters.authenticationFailures += 1
+            case .noProposalChosen: counters.noProposalChosen += 1
+            case .invalidKeyExchange: counters.invalidKeyExchanges += 1
+            case .cookieRequired: counters.cookiesRequired += 1
+            case .childAdded: counters.childrenCreated += 1
+            case .childRekeyed: counters.childrenRekeyed += 1
+            case .childRefused: counters.childrenRefused += 1
+            case .ikeRekeyed: counters.ikeSAsRekeyed += 1
+            case .replaced: counters.sessionsReplaced += 1
+            case .deletedByPeer: counters.deletedByPeer += 1
+            case .peerDead: counters.peersDead += 1
+            case .halfOpenExpired: counters.halfOpenExpired += 1
+            case .childDeleted, .terminated, .moved, .dropped: break
+            }
+        }
+    }
+}

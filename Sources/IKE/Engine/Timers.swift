@@ -1,0 +1,207 @@
+import IKEWire
+public import Session
+
+/// Time: retransmissions, liveness, and what a new owner has to pick up.
+extension IKEEngine {
+    /// Deadlines handled in one `advance`; what is left over is due at once again, so that the caller's loop gets its turn.
+    static let deadlinesPerAdvance = 256
+    /// Sessions whose liveness timers one sweep sets, and the pause between two sweeps: 100,000 sessions take 4 s, and their
+    /// first liveness checks are spread as widely.
+    static let sweepPage = 256
+    static let sweepPause: Duration = .milliseconds(10)
+    /// A takeover has more urgent things to do first.
+    static let sweepDelay: Duration = .seconds(1)
+
+    /// When `advance` wants to be called. Late and needless calls do no harm.
+    public func nextDeadline() -> Instant? {
+        [deadlines.next, halfOpen.nextDeadline].compactMap { $0 }.min()
+    }
+
+    /// Does what is due: repeats requests, gives peers up, checks liveness, forgets half-open IKE SAs. Bounded work.
+    ///
+    /// - Returns: at most one outcome for each session.
+    public mutating func advance(table: SessionTable, context: IKEContext) -> [IKEOutcome] {
+        let now = context.now.instant
+        let expired = halfOpen.expire(at: now, limit: IKEEngine.deadlinesPerAdvance).map { IKEEvent.halfOpenExpired(remote: $0.remote) }
+        count(expired)
+        var outcomes = expired.map { IKEOutcome(events: [$0]) }
+        var touched: Set<SessionID> = []
+        var again: [Deadline] = []
+        for _ in 0..<IKEEngine.deadlinesPerAdvance {
+            guard let deadline = deadlines.popDue(at: now) else { break }
+            // Outcomes of one call are applied together: a session's second deadline has to see what the first did.
+            if let session = deadline.session, touched.contains(session) {
+                again.append(deadline)
+                continue
+            }
+            let outcome = fire(deadline, table: table, context: context)
+            guard !outcome.isEmpty else { continue }
+            if let session = deadline.session { touched.insert(session) }
+            outcomes.append(outcome)
+        }
+        for deadline in again { deadlines.insert(deadline, at: now) }
+        return outcomes
+    }
+
+    private mutating func fire(_ deadline: Deadline, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        switch deadline {
+        case .retransmit(let session, let localSPI, let messageID, let repeats):
+            return retransmit(session, localSPI, messageID, repeats: repeats, table: table, context: context)
+        case .liveness(let session):
+            return livenessDue(session, table: table, context: context)
+        case .waiting(let session):
+            return sendWaiting(session, table: table, context: context)
+        case .sweep:
+            sweep(table: table, context: context)
+            return .nothing
+        }
+    }
+
+    // MARK: Retransmission (RFC 7296 §2.1, §2.4)
+
+    mutating func awaitResponse(_ session: SessionID, _ localSPI: UInt64, _ messageID: UInt32, repeats: Int, from now: Instant) {
+        let limits = configuration.limits
+        var wait = limits.retransmitTimeout
+        for _ in 0..<repeats { wait = wait * limits.retransmitBase }
+        deadlines.insert(.retransmit(session: session, localSPI: localSPI, messageID: messageID, repeats: repeats), at: now + wait)
+    }
+
+    private mutating func retransmit(
+        _ id: SessionID, _ localSPI: UInt64, _ messageID: UInt32, repeats: Int, table: SessionTable, context: IKEContext
+    ) -> IKEOutcome {
+        guard let session = table[id], let pending = session.pendingRequest(localSPI: localSPI), pending.messageID == messageID else {
+            return .nothing
+        }
+        guard repeats < configuration.limits.retransmitTries else { return giveUp(session, pending) }
+        counters.requestsRetransmitted += 1
+        awaitResponse(id, localSPI, messageID, repeats: repeats + 1, from: context.now.instant)
+        return IKEOutcome(datagrams: [send(pending.bytes, in: session)], session: id)
+    }
+
+    private mutating func giveUp(_ session: Session, _ pending: PendingRequest) -> IKEOutcome {
+        let isOurs = pending.purpose == .deleteIKESA
+        let event: IKEEvent = isOurs ? .terminated(session: session.id) : .peerDead(session: session.id)
+        count([event])
+        forget(session.id)
+        let reason = isOurs ? "terminated, the peer did not answer" : "the peer does not answer"
+        return IKEOutcome(
+            deltas: [SessionDelta(session: session.id, changes: [.removed(reason: reason)])], events: [event], session: session.id)
+    }
+
+    // MARK: Waiting requests
+
+    mutating func releaseWaiting(_ session: SessionID, at now: Instant) {
+        if waiting[session] != nil { deadlines.insert(.waiting(session), at: now) }
+    }
+
+    private mutating func sendWaiting(_ id: SessionID, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        guard let session = table[id] else {
+            waiting[id] = nil
+            return .nothing
+        }
+        guard !session.awaitsResponse else { return .nothing }
+        while let purpose = waiting[id]?.first {
+            waiting[id]?.removeFirst()
+            if waiting[id]?.isEmpty == true { waiting[id] = nil }
+            if case .deleteChildSA(let spi) = purpose, session.child(inboundSPI: spi) == nil { continue }
+            return request(purpose, in: session, context: context)
+        }
+        return .nothing
+    }
+
+    // MARK: Liveness (RFC 7296 §2.4)
+
+    /// The data plane took a valid ESP packet from the peer: it lives.
+    public mutating func noteInboundTraffic(session: SessionID, at instant: Instant) {
+        if let last = lastHeard[session], last < instant { lastHeard[session] = instant }
+    }
+
+    mutating func noteAlive(_ session: Session, at now: Instant) {
+        if lastHeard[session.id] != nil { lastHeard[session.id] = now } else { watch(session, from: now) }
+    }
+
+    /// Sets the liveness timer of a session whose connection has one.
+    mutating func watch(_ session: Session, from now: Instant) {
+        guard lastHeard[session.id] == nil, let delay = livenessDelay(session) else { return }
+        lastHeard[session.id] = now
+        deadlines.insert(.liveness(session.id), at: now + delay)
+    }
+
+    /// Forgets what hangs on a session that ends; its deadlines find nothing when they fire.
+    mutating func forget(_ session: SessionID) {
+        lastHeard[session] = nil
+        waiting[session] = nil
+    }
+
+    private func livenessDelay(_ session: Session) -> Duration? {
+        configuration.connections.first { $0.name == session.authorization.connection }?.livenessDelay
+    }
+
+    private mutating func livenessDue(_ id: SessionID, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        guard let last = lastHeard[id] else { return .nothing }
+        guard let session = table[id], let delay = livenessDelay(session) else {
+            lastHeard[id] = nil
+            return .nothing
+        }
+        let now = context.now.instant
+        if last + delay > now {
+            deadlines.insert(.liveness(id), at: last + delay)
+            return .nothing
+        }
+        deadlines.insert(.liveness(id), at: now + delay)
+        return checkLiveness(session: id, table: table, context: context)
+    }
+
+    // MARK: Ownership
+
+    /// This node became owner: requests of the old owner that are not answered go out again, the same to the bit. Takes time in
+    /// proportion to these requests, not to the sessions; liveness timers are set page by page later.
+    public mutating func becameOwner(table: SessionTable, context: IKEContext) -> [IKEOutcome] {
+        let now = context.now.instant
+        // Said twice, it is the same as said once.
+        deadlines.removeAll()
+        lastHeard = [:]
+        for session in waiting.keys.sorted() { deadlines.insert(.waiting(session), at: now) }
+        if configuration.connections.contains(where: { $0.livenessDelay != nil }) {
+            unswept = nil
+            deadlines.insert(.sweep, at: now + IKEEngine.sweepDelay)
+        }
+        return table.withPendingRequest.sorted().compactMap { table[$0] }.map { session in
+            var outcome = IKEOutcome(session: session.id)
+            for sa in [session.ikeSA, session.rekeyedIKESA].compactMap({ $0 }) {
+                guard let pending = sa.pendingRequest else { continue }
+                counters.requestsRetransmitted += 1
+                awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
+                outcome.datagrams.append(send(pending.bytes, in: session))
+            }
+            return outcome
+        }
+    }
+
+    /// The other node speaks for the sessions now: half-open IKE SAs, timers and hints go.
+    public mutating func lostOwnership() {
+        halfOpen = HalfOpenTable()
+        farewells = Farewells()
+        deadlines.removeAll()
+        lastHeard = [:]
+        waiting = [:]
+        unswept = nil
+    }
+
+    private mutating func sweep(table: SessionTable, context: IKEContext) {
+        var rest = unswept ?? table.sessions.keys.sorted()
+        for id in rest.suffix(IKEEngine.sweepPage) {
+            if let session = table[id] { watch(session, from: context.now.instant) }
+        }
+        rest.removeLast(min(rest.count, IKEEngine.sweepPage))
+        unswept = rest.isEmpty ? nil : rest
+        if !rest.isEmpty { deadlines.insert(.sweep, at: context.now.instant + IKEEngine.sweepPause) }
+    }
+}
+
+extension Session {
+    fileprivate func pendingRequest(localSPI: UInt64) -> PendingRequest? {
+        if ikeSA.localSPI == localSPI { return ikeSA.pendingRequest }
+        return rekeyedIKESA?.localSPI == localSPI ? rekeyedIKESA?.pendingRequest : nil
+    }
+}

@@ -1,0 +1,188 @@
+import Cryptography
+import IKEWire
+import Session
+
+/// IKE_SA_INIT and IKE_AUTH of the initiator (RFC 7296 §1.2).
+extension IKEInitiator {
+    private static let restartsMax = 4
+
+    mutating func sendInit(
+        group: KeyExchangeGroup, cookie: [UInt8]?, spi: UInt64, nonce: [UInt8]?, context: IKEContext
+    ) -> [Datagram] {
+        let sameGroup = handshake?.keyExchange.group == group ? handshake?.keyExchange : nil
+        guard let keyExchange = try? sameGroup ?? KeyExchange(group: group, random: context.random) else {
+            phase = .failed(.cryptography)
+            return []
+        }
+        let nonce = nonce ?? context.random.bytes(ownNonceLength)
+        let spis = IKESPIs(initiator: spi, responder: 0)
+        var payloads: [Payload] = cookie.map { [.notify(.cookie, $0)] } ?? []
+        payloads += [
+            .securityAssociation(configuration.proposals.enumerated().map { $1.wire(number: UInt8($0 + 1), spi: []) }),
+            .keyExchange(KeyExchangePayload(group: group.rawValue, data: keyExchange.publicValue)), .nonce(nonce),
+        ]
+        payloads += NATDetection.payloads(
+            spis: spis, local: configuration.local, remote: configuration.remote, forced: configuration.forcesEncapsulation)
+        if configuration.announces.contains(.fragmentation) { payloads.append(.notify(.ikev2FragmentationSupported)) }
+        if configuration.announces.contains(.redirect) { payloads.append(.notify(.redirectSupported)) }
+        let bytes = IKEMessage(
+            initiatorSPI: spi, responderSPI: 0, exchangeType: .ikeSAInit, isInitiator: true, isResponse: false, messageID: 0,
+            payloads: payloads
+        ).encode()
+        let restarts = handshake.map { $0.restarts + 1 } ?? 0
+        handshake = Handshake(spi: spi, keyExchange: keyExchange, nonce: nonce, cookie: cookie, request: bytes, restarts: restarts)
+        phase = .awaitingInitResponse
+        return [track(OutstandingRequest(localSPI: spi, messageID: 0, purpose: .initialize, bytes: bytes), context: context)]
+    }
+
+    mutating func receiveInitResponse(_ datagram: Datagram, header: IKEHeader, context: IKEContext) -> [Datagram] {
+        guard phase == .awaitingInitResponse, let handshake, header.isResponse, !header.isInitiator,
+            header.initiatorSPI == handshake.spi, let message = try? IKEMessage(parsing: datagram.bytes)
+        else { return drop() }
+        let payloads = PayloadSet(message.payloads)
+        if let restarted = restart(payloads, handshake, context: context) { return restarted }
+        if let error = payloads.error { return fail(.refused(notify: error.type.rawValue)) }
+        guard header.responderSPI != 0, let proposal = payloads.proposals?.first, let keyExchange = payloads.keyExchange,
+            let nonce = payloads.nonce,
+            let chosen = Negotiation.choose(
+                from: [proposal], acceptable: configuration.proposals, spiLength: 0, keyExchangeGroup: keyExchange.group),
+            keyExchange.group == handshake.keyExchange.group.rawValue, chosen.algorithms.keyExchangeGroup == handshake.keyExchange.group
+        else { return fail(.badResponse) }
+        guard let shared = try? handshake.keyExchange.sharedSecret(peerPublicValue: keyExchange.data) else { return fail(.cryptography) }
+        let spis = IKESPIs(initiator: handshake.spi, responder: header.responderSPI)
+        let derived = KeyDerivation.initial(
+            algorithms: chosen.algorithms, nonces: NoncePair(initiator: handshake.nonce, responder: nonce), sharedSecret: shared, spis: spis
+        )
+        self.handshake?.response = datagram.bytes
+        self.handshake?.responderNonce = nonce
+        self.handshake?.derived = derived
+        ikeSA = IKESA(
+            spis: spis, role: .initiator, algorithms: chosen.algorithms, keys: derived.keys, nextSendID: 1, nextReceiveID: 0,
+            establishedWallMilliseconds: context.now.wallMilliseconds)
+        float(payloads, spis: spis, datagram: datagram)
+        counters.responsesTaken += 1
+        outstanding = nil
+        return sendAuth(context: context)
+    }
+
+    /// COOKIE and INVALID_KE_PAYLOAD lead to another try (RFC 7296 §2.6, §2.7).
+    private mutating func restart(_ payloads: PayloadSet, _ handshake: Handshake, context: IKEContext) -> [Datagram]? {
+        guard handshake.restarts < IKEInitiator.restartsMax else { return nil }
+        if let cookie = payloads.notify(.cookie) {
+            return sendInit(
+                group: handshake.keyExchange.group, cookie: cookie.data, spi: handshake.spi, nonce: handshake.nonce, context: context)
+        }
+        guard let notify = payloads.notify(.invalidKEPayload), let id = UInt16(networkBytes: notify.data),
+            let group = KeyExchangeGroup(rawValue: id), configuration.proposals.contains(where: { $0.groups.contains(group) })
+        else { return nil }
+        return sendInit(group: group, cookie: handshake.cookie, spi: handshake.spi, nonce: handshake.nonce, context: context)
+    }
+
+    private mutating func float(_ payloads: PayloadSet, spis: IKESPIs, datagram: Datagram) {
+        // What we believe to be our address, not what the datagram was sent to, is what the gateway's hash is compared with.
+        let nat = NATDetection(payloads, spis: spis, local: configuration.local, remote: datagram.remote)
+        let isBehindNAT = nat.localBehindNAT || nat.remoteBehindNAT
+        encapsulation = isBehindNAT || (nat.isSupported && configuration.forcesEncapsulation)
+        guard encapsulation || configuration.alwaysFloats else { return }
+        local.port = configuration.floatedLocalPort
+        remote.port = configuration.floatedRemotePort
+    }
+
+    private mutating func sendAuth(context: IKEContext) -> [Datagram] {
+        guard let sa = ikeSA, let handshake, let derived = handshake.derived else { return [] }
+        let identity = configuration.localIdentity.payload
+        let code = SharedKeyAuthentication.code(
+            prf: sa.algorithms.prf, secret: configuration.secret, message: handshake.request, peerNonce: handshake.responderNonce,
+            authenticationKey: derived.initiatorAuthentication, identity: identity)
+        let childSPI = newChildSPI(context: context)
+        self.handshake?.childSPI = childSPI
+        var payloads: [Payload] = [.identificationInitiator(identity)]
+        if configuration.announcesInitialContact { payloads.append(.notify(.initialContact)) }
+        if let wanted = configuration.remoteIdentity { payloads.append(.identificationResponder(wanted.payload)) }
+        payloads.append(.authentication(method: AuthenticationMethod.sharedKey, data: code))
+        if !configuration.requestsAddresses.isEmpty { payloads.append(configurationRequest) }
+        payloads += childPayloads(spi: childSPI, groups: nil)
+        if configuration.announces.contains(.mobike) { payloads.append(.notify(.mobikeSupported)) }
+        if configuration.announces.contains(.messageIDSync) { payloads.append(.notify(.ikev2MessageIDSyncSupported)) }
+        guard let bytes = seal(payloads, sa: sa, exchange: .ikeAuth, messageID: 1, isResponse: false, context: context) else {
+            return fail(.cryptography)
+        }
+        withSA(sa.localSPI) { $0.nextSendID = 2 }
+        phase = .awaitingAuthResponse
+        return [
+            track(OutstandingRequest(localSPI: sa.localSPI, messageID: 1, purpose: .authenticate, bytes: bytes), context: context)
+        ]
+    }
+
+    private var configurationRequest: Payload {
+        let attributes = configuration.requestsAddresses.flatMap { family in
+            family == .ipv4
+                ? [ConfigurationAttributeType.internalIP4Address, ConfigurationAttributeType.internalIP4DNS]
+                : [ConfigurationAttributeType.internalIP6Address, ConfigurationAttributeType.internalIP6DNS]
+        }
+        return .configuration(
+            ConfigurationPayload(type: ConfigurationType.request, attributes: attributes.map { ConfigurationAttribute(type: $0) }))
+    }
+
+    /// The gateway has to show that it knows the secret before anything else of its answer is believed.
+    mutating func takeAuthResponse(_ payloads: PayloadSet, sa: IKESA, context: IKEContext) -> [Datagram] {
+        guard let handshake, let derived = handshake.derived else { return fail(.badResponse) }
+        guard let identity = payloads.responderIdentity, let authentication = payloads.authentication else {
+            return fail(payloads.error.map { .refused(notify: $0.type.rawValue) } ?? .badResponse)
+        }
+        let expected = SharedKeyAuthentication.code(
+            prf: sa.algorithms.prf, secret: configuration.secret, message: handshake.response, peerNonce: handshake.nonce,
+            authenticationKey: derived.responderAuthentication, identity: identity)
+        guard constantTimeEquals(authentication.data, expected), authentication.method == AuthenticationMethod.sharedKey,
+            configuration.remoteIdentity == nil || Identity(identity) == configuration.remoteIdentity
+        else { return fail(.notAuthenticated) }
+        phase = .established
+        takeConfiguration(payloads.configuration)
+        let pending = PendingChild(replacing: nil, inboundSPI: handshake.childSPI, nonce: handshake.nonce, keyExchange: nil)
+        lastResult = takeChild(
+            payloads, pending: pending, nonces: NoncePair(initiator: handshake.nonce, responder: handshake.responderNonce), sa: sa,
+            keyExchange: .ignored, context: context)
+        self.handshake = nil
+        return []
+    }
+
+    private mutating func takeConfiguration(_ reply: ConfigurationPayload?) {
+        guard let reply, reply.type == ConfigurationType.reply else { return }
+        for attribute in reply.attributes {
+            switch attribute.type {
+            case ConfigurationAttributeType.internalIP4Address:
+                if let address = IPAddress(bytes: attribute.value) { virtualAddresses.append(address) }
+            case ConfigurationAttributeType.internalIP6Address:
+                if let address = IPAddress(bytes: attribute.value.prefix(16)) { virtualAddresses.append(address) }
+            case ConfigurationAttributeType.internalIP4DNS, ConfigurationAttributeType.internalIP6DNS:
+                if let address = IPAddress(bytes: attribute.value) { dnsServers.append(address) }
+            default: break
+            }
+        }
+    }
+
+    mutating func fail(_ failure: InitiatorFailure) -> [Datagram] {
+        phase = .failed(failure)
+        outstanding = nil
+        queue = []
+        return []
+    }
+}
+
+extension IKEProposal {
+    func wire(number: UInt8, spi: [UInt8]) -> Proposal {
+        let transforms =
+            ciphers.map { Transform.encryption($0) } + integrity.map { Transform.integrity($0) } + prfs.map { Transform.prf($0) }
+            + groups.map { Transform.group($0) }
+        return Proposal(number: number, protocolID: .ike, spi: spi, transforms: transforms)
+    }
+}
+
+extension ESPProposal {
+    func wire(number: UInt8, spi: UInt32, groups: [KeyExchangeGroup]) -> Proposal {
+        let transforms =
+            ciphers.map { Transform.encryption($0) } + integrity.map { Transform.integrity($0) } + groups.map { Transform.group($0) }
+            + extendedSequenceNumbers.map { Transform.esn($0) }
+        return Proposal(number: number, protocolID: .esp, spi: spi.networkBytes, transforms: transforms)
+    }
+}

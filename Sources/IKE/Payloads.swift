@@ -1,0 +1,97 @@
+import Cryptography
+import IKEWire
+import Session
+
+/// The payloads of one message by kind: each that matters once, the notifies and deletes as lists.
+struct PayloadSet {
+    var proposals: [Proposal]?
+    var keyExchange: KeyExchangePayload?
+    var nonce: [UInt8]?
+    var initiatorIdentity: IdentificationPayload?
+    var responderIdentity: IdentificationPayload?
+    var authentication: (method: UInt8, data: [UInt8])?
+    var initiatorSelectors: [WireTrafficSelector]?
+    var responderSelectors: [WireTrafficSelector]?
+    var configuration: ConfigurationPayload?
+    var notifies: [NotifyPayload] = []
+    var deletes: [DeletePayload] = []
+
+    init(_ payloads: [Payload]) {
+        for payload in payloads { add(payload) }
+    }
+
+    private mutating func add(_ payload: Payload) {
+        switch payload {
+        case .securityAssociation(let value): proposals = value
+        case .keyExchange(let value): keyExchange = value
+        case .nonce(let value): nonce = value
+        case .identificationInitiator(let value): initiatorIdentity = value
+        case .identificationResponder(let value): responderIdentity = value
+        case .authentication(let method, let data): authentication = (method, data)
+        case .trafficSelectorsInitiator(let value): initiatorSelectors = value
+        case .trafficSelectorsResponder(let value): responderSelectors = value
+        case .configuration(let value): configuration = value
+        case .notify(let value): notifies.append(value)
+        case .delete(let value): deletes.append(value)
+        case .certificate, .certificateRequest, .vendorID, .eap, .encrypted, .encryptedFragment, .unknown: break
+        }
+    }
+
+    func notify(_ type: NotifyType) -> NotifyPayload? { notifies.first { $0.type == type } }
+    func has(_ type: NotifyType) -> Bool { notify(type) != nil }
+    /// The first notify that reports an error (RFC 7296 §3.10.1).
+    var error: NotifyPayload? { notifies.first { $0.type.isError } }
+}
+
+extension Payload {
+    static func notify(_ type: NotifyType, _ data: [UInt8] = []) -> Payload { .notify(NotifyPayload(type: type, data: data)) }
+}
+
+extension Identity {
+    /// `nil` for an ID type that is not known, or an address of a wrong length.
+    init?(_ payload: IdentificationPayload) {
+        guard let kind = Kind(rawValue: payload.kind) else { return nil }
+        switch kind {
+        case .ipv4Address where payload.data.count != 4, .ipv6Address where payload.data.count != 16: return nil
+        case .ipv4Address, .ipv6Address, .fqdn, .rfc822Address, .derASN1DN, .derASN1GN, .keyID: break
+        }
+        self.init(kind: kind, data: payload.data)
+    }
+
+    init(address: IPAddress) { self.init(kind: address.isIPv4 ? .ipv4Address : .ipv6Address, data: address.bytes) }
+
+    var payload: IdentificationPayload { IdentificationPayload(kind: kind.rawValue, data: data) }
+}
+
+extension TrafficSelector {
+    /// `nil` for what cannot be said to a data plane: an unknown type, or OPAQUE ports (RFC 4301 §4.4.1.1).
+    init?(_ wire: WireTrafficSelector) {
+        guard !wire.isUnknown, wire.startPort <= wire.endPort, let start = IPAddress(bytes: wire.start),
+            let end = IPAddress(bytes: wire.end), start.family == end.family, start <= end
+        else { return nil }
+        self.init(ipProtocol: wire.ipProtocol, startPort: wire.startPort, endPort: wire.endPort, start: start, end: end)
+    }
+
+    var wire: WireTrafficSelector {
+        WireTrafficSelector(
+            type: start.isIPv4 ? TrafficSelectorType.ipv4AddressRange : TrafficSelectorType.ipv6AddressRange, ipProtocol: ipProtocol,
+            startPort: startPort, endPort: endPort, start: start.bytes, end: end.bytes)
+    }
+}
+
+extension ChildRefusal {
+    /// How the peer is told (RFC 7296 §3.10.1).
+    var payload: Payload {
+        switch self {
+        case .noProposalChosen: .notify(.noProposalChosen)
+        case .trafficSelectorsUnacceptable: .notify(.tsUnacceptable)
+        case .invalidKeyExchange(let group): .notify(.invalidKEPayload, group.networkBytes)
+        case .noAdditionalSAs: .notify(.noAdditionalSAs)
+        case .temporaryFailure: .notify(.temporaryFailure)
+        case .childNotFound(let spi): .notify(NotifyPayload(protocolID: .esp, spi: spi.networkBytes, type: .childSANotFound))
+        case .addressesExhausted: .notify(.internalAddressFailure)
+        case .configurationRequired: .notify(.failedCPRequired)
+        case .malformed: .notify(.invalidSyntax)
+        }
+    }
+}

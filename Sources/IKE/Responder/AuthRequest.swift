@@ -1,0 +1,202 @@
+import Cryptography
+import IKEWire
+import Session
+
+/// IKE_AUTH (RFC 7296 §1.2): from here on all is protected, and a session begins.
+extension IKEEngine {
+    mutating func receiveAuth(
+        _ datagram: Datagram, header: IKEHeader, half: HalfOpenSA, table: SessionTable, context: IKEContext
+    ) -> IKEOutcome {
+        guard header.isInitiator, !header.isResponse, header.initiatorSPI == half.spis.initiator else { return drop(.wrongRole, datagram) }
+        guard header.exchangeType == .ikeAuth, header.messageID == 1 else { return drop(.unexpectedExchange, datagram) }
+        var exchange = AuthExchange(datagram: datagram, half: half)
+        let payloads: [Payload]
+        do {
+            payloads = try half.receiving.open(datagram.bytes)
+        } catch .malformedInside {
+            return refuse(exchange, .malformed, .notify(.invalidSyntax), context: context)
+        } catch .unknownCriticalPayload(let type) {
+            return refuse(exchange, .unsupportedPayload, .notify(.unsupportedCriticalPayload, [type]), context: context)
+        } catch {
+            return drop(error.dropReason, datagram)
+        }
+        exchange.request = PayloadSet(payloads)
+        do {
+            let admission = try admit(exchange)
+            return try establish(exchange, admission: admission, table: table, context: context)
+        } catch .malformed {
+            return refuse(exchange, .malformed, .notify(.invalidSyntax), context: context)
+        } catch {
+            return refuse(exchange, error, .notify(.authenticationFailed), context: context)
+        }
+    }
+
+    /// Who the peer is and on which connection. All failures take the same way, so that the peer cannot tell an identity that we
+    /// do not know from a secret that is wrong.
+    private func admit(_ exchange: AuthExchange) throws(IKEAuthenticationFailure) -> Admission {
+        let half = exchange.half
+        guard let identityPayload = exchange.request.initiatorIdentity else { throw .malformed }
+        guard let authentication = exchange.request.authentication else { throw .methodNotOffered }
+        guard authentication.method == AuthenticationMethod.sharedKey else { throw .methodNotSupported }
+        let peer = Identity(identityPayload)
+        let wantedPayload = exchange.request.responderIdentity
+        let wanted = wantedPayload.flatMap { Identity($0) }
+        let isAnswerable = peer != nil && (wantedPayload == nil || wanted != nil)
+        let match = peer.flatMap { peer in
+            !isAnswerable
+                ? nil
+                : configuration.connection(
+                    local: exchange.datagram.local, remote: exchange.datagram.remote, algorithms: half.algorithms, peer: peer,
+                    wanted: wanted)
+        }
+        let secret = match.flatMap { match in peer.flatMap { configuration.secret(local: match.localIdentity, remote: $0) } }
+        // Computed even without a secret: the same work for every refusal.
+        let expected = SharedKeyAuthentication.code(
+            prf: half.algorithms.prf, secret: secret ?? half.derived.responderAuthentication, message: half.request,
+            peerNonce: half.nonces.responder, authenticationKey: half.derived.initiatorAuthentication, identity: identityPayload)
+        let isRight = constantTimeEquals(authentication.data, expected)
+        guard let peer, let match else { throw .noConnection }
+        guard let secret else { throw .noSecret }
+        guard isRight else { throw .wrongSecret }
+        return Admission(connection: match.connection, localIdentity: match.localIdentity, peer: peer, secret: secret)
+    }
+
+    private mutating func establish(
+        _ exchange: AuthExchange, admission: Admission, table: SessionTable, context: IKEContext
+    ) throws(IKEAuthenticationFailure) -> IKEOutcome {
+        let half = exchange.half
+        let id = SessionID(rawValue: half.spis.responder)
+        guard let childRequest = ChildRequest(exchange.request, nonces: half.nonces, isAuth: true) else { throw .malformed }
+        let replaced = exchange.request.has(.initialContact) ? sessionsLikeThis(admission, table: table) : []
+        let assignment = assignAddresses(
+            exchange.request.configuration, admission: admission, table: table, leaving: Set(replaced.map(\.id)))
+        var session = newSession(id, exchange: exchange, admission: admission, table: table, context: context)
+        session.virtualAddresses = assignment.addresses
+
+        var answer = [.identificationResponder(admission.localIdentity.payload), authenticationPayload(half, admission)]
+        var events: [IKEEvent] = [
+            .authenticated(
+                session: id, connection: admission.connection.name, identity: admission.peer, remote: exchange.datagram.remote)
+        ]
+        // RFC 7296 §1.2: the IKE SA stands even if the CHILD SA fails.
+        do throws(ChildRefusal) {
+            if let refusal = assignment.refusal { throw refusal }
+            let parent = ChildParent(session, connection: admission.connection, rekeying: nil)
+            let created = try createChild(childRequest, parent: parent, table: table, context: context)
+            session.children = [created.child]
+            answer += assignment.payloads + created.payloads
+            events.append(.childAdded(session: id, inboundSPI: created.child.inboundSPI, name: created.child.name))
+        } catch {
+            answer += assignment.payloads + [error.payload]
+            events.append(.childRefused(session: id, reason: error))
+        }
+        events += replaced.map { .replaced(session: $0.id, by: id) }
+        return complete(exchange, session: session, answer: answer, events: events, replaced: replaced, context: context)
+    }
+
+    private func authenticationPayload(_ half: HalfOpenSA, _ admission: Admission) -> Payload {
+        let code = SharedKeyAuthentication.code(
+            prf: half.algorithms.prf, secret: admission.secret, message: half.response, peerNonce: half.nonces.initiator,
+            authenticationKey: half.derived.responderAuthentication, identity: admission.localIdentity.payload)
+        return .authentication(method: AuthenticationMethod.sharedKey, data: code)
+    }
+
+    /// INITIAL_CONTACT (RFC 7296 §2.4): what the same peer had with us before is dead.
+    private func sessionsLikeThis(_ admission: Admission, table: SessionTable) -> [Session] {
+        table.sessions(remoteIdentity: admission.peer).filter { $0.authorization.localIdentity == admission.localIdentity }
+    }
+
+    private mutating func newSession(
+        _ id: SessionID, exchange: AuthExchange, admission: Admission, table: SessionTable, context: IKEContext
+    ) -> Session {
+        let half = exchange.half
+        let nat = half.nat
+        let sa = IKESA(
+            spis: half.spis, role: .responder, algorithms: half.algorithms, keys: half.derived.keys, nextSendID: 0, nextReceiveID: 2,
+            establishedWallMilliseconds: context.now.wallMilliseconds)
+        return Session(
+            id: id, uniqueID: withUniqueIDs(table: table) { $0.nextSession() },
+            authorization: PeerAuthorization(
+                connection: admission.connection.name, localIdentity: admission.localIdentity, remoteIdentity: admission.peer,
+                method: .preSharedKey),
+            capabilities: half.capabilities.union(PeerCapabilities(authNotifies: exchange.request)),
+            // The peer floats to port 4500 here (RFC 7296 §2.23): the session is where IKE_AUTH came from.
+            local: exchange.datagram.local, remote: exchange.datagram.remote,
+            encapsulation: nat.localBehindNAT || nat.remoteBehindNAT || (nat.isSupported && half.forcesEncapsulation),
+            localBehindNAT: nat.localBehindNAT, remoteBehindNAT: nat.remoteBehindNAT, ikeSA: sa,
+            establishedWallMilliseconds: context.now.wallMilliseconds)
+    }
+
+    /// Seals the answer into the new session, and turns the half-open IKE SA into it.
+    private mutating func complete(
+        _ exchange: AuthExchange, session: Session, answer: [Payload], events: [IKEEvent], replaced: [Session], context: IKEContext
+    ) -> IKEOutcome {
+        guard let bytes = try? exchange.half.sending.seal(answer, header: exchange.responseHeader, context: context) else {
+            return drop(.unusableKeys, exchange.datagram)
+        }
+        var session = session
+        session.ikeSA.lastResponse = CachedResponse(messageID: 1, requestDigest: sha256(exchange.datagram.bytes), bytes: bytes)
+        halfOpen.remove(exchange.half.spis.responder)
+        count(events)
+        for old in replaced { forget(old.id) }
+        watch(session, from: context.now.instant)
+        let removals = replaced.map { SessionDelta(session: $0.id, changes: [.removed(reason: "replaced (INITIAL_CONTACT)")]) }
+        return IKEOutcome(
+            deltas: removals + [SessionDelta(session: session.id, changes: [.created(session)])],
+            datagrams: [reply(bytes, to: exchange.datagram)], events: events, session: session.id)
+    }
+
+    /// A protected refusal; it ends the half-open IKE SA (RFC 7296 §2.21.2).
+    private mutating func refuse(
+        _ exchange: AuthExchange, _ reason: IKEAuthenticationFailure, _ payload: Payload, context: IKEContext
+    ) -> IKEOutcome {
+        let half = exchange.half
+        halfOpen.remove(half.spis.responder)
+        let identity = exchange.request.initiatorIdentity.flatMap { Identity($0) }.map { String($0.description.prefix(128)) } ?? "?"
+        let events = [IKEEvent.authenticationFailed(remote: exchange.datagram.remote, identity: identity, reason: reason)]
+        count(events)
+        guard let bytes = try? half.sending.seal([payload], header: exchange.responseHeader, context: context) else {
+            return drop(.unusableKeys, exchange.datagram)
+        }
+        farewells.insert(
+            localSPI: half.spis.responder, digest: sha256(exchange.datagram.bytes), response: bytes, session: nil,
+            at: context.now.instant)
+        return IKEOutcome(datagrams: [reply(bytes, to: exchange.datagram)], events: events)
+    }
+}
+
+extension IKEAuthenticationFailure: Error {}
+
+private struct AuthExchange {
+    var datagram: Datagram
+    var half: HalfOpenSA
+    var request = PayloadSet([])
+
+    init(datagram: Datagram, half: HalfOpenSA) {
+        self.datagram = datagram
+        self.half = half
+    }
+
+    var responseHeader: IKEHeader {
+        IKEHeader(
+            initiatorSPI: half.spis.initiator, responderSPI: half.spis.responder, exchangeType: .ikeAuth, isInitiator: false,
+            isResponse: true, messageID: 1)
+    }
+}
+
+/// Who was let in, and how.
+struct Admission {
+    var connection: ConnectionConfiguration
+    var localIdentity: Identity
+    var peer: Identity
+    var secret: SecretBytes
+}
+
+extension ChildParent {
+    init(_ session: Session, connection: ConnectionConfiguration, rekeying: ChildSA?) {
+        self.init(
+            connection: connection, prf: session.ikeSA.algorithms.prf, derivation: session.ikeSA.keys.derivation,
+            local: session.local.address, remote: session.remote.address,
+            virtualAddresses: session.virtualAddresses.map(\.address), preferredChild: rekeying?.name)
+    }
+}

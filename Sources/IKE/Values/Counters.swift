@@ -1,0 +1,32 @@
+/// What the IKE machine counted since it was made. All values only grow.
+public struct IKECounters: Hashable, Sendable {
+    public internal(set) var datagramsReceived: UInt64 = 0
+    public internal(set) var datagramsSent: UInt64 = 0
+    /// Datagrams dropped, by reason.
+    public internal(set) var dropped: [IKEDropReason: UInt64] = [:]
+    public internal(set) var halfOpenCreated: UInt64 = 0
+    public internal(set) var halfOpenExpired: UInt64 = 0
+    public internal(set) var cookiesRequired: UInt64 = 0
+    public internal(set) var invalidKeyExchanges: UInt64 = 0
+    public internal(set) var noProposalChosen: UInt64 = 0
+    public internal(set) var authenticated: UInt64 = 0
+    public internal(set) var authenticationFailures: UInt64 = 0
+    /// Requests that were answered from the cache (RFC 7296 §2.1).
+    public internal(set) var responsesRepeated: UInt64 = 0
+    public internal(set) var requestsAnswered: UInt64 = 0
+    public internal(set) var requestsSent: UInt64 = 0
+    public internal(set) var requestsRetransmitted: UInt64 = 0
+    public internal(set) var childrenCreated: UInt64 = 0
+    public internal(set) var childrenRekeyed: UInt64 = 0
+    public internal(set) var childrenRefused: UInt64 = 0
+    public internal(set) var ikeSAsRekeyed: UInt64 = 0
+    public internal(set) var deletedByPeer: UInt64 = 0
+    public internal(set) var peersDead: UInt64 = 0
+    public internal(set) var sessionsReplaced: UInt64 = 0
+    public internal(set) var peersMoved: UInt64 = 0
+
+    public init() {}
+
+    public var droppedTotal: UInt64 { dropped.values.reduce(0, +) }
+    public func dropped(_ reason: IKEDropReason) -> UInt64 { dropped[reason] ?? 0 }
+}

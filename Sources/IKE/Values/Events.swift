@@ -1,0 +1,85 @@
+public import Session
+
+/// Why a peer was not let in. The peer itself is told only AUTHENTICATION_FAILED.
+public enum IKEAuthenticationFailure: String, Hashable, Sendable {
+    case noConnection = "no connection fits the identities and addresses"
+    case noSecret = "no shared secret for the identities"
+    case wrongSecret = "the shared secret differs"
+    case methodNotOffered = "the peer asked for EAP"
+    case methodNotSupported = "the peer did not authenticate with a shared secret"
+    case malformed = "the request is malformed"
+    case unsupportedPayload = "the request has an unknown critical payload"
+}
+
+/// Why a CHILD SA was not made; each is told to the peer as a notify.
+public enum ChildRefusal: Error, Hashable, Sendable {
+    case noProposalChosen
+    case trafficSelectorsUnacceptable
+    /// The group that we want instead.
+    case invalidKeyExchange(group: UInt16)
+    case noAdditionalSAs
+    case temporaryFailure
+    /// The CHILD SA to be rekeyed, by the peer's SPI.
+    case childNotFound(spi: UInt32)
+    /// Every pool of the connection is used up, or it has none.
+    case addressesExhausted
+    /// The connection hands out addresses, and the peer asked for none.
+    case configurationRequired
+    case malformed
+}
+
+/// What happened, for logs, `tandem events` and metrics.
+public enum IKEEvent: Hashable, Sendable {
+    case authenticated(session: SessionID, connection: String, identity: Identity, remote: Endpoint)
+    case authenticationFailed(remote: Endpoint, identity: String, reason: IKEAuthenticationFailure)
+    case noProposalChosen(remote: Endpoint)
+    case invalidKeyExchange(remote: Endpoint, wantedGroup: UInt16)
+    case cookieRequired(remote: Endpoint)
+    case childAdded(session: SessionID, inboundSPI: UInt32, name: String)
+    case childRekeyed(session: SessionID, inboundSPI: UInt32, successor: UInt32)
+    case childDeleted(session: SessionID, inboundSPI: UInt32)
+    case childRefused(session: SessionID, reason: ChildRefusal)
+    case ikeRekeyed(session: SessionID)
+    /// The same peer authenticated anew and said that nothing of before is left (INITIAL_CONTACT).
+    case replaced(session: SessionID, by: SessionID)
+    case deletedByPeer(session: SessionID)
+    /// The DELETE that we sent is answered or given up.
+    case terminated(session: SessionID)
+    case peerDead(session: SessionID)
+    case moved(session: SessionID, from: Endpoint, to: Endpoint)
+    case dropped(reason: IKEDropReason, remote: Endpoint)
+    case halfOpenExpired(remote: Endpoint)
+
+    public enum Level: String, Hashable, Sendable { case debug, info, warning }
+
+    /// How loud, and a line for people. Holds no secret.
+    public var summary: (level: Level, text: String) {
+        switch self {
+        case .authenticated(let session, let connection, let identity, let remote):
+            (.info, "session \(session): \(identity) authenticated from \(remote) for \(connection)")
+        case .authenticationFailed(let remote, let identity, let reason):
+            (.warning, "authentication of '\(identity)' from \(remote) failed: \(reason.rawValue)")
+        case .noProposalChosen(let remote): (.warning, "no proposal of \(remote) is acceptable")
+        case .invalidKeyExchange(let remote, let group): (.info, "\(remote) is asked for key exchange group \(group)")
+        case .cookieRequired(let remote): (.debug, "\(remote) is asked for a cookie")
+        case .childAdded(let session, let spi, let name): (.info, "session \(session): CHILD SA \(name) \(hex(spi)) added")
+        case .childRekeyed(let session, let spi, let successor):
+            (.info, "session \(session): CHILD SA \(hex(spi)) rekeyed to \(hex(successor))")
+        case .childDeleted(let session, let spi): (.info, "session \(session): CHILD SA \(hex(spi)) deleted")
+        case .childRefused(let session, let reason): (.warning, "session \(session): CHILD SA refused: \(reason)")
+        case .ikeRekeyed(let session): (.info, "session \(session): IKE SA rekeyed")
+        case .replaced(let session, let successor): (.info, "session \(session): replaced by \(successor) (INITIAL_CONTACT)")
+        case .deletedByPeer(let session): (.info, "session \(session): deleted by the peer")
+        case .terminated(let session): (.info, "session \(session): terminated")
+        case .peerDead(let session): (.warning, "session \(session): the peer does not answer any more")
+        case .moved(let session, let from, let to): (.info, "session \(session): the peer moved from \(from) to \(to)")
+        case .dropped(let reason, let remote): (.debug, "dropped a datagram from \(remote): \(reason.rawValue)")
+        case .halfOpenExpired(let remote): (.info, "\(remote) never came back with IKE_AUTH")
+        }
+    }
+}
+
+private func hex(_ spi: UInt32) -> String {
+    let digits = String(spi, radix: 16)
+    return String(repeating: "0", count: 8 - digits.count) + digits
+}

@@ -1,0 +1,41 @@
+public import Cryptography
+public import Session
+
+/// The world as the IKE machine sees it: arguments of every call, never looked up (law 5).
+public struct IKEContext: Sendable {
+    public var now: Now
+    /// The epoch in which this node owns its sessions; part of every AES-GCM IV, so that two owners never use one IV (law 3).
+    public var epoch: Epoch
+    public var random: RandomSource
+
+    public init(now: Now, epoch: Epoch, random: RandomSource) {
+        self.now = now
+        self.epoch = epoch
+        self.random = random
+    }
+}
+
+/// What came of one input.
+///
+/// The caller applies `deltas` in order, at once, before it calls the engine again; `datagrams` may leave only when the deltas
+/// are committed (law 2). A repeated response has no delta, but explains state of the session's last delta: it has to wait as
+/// long as that one does.
+public struct IKEOutcome: Hashable, Sendable {
+    /// At most one delta for each session.
+    public var deltas: [SessionDelta]
+    /// In the order in which they are to be sent.
+    public var datagrams: [Datagram]
+    public var events: [IKEEvent]
+    /// The session whose last committed state `datagrams` reveal; `nil` before there is one.
+    public var session: SessionID?
+
+    public init(deltas: [SessionDelta] = [], datagrams: [Datagram] = [], events: [IKEEvent] = [], session: SessionID? = nil) {
+        self.deltas = deltas
+        self.datagrams = datagrams
+        self.events = events
+        self.session = session
+    }
+
+    public static let nothing = IKEOutcome()
+    public var isEmpty: Bool { deltas.isEmpty && datagrams.isEmpty && events.isEmpty }
+}

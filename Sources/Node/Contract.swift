@@ -1,0 +1,152 @@
+public import Control
+public import Cryptography
+public import IKE
+public import Pair
+public import Session
+
+/// What the node has to know beforehand.
+public struct NodeConfiguration: Sendable {
+    public var name: String
+    public var id: NodeID
+    /// `nil`: the node stands alone, and is always active.
+    public var pair: PairConfiguration?
+    /// The addresses that move together.
+    public var addresses: [SharedAddress]
+    public var ike: IKEConfiguration
+    /// The version of the software, for `swanctl --version`.
+    public var version: String
+
+    public init(
+        name: String, id: NodeID, pair: PairConfiguration?, addresses: [SharedAddress], ike: IKEConfiguration, version: String
+    ) {
+        self.name = name
+        self.id = id
+        self.pair = pair
+        self.addresses = addresses
+        self.ike = ike
+        self.version = version
+    }
+}
+
+/// `[pair]`.
+public struct PairConfiguration: Sendable {
+    public var peerName: String
+    /// Known to both nodes and nobody else: from it come the keys of heartbeats and cookies.
+    public var secret: SecretBytes
+    public var heartbeatInterval: Duration
+    /// Missed heartbeats after which the peer is dead.
+    public var deadAfter: Int
+    /// How long a reply waits for the standby's acknowledgement before the pair is `solo`.
+    public var commitTimeout: Duration
+    /// The heartbeat paths, as text for people: `local` and `remote` endpoints; their index names them in inputs and effects.
+    public var paths: [HeartbeatPath]
+
+    public init(
+        peerName: String, secret: SecretBytes, heartbeatInterval: Duration = .milliseconds(50), deadAfter: Int = 3,
+        commitTimeout: Duration = .milliseconds(20), paths: [HeartbeatPath]
+    ) {
+        self.peerName = peerName
+        self.secret = secret
+        self.heartbeatInterval = heartbeatInterval
+        self.deadAfter = deadAfter
+        self.commitTimeout = commitTimeout
+        self.paths = paths
+    }
+}
+
+/// `[[pair.path]]`.
+public struct HeartbeatPath: Hashable, Sendable {
+    public var local: Endpoint
+    public var remote: Endpoint
+
+    public init(local: Endpoint, remote: Endpoint) {
+        self.local = local
+        self.remote = remote
+    }
+}
+
+/// `[[address]]`: an address of the group, on an interface of this host.
+public struct SharedAddress: Hashable, Sendable {
+    public var prefix: IPPrefix
+    public var interface: String
+
+    public init(prefix: IPPrefix, interface: String) {
+        self.prefix = prefix
+        self.interface = interface
+    }
+}
+
+/// Names an operator's request until it is answered.
+public struct RequestToken: Hashable, Sendable {
+    public let rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+}
+
+/// Everything that can happen to a node.
+public enum Input: Sendable {
+    /// The runtime is up: data plane ready, sockets open. `dataPlane` is its kind and the reason, for `status`.
+    case started(dataPlane: String, reason: String)
+    /// IKE from port 500 or 4500.
+    case datagram(Datagram)
+    case heartbeat(path: Int, bytes: [UInt8])
+    /// The TLS link is up and the peer's certificate is the pinned one.
+    case linkOpened
+    case linkClosed(reason: String)
+    case frame(PairFrame)
+    case dataPlane(DataPlaneEvent)
+    /// A data plane command failed; the text names what and why.
+    case dataPlaneFailed(String)
+    case request(RequestToken, ControlRequest)
+    /// The runner's answer to `.milestone`: when it was passed.
+    case milestonePassed(TakeoverStep, at: Instant)
+    /// A deadline that `nextDeadline()` named may be over. Late or spurious calls are harmless.
+    case deadline
+}
+
+/// Everything that a node wants done, to be carried out in this order.
+public enum Effect: Hashable, Sendable {
+    case send(Datagram)
+    case heartbeat(path: Int, bytes: [UInt8])
+    case frame(PairFrame)
+    /// Close the link; the runtime connects again by itself.
+    case closeLink(reason: String)
+    case dataPlane([DataPlaneCommand])
+    /// Put the group's addresses on this host's interfaces.
+    case claimAddresses
+    /// Take them away.
+    case releaseAddresses
+    /// Gratuitous ARP and unsolicited neighbour advertisements for all of them.
+    case announceAddresses
+    case respond(RequestToken, ControlResponse)
+    /// For registered VICI clients: logs and events.
+    case control(ControlEvent)
+    case log(LogLine)
+    /// Take the time here and hand it back as `.milestonePassed`.
+    case milestone(TakeoverStep)
+    /// Who this node is now: for the guard's patience, the notify status and the metrics.
+    case roleChanged(role: NodeRole, epoch: Epoch, paired: Bool)
+}
+
+/// A structured log line; never holds a secret.
+public struct LogLine: Hashable, Sendable {
+    public enum Level: UInt8, Hashable, Sendable { case debug, info, notice, warning, error }
+    public var level: Level
+    public var message: String
+    /// Names and values, in order.
+    public var fields: [Field]
+
+    public struct Field: Hashable, Sendable {
+        public var name: String
+        public var value: String
+        public init(_ name: String, _ value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    public init(_ level: Level, _ message: String, _ fields: [Field] = []) {
+        self.level = level
+        self.message = message
+        self.fields = fields
+    }
+}

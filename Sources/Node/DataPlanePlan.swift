@@ -1,0 +1,58 @@
+import Session
+
+/// What the data plane is told of a change, derived from the session before and after it by the same function on both nodes.
+///
+/// The owner's SAs get the numbers of their lease; the standby's stand armed with those that it would use as owner (law 6).
+struct DataPlanePlan {
+    let node: NodeID
+    let isOwner: Bool
+
+    func numbers(of child: ChildSA) -> LeasedNumbers {
+        let lease = isOwner ? child.lease : child.lease.next(for: node)
+        return lease.numbers(extended: child.algorithms.extendedSequenceNumbers)
+    }
+
+    func install(_ child: ChildSA, of session: Session) -> DataPlaneCommand {
+        .install(
+            ChildInstallation(
+                session: session.id, child: child, local: session.local, remote: session.remote,
+                encapsulation: session.encapsulation, numbers: numbers(of: child)))
+    }
+
+    func arm(_ child: ChildSA) -> DataPlaneCommand { .lease(inboundSPI: child.inboundSPI, numbers: numbers(of: child)) }
+
+    func commands(for applied: AppliedDelta) -> [DataPlaneCommand] {
+        let before = applied.before
+        guard let after = applied.after else { return before.map { session in session.children.map { removal(of: $0, in: session) } } ?? [] }
+        let hasMoved = before.map { $0.local != after.local || $0.remote != after.remote || $0.encapsulation != after.encapsulation } ?? true
+        var out: [DataPlaneCommand] = []
+        for child in after.children {
+            guard let known = before?.child(inboundSPI: child.inboundSPI), !hasMoved, known.isSameSA(as: child) else {
+                out.append(install(child, of: after))
+                continue
+            }
+            if known.lease != child.lease { out.append(arm(child)) }
+            if !isOwner, known.inboundTop != child.inboundTop {
+                out.append(.advanceInbound(inboundSPI: child.inboundSPI, top: child.inboundTop))
+            }
+        }
+        for child in before?.children ?? [] where after.child(inboundSPI: child.inboundSPI) == nil {
+            out.append(removal(of: child, in: after))
+        }
+        return out
+    }
+
+    private func removal(of child: ChildSA, in session: Session) -> DataPlaneCommand {
+        .remove(session: session.id, child: child, local: session.local, remote: session.remote)
+    }
+}
+
+extension ChildSA {
+    /// Whether all but the counters is the same: then nothing has to be installed anew.
+    fileprivate func isSameSA(as other: ChildSA) -> Bool {
+        var copy = self
+        copy.lease = other.lease
+        copy.inboundTop = other.inboundTop
+        return copy == other
+    }
+}

@@ -1,0 +1,33 @@
+import DequeModule
+import Session
+
+/// What has to wait until the standby acknowledges the entry that explains it (law 2): datagrams, and the data plane's part.
+struct HeldOutput {
+    var index: UInt64
+    var deadline: Instant
+    var commands: [DataPlaneCommand]
+    var datagrams: [Datagram]
+}
+
+/// Held outputs in the order of their entries. Bounded by the commit timeout: nothing stays longer than that.
+struct HoldQueue {
+    private var entries: Deque<HeldOutput> = []
+
+    var isEmpty: Bool { entries.isEmpty }
+    var count: Int { entries.count }
+    var nextDeadline: Instant? { entries.first?.deadline }
+
+    mutating func append(_ output: HeldOutput) { entries.append(output) }
+
+    /// Everything whose entry the standby has.
+    mutating func release(upTo index: UInt64) -> [HeldOutput] {
+        var out: [HeldOutput] = []
+        while let first = entries.first, first.index <= index { out.append(entries.removeFirst()) }
+        return out
+    }
+
+    mutating func releaseAll() -> [HeldOutput] {
+        defer { entries.removeAll() }
+        return Array(entries)
+    }
+}

@@ -1,0 +1,78 @@
+import Control
+import IKE
+import Pair
+import Session
+
+/// What the node remembers of what happened, for `tandem events`: the last `countMax`.
+struct Journal {
+    /// An hour of a busy gateway's news, some 200 kB.
+    static let countMax = 1024
+
+    enum Kind: String {
+        case takeover
+        case stepDown = "step_down"
+        case standBy = "stand_by"
+        case pairState = "pair_state"
+        case ike
+    }
+
+    private(set) var events: [EventSummary] = []
+    private var index: UInt64 = 0
+
+    mutating func append(_ kind: Kind, level: LogLine.Level, text: String, session: Session?, now: Now) -> EventSummary {
+        index += 1
+        let event = EventSummary(
+            index: index, atMilliseconds: now.wallMilliseconds, level: "\(level)", kind: kind.rawValue,
+            connection: session?.authorization.connection, uniqueID: session?.uniqueID, text: text)
+        // Trimmed by halves, so that an append costs the same on average however many there are.
+        if events.count >= 2 * Journal.countMax { events.removeFirst(Journal.countMax) }
+        events.append(event)
+        return event
+    }
+
+    func events(after index: UInt64, limit: Int) -> [EventSummary] {
+        Array(events.suffix(Journal.countMax).drop { $0.index <= index }.prefix(limit))
+    }
+}
+
+extension Node {
+    /// Remembers what happened, and tells the clients that follow.
+    mutating func note(_ kind: Journal.Kind, _ text: String, now: Now) {
+        push(journal.append(kind, level: .notice, text: text, session: nil, now: now), group: "DMN")
+    }
+
+    /// What the IKE machine says: into the log always, into the journal unless it is only for debugging.
+    mutating func report(_ event: IKEEvent, now: Now) {
+        let (loudness, text) = event.summary
+        let level: LogLine.Level
+        switch loudness {
+        case .debug: level = .debug
+        case .info: level = .info
+        case .warning: level = .warning
+        }
+        log(level, text)
+        guard level != .debug else { return }
+        let session = event.session.flatMap { table[$0] }
+        push(journal.append(.ike, level: level, text: text, session: session, now: now), group: "IKE")
+    }
+
+    private mutating func push(_ event: EventSummary, group: String) {
+        let line = ControlLogLine(
+            group: group, level: 1, thread: 0, connection: event.connection, uniqueID: event.uniqueID, message: event.text)
+        effects.append(.control(.log(line)))
+        effects.append(.control(.happened(event)))
+    }
+}
+
+extension IKEEvent {
+    fileprivate var session: SessionID? {
+        switch self {
+        case .authenticated(let session, _, _, _), .childAdded(let session, _, _), .childRekeyed(let session, _, _),
+            .childDeleted(let session, _), .childRefused(let session, _), .ikeRekeyed(let session), .replaced(let session, _),
+            .deletedByPeer(let session), .terminated(let session), .peerDead(let session), .moved(let session, _, _):
+            session
+        case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired:
+            nil
+        }
+    }
+}

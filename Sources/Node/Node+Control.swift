@@ -1,0 +1,155 @@
+import Control
+import IKE
+import Pair
+import Session
+
+extension Node {
+    /// How long an operator's `terminate` waits for the peer's answer: past the retransmissions of one request.
+    static let terminationPatience: Duration = .seconds(200)
+
+    mutating func requested(_ request: ControlRequest, token: RequestToken, now: Now) {
+        switch request {
+        case .version: respond(token, .version(versionSummary))
+        case .stats: respond(token, .stats(statsSummary(now)))
+        case .findSessions(let filter): respond(token, .sessionIDs(find(filter, now: now)))
+        case .describe(let ids): respond(token, .sas(describe(ids, now: now)))
+        case .listConnections(let name): respond(token, .connections(connectionSummaries(named: name)))
+        case .listPools(let name, let withLeases): respond(token, .pools(poolSummaries(named: name, withLeases: withLeases)))
+        case .initiate(let request): respond(token, .done(.failure(refusal(of: request))))
+        case .terminate(let request): terminate(request, token: token, now: now)
+        case .status: respond(token, .status(statusSummary(now)))
+        case .switchover(let force): switchover(force: force, token: token, now: now)
+        case .events(let after): respond(token, .events(journal.events(after: after, limit: ControlRequest.eventsMax)))
+        case .unknown: respond(token, .unknownCommand)
+        }
+    }
+
+    mutating func respond(_ token: RequestToken, _ response: ControlResponse) { effects.append(.respond(token, response)) }
+
+    // MARK: - Listings
+
+    private func find(_ filter: SessionFilter, now: Now) -> [UInt64] {
+        guard isOwner || filter.includesHeld else { return [] }
+        let ids = table.sessions.keys.sorted()
+        guard filter != SessionFilter(includesHeld: filter.includesHeld) else { return ids.map(\.rawValue) }
+        return ids.filter { id in table[id].map { filter.matches(summary(of: $0, now: now)) } ?? false }.map(\.rawValue)
+    }
+
+    private func describe(_ ids: [UInt64], now: Now) -> [SASummary] {
+        ids.prefix(ControlRequest.describedSessionsMax).compactMap { table[SessionID(rawValue: $0)] }.map { summary(of: $0, now: now) }
+    }
+
+    // MARK: - Initiate
+
+    /// The gateway answers; it does not begin. Said as it is, with the name that was asked for.
+    private func refusal(of request: InitiateRequest) -> String {
+        let connections = configuration.ike.connections.filter { connection in
+            (request.connection == nil || request.connection == connection.name)
+                && (request.child == nil || connection.children.contains { $0.name == request.child })
+        }
+        guard let connection = connections.first else {
+            return "no connection \(request.connection ?? "") with a child \(request.child ?? "") is configured"
+        }
+        if connection.remoteAddresses.isEmpty { return "connection \(connection.name) has remote_addrs %any: there is nobody to call" }
+        return "connection \(connection.name): this version answers its peers and does not call them"
+    }
+
+    // MARK: - Terminate
+
+    private mutating func terminate(_ request: TerminateRequest, token: RequestToken, now: Now) {
+        guard isOwner, handover == nil else {
+            return respond(token, .done(.failure("this node is \(roles.role.name); ask the active one")))
+        }
+        let filter = SessionFilter(
+            connection: request.connection, uniqueID: request.uniqueID, child: request.child, childUniqueID: request.childUniqueID)
+        let sessions = find(filter, now: now).map(SessionID.init(rawValue:))
+        let matches = request.isForChildren ? terminateChildren(request, of: sessions, now: now) : terminateSessions(request, sessions, now: now)
+        guard matches.count > 0 else {
+            return respond(token, .done(DoneSummary(success: false, error: "no matching SAs to terminate found", matches: 0, terminated: 0)))
+        }
+        terminations.append(
+            Termination(
+                token: token, sessions: matches.sessions, children: matches.children, matches: matches.count,
+                deadline: now.instant + Node.terminationPatience))
+    }
+
+    private typealias Matches = (sessions: Set<SessionID>, children: Set<UInt32>, count: Int)
+
+    private mutating func terminateSessions(_ request: TerminateRequest, _ sessions: [SessionID], now: Now) -> Matches {
+        for id in sessions { commit(ike.terminate(session: id, force: request.force, table: table, context: context(now)), now: now) }
+        return (Set(sessions), [], sessions.count)
+    }
+
+    private mutating func terminateChildren(_ request: TerminateRequest, of sessions: [SessionID], now: Now) -> Matches {
+        var children: Set<UInt32> = []
+        for session in sessions.compactMap({ table[$0] }) {
+            for child in session.children {
+                guard request.child == nil || child.name == request.child,
+                    request.childUniqueID == nil || child.uniqueID == request.childUniqueID
+                else { continue }
+                children.insert(child.inboundSPI)
+                commit(ike.terminate(child: child.inboundSPI, in: session.id, table: table, context: context(now)), now: now)
+            }
+        }
+        return ([], children, children.count)
+    }
+
+    /// Answers the operators whose SAs are gone, or who have waited long enough.
+    mutating func finishTerminations(now: Now) {
+        guard !terminations.isEmpty else { return }
+        var waiting: [Termination] = []
+        for termination in terminations {
+            let left = termination.sessions.count { table[$0] != nil } + termination.children.count { table.isInUse(inboundSPI: $0) }
+            let terminated = termination.matches - left
+            if left == 0 {
+                respond(
+                    termination.token,
+                    .done(DoneSummary(success: true, error: "", matches: termination.matches, terminated: terminated)))
+            } else if now.instant >= termination.deadline || !isOwner {
+                let error = isOwner ? "\(left) peers have not answered yet" : "the other node owns the sessions now"
+                respond(
+                    termination.token,
+                    .done(DoneSummary(success: false, error: error, matches: termination.matches, terminated: terminated)))
+            } else {
+                waiting.append(termination)
+            }
+        }
+        terminations = waiting
+    }
+
+    // MARK: - Switchover
+
+    private mutating func switchover(force: Bool, token: RequestToken, now: Now) {
+        if let reason = reasonAgainstSwitchover(force: force) { return respond(token, refusing: reason) }
+        beginSwitchover(token: token, now: now)
+    }
+
+    /// What `force` can do is wait for a standby that is late or still syncing; nothing can hand over to one that does not hold
+    /// the sessions, or is not there.
+    private func reasonAgainstSwitchover(force: Bool) -> String? {
+        guard configuration.pair != nil else { return "this node has no pair" }
+        guard isOwner else { return "this node is \(roles.role.name); ask the active one" }
+        guard handover == nil else { return "a switchover is under way" }
+        guard link.isUp, link.peer != nil else { return "there is no link to the standby" }
+        if sender.pairState != .paired, !force {
+            let reason = sender.pairState.reason.map { " (\($0))" } ?? ""
+            return "the standby is not ready: the pair is \(sender.pairState.name)\(reason); --force waits for it"
+        }
+        return nil
+    }
+
+    mutating func respond(_ token: RequestToken?, refusing reason: String) {
+        guard let token else { return }
+        let summary = SwitchoverSummary(
+            outcome: .refused, reason: reason, epoch: roles.epoch, owner: ownerName, sessions: 0, totalMicroseconds: 0, steps: [])
+        respond(token, .switchover(summary))
+    }
+
+    mutating func respond(_ token: RequestToken?, switchedOverIn duration: Duration, epoch: Epoch) {
+        guard let token else { return }
+        let summary = SwitchoverSummary(
+            outcome: .done, reason: "", epoch: epoch, owner: ownerName, sessions: table.count,
+            totalMicroseconds: duration.inNanoseconds / 1000, steps: [])
+        respond(token, .switchover(summary))
+    }
+}

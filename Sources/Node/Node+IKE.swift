@@ -1,0 +1,117 @@
+import DequeModule
+import IKE
+import Pair
+import Session
+
+extension Node {
+    /// Datagrams kept during a hand-over, at most: it takes milliseconds, and a peer repeats what got lost.
+    static let parkedMax = 256
+
+    mutating func received(_ datagram: Datagram, now: Now) {
+        guard isOwner else {
+            counters.datagramsNotOwner += 1
+            return
+        }
+        guard handover == nil else { return park(datagram) }
+        commit(ike.receive(datagram, table: table, context: context(now)), now: now)
+    }
+
+    private mutating func park(_ datagram: Datagram) {
+        guard parked.count < Node.parkedMax else {
+            counters.datagramsParkedDropped += 1
+            return
+        }
+        counters.datagramsParked += 1
+        parked.append(datagram)
+    }
+
+    /// The hand-over did not come to be: what waited is answered now.
+    mutating func unpark(now: Now) {
+        while let datagram = parked.popFirst() { commit(ike.receive(datagram, table: table, context: context(now)), now: now) }
+    }
+
+    mutating func advanceIKE(now: Now) {
+        guard isOwner, handover == nil, let due = ike.nextDeadline(), now.instant >= due else { return }
+        for outcome in ike.advance(table: table, context: context(now)) { commit(outcome, now: now) }
+    }
+
+    func context(_ now: Now) -> IKEContext { IKEContext(now: now, epoch: roles.epoch, random: random) }
+
+    /// Makes an outcome so: applied here, sent to the standby, and shown to the peer only when the standby has it (law 2).
+    mutating func commit(_ outcome: IKEOutcome, now: Now) {
+        var commands: [DataPlaneCommand] = []
+        for delta in outcome.deltas {
+            guard let applied = applyOwn(delta) else { return }
+            commands += plan.commands(for: applied)
+        }
+        if outcome.session == nil, outcome.deltas.isEmpty {
+            // Before there is a session there is nothing that a standby would have to know.
+            effects += outcome.datagrams.map(Effect.send)
+        } else {
+            release(commands: commands, datagrams: outcome.datagrams, now: now)
+        }
+        for event in outcome.events { report(event, now: now) }
+    }
+
+    /// Applies one of our own deltas, and hands it to the log.
+    mutating func applyOwn(_ delta: SessionDelta) -> AppliedDelta? {
+        do {
+            let applied = try table.apply(delta)
+            replicate(.delta(delta))
+            forgetTraffic(of: applied)
+            return applied
+        } catch {
+            // Our own machine made a delta that does not fit: the session stays as it was, and nothing is shown of it.
+            counters.applyErrors += 1
+            log(.error, "a change did not fit and was dropped", [.init("session", "\(delta.session)"), .init("error", "\(error)")])
+            return nil
+        }
+    }
+
+    mutating func replicate(_ entry: LogEntry) {
+        guard let frame = sender.append(entry).frame else { return }
+        counters.entriesSent += 1
+        effects.append(.frame(frame))
+    }
+
+    /// Lets outputs go now, or when the standby has everything that was sent up to here.
+    ///
+    /// What follows a held output waits too, though it changed nothing itself: it may repeat what is being held.
+    mutating func release(commands: [DataPlaneCommand], datagrams: [Datagram], now: Now) {
+        guard !commands.isEmpty || !datagrams.isEmpty else { return }
+        let output = HeldOutput(
+            index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams)
+        if sender.holdsReplies, sender.lag > 0 { hold.append(output) } else { emit([output]) }
+    }
+
+    var commitTimeout: Duration { configuration.pair?.commitTimeout ?? .zero }
+
+    mutating func emit(_ outputs: [HeldOutput]) {
+        for output in outputs {
+            if !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
+            effects += output.datagrams.map(Effect.send)
+        }
+    }
+
+    /// Nobody will acknowledge any more: what waits goes out, and the pair is visibly solo.
+    mutating func releaseHeld() { emit(hold.releaseAll()) }
+
+    /// We are not the owner any more: what waited is never shown; the data plane follows the table all the same.
+    mutating func dropHeld() {
+        for output in hold.releaseAll() where !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
+    }
+
+    mutating func releaseOverdue(now: Now) {
+        guard let deadline = hold.nextDeadline, now.instant >= deadline else { return }
+        counters.commitTimeouts += 1
+        sender.commitTimedOut(at: now.instant)
+        pairStateChanged(now: now)
+        releaseHeld()
+    }
+
+    private mutating func forgetTraffic(of applied: AppliedDelta) {
+        for child in applied.before?.children ?? [] where applied.after?.child(inboundSPI: child.inboundSPI) == nil {
+            traffic[child.inboundSPI] = nil
+        }
+    }
+}

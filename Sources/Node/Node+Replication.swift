@@ -1,0 +1,142 @@
+import IKE
+import Pair
+import Session
+
+extension Node {
+    mutating func linkOpened(now: Now) {
+        link = LinkState(isUp: true, peer: nil)
+        sayHello()
+    }
+
+    /// The first frame on a link, and again whenever the role changes: it lets the active begin.
+    mutating func sayHello() {
+        guard link.isUp else { return }
+        let hello = PairHello(
+            version: PairProtocol.version, node: configuration.id, name: configuration.name, boot: boot, role: roles.role,
+            epoch: roles.epoch)
+        effects.append(.frame(.hello(hello)))
+    }
+
+    mutating func linkClosed(reason: String, now: Now) {
+        guard link.isUp else { return }
+        link = LinkState()
+        log(.warning, "the pair link closed", [.init("reason", reason)])
+        receiver.linkClosed(at: now.instant)
+        if isOwner {
+            sender.goSolo(.linkClosed, at: now.instant)
+            releaseHeld()
+            pairStateChanged(now: now)
+        }
+        perform(roles.linkClosed(at: now.instant), now: now)
+        tellRole(now: now)
+    }
+
+    mutating func frameReceived(_ frame: PairFrame, now: Now) {
+        if case .hello(let hello) = frame { return greeted(hello, now: now) }
+        guard link.peer != nil else { return closeLink("a frame came before the peer's hello") }
+        switch frame {
+        case .hello: break
+        case .entry, .snapshotBegin, .snapshotPage, .snapshotEnd: standbyReceived(frame, now: now)
+        case .acknowledge(let index): acknowledged(index, now: now)
+        case .snapshotPageTaken: pageTaken(now: now)
+        case .handover(let epoch): handoverOffered(epoch: epoch, now: now)
+        case .handoverAccepted(let epoch): perform(roles.handoverAccepted(epoch: epoch, at: now.instant), now: now)
+        case .handoverRefused(let epoch, let reason): perform(roles.handoverRefused(epoch: epoch, reason: reason), now: now)
+        }
+    }
+
+    private mutating func greeted(_ hello: PairHello, now: Now) {
+        guard hello.version == PairProtocol.version else {
+            return closeLink("the peer speaks version \(hello.version) of the pair protocol, this node version \(PairProtocol.version)")
+        }
+        guard hello.node == configuration.id.peer else {
+            return closeLink("the peer says it is node \(hello.node.rawValue), which this node is; set [node] id to 0 on one and 1 on the other")
+        }
+        link.peer = hello
+        startReplication(now: now)
+    }
+
+    mutating func closeLink(_ reason: String) {
+        counters.replicationErrors += 1
+        log(.error, "closing the pair link", [.init("reason", reason)])
+        effects.append(.closeLink(reason: reason))
+    }
+
+    /// Begins to fill the standby, when there is one on the link and every lease of ours is recorded.
+    mutating func startReplication(now: Now) {
+        guard isOwner, handover == nil, let peer = link.peer, peer.role != .active, !leases.isRecording else { return }
+        guard case .solo(let reason) = sender.pairState, reason != .commitTimeout else { return }
+        effects += sender.begin(table: table, epoch: roles.epoch, at: now.instant).map(Effect.frame)
+        pairStateChanged(now: now)
+    }
+
+    private mutating func acknowledged(_ index: UInt64, now: Now) {
+        guard isOwner else { return }
+        let before = sender.pairState
+        guard sender.acknowledge(index, at: now.instant) else { return closeLink("the peer acknowledged entry \(index), which was not sent") }
+        emit(hold.release(upTo: index))
+        if sender.pairState != before { pairStateChanged(now: now) }
+        offerHandover(now: now)
+    }
+
+    private mutating func pageTaken(now: Now) {
+        guard isOwner else { return }
+        effects += sender.pageTaken(table: table, at: now.instant).map(Effect.frame)
+        if sender.pairState == .paired { pairStateChanged(now: now) }
+    }
+
+    private mutating func standbyReceived(_ frame: PairFrame, now: Now) {
+        // An owner takes nothing from anybody: the heartbeats will tell who it is.
+        guard !isOwner else { return }
+        do {
+            let wasInStep = receiver.isInStep
+            let applied = try take(frame)
+            let commands = applied.flatMap { plan.commands(for: $0) }
+            if !commands.isEmpty { effects.append(.dataPlane(commands)) }
+            acknowledge(frame)
+            if receiver.isInStep != wasInStep {
+                // What has to look at every session is done now, not in the takeover (law 6).
+                ike.prepare(table: table)
+                log(.notice, "everything the active knows is here", [.init("sessions", "\(table.count)")])
+                note(.pairState, "in step with the active: \(table.count) sessions", now: now)
+                tellRole(now: now)
+            }
+        } catch {
+            closeLink(error.text)
+        }
+    }
+
+    private mutating func take(_ frame: PairFrame) throws(ReplicationError) -> [AppliedDelta] {
+        switch frame {
+        case .snapshotBegin(let begin):
+            return try receiver.begin(begin, table: &table, epoch: roles.epoch)
+        case .snapshotPage(let sessions):
+            return try receiver.page(sessions, table: &table)
+        case .snapshotEnd:
+            return try receiver.end(table: &table)
+        case .entry(let index, let entry):
+            counters.entriesApplied += 1
+            return try receiver.entry(index: index, entry, table: &table)
+        case .hello, .acknowledge, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused:
+            return []
+        }
+    }
+
+    /// After the data plane has it: an acknowledgement says that a takeover may follow.
+    private mutating func acknowledge(_ frame: PairFrame) {
+        switch frame {
+        case .entry(let index, _): effects.append(.frame(.acknowledge(index: index)))
+        case .snapshotPage, .snapshotEnd: effects.append(.frame(.snapshotPageTaken))
+        case .hello, .acknowledge, .snapshotBegin, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused: break
+        }
+    }
+
+    /// Solo, syncing and paired are told whenever they change (law 8).
+    mutating func pairStateChanged(now: Now) {
+        let state = sender.pairState
+        let fields = [LogLine.Field("state", state.name)] + (state.reason.map { [.init("reason", $0)] } ?? [])
+        log(state == .paired ? .notice : .warning, "pair state", fields)
+        note(.pairState, state.reason.map { "\(state.name): \($0)" } ?? state.name, now: now)
+        tellRole(now: now)
+    }
+}

@@ -1,0 +1,81 @@
+import Pair
+import Session
+
+extension Node {
+    mutating func beatIfDue(now: Now) {
+        guard let due = beat.next, now.instant >= due, let pair = configuration.pair else { return }
+        sendHeartbeats(wantsAnswer: false, on: nil)
+        // Without drift; after a pause no burst follows.
+        beat.next = max(due + pair.heartbeatInterval, now.instant)
+    }
+
+    /// On every path, or on one.
+    mutating func sendHeartbeats(wantsAnswer: Bool, on only: Int?) {
+        guard let pair = configuration.pair else { return }
+        for path in pair.paths.indices where only == nil || only == path {
+            beat.sequence += 1
+            counters.heartbeatsSent += 1
+            let heartbeat = Heartbeat(
+                node: configuration.id, role: roles.role, isReady: isReadyToTakeOver, wantsAnswer: wantsAnswer, boot: boot,
+                echo: watch.echo, sequence: beat.sequence, epoch: roles.epoch)
+            effects.append(.heartbeat(path: path, bytes: heartbeats.seal(heartbeat)))
+        }
+    }
+
+    /// A standby that holds everything.
+    var isReadyToTakeOver: Bool { roles.role == .standby && receiver.isInStep }
+
+    mutating func heartbeatReceived(_ bytes: [UInt8], path: Int, now: Now) {
+        do {
+            let heartbeat = try heartbeats.open(bytes)
+            let (isCounted, isNewLife) = try watch.receive(heartbeat, path: path, at: now.instant)
+            counters.heartbeatsReceived += 1
+            guard isCounted else { return }
+            // One for one, and only to a proven peer, so that nothing can be amplified.
+            if heartbeat.wantsAnswer { sendHeartbeats(wantsAnswer: false, on: path) }
+            if isNewLife { log(.info, "the peer is heard", [.init("path", "\(path)"), .init("role", heartbeat.role.name)]) }
+            noteSplit(heartbeat, now: now)
+            perform(roles.heartbeat(heartbeat, at: now.instant), now: now)
+        } catch {
+            counters.heartbeatsRejected[error, default: 0] += 1
+        }
+    }
+
+    /// A former owner that we had taken for dead was active all the while, and may have taken leases that nobody told us of: ours go
+    /// past them, so that they are in the table whatever becomes of that node's memory (law 3).
+    private mutating func noteSplit(_ heartbeat: Heartbeat, now: Now) {
+        guard isOwner, heartbeat.role == .active, heartbeat.epoch < roles.epoch else { return }
+        // After a hand-over the former owner's last heartbeats are still under way.
+        guard takeover.cause != .switchover || heartbeat.epoch != takeover.previousEpoch else { return }
+        guard takeover.splitWith != heartbeat.epoch else { return }
+        takeover.splitWith = heartbeat.epoch
+        log(.warning, "both nodes were active; the peer gives way", [.init("its_epoch", "\(heartbeat.epoch)"), .init("epoch", "\(roles.epoch)")])
+        note(.takeover, "both nodes were active: epoch \(heartbeat.epoch) gives way to \(roles.epoch)", now: now)
+        leases.beginRecording(afterGap: true, at: now.instant)
+    }
+
+    mutating func perform(_ actions: [RoleAction], now: Now) {
+        for action in actions { perform(action, now: now) }
+    }
+
+    mutating func perform(_ action: RoleAction, now: Now) {
+        switch action {
+        case .takeOver(let cause, let epoch): takeOver(cause: cause, epoch: epoch, now: now)
+        case .stepDown(let cause, let epoch): stepDown(cause: cause, epoch: epoch, now: now)
+        case .standBy(let epoch): standBy(epoch: epoch, now: now)
+        case .probe: sendHeartbeats(wantsAnswer: true, on: nil)
+        case .handoverFailed(let reason): handoverFailed(reason: reason, now: now)
+        }
+    }
+
+    private mutating func standBy(epoch: Epoch, now: Now) {
+        log(.notice, "standing by", [.init("epoch", "\(epoch)")])
+        note(.standBy, "standing by for epoch \(epoch)", now: now)
+        tellRole(now: now)
+        sayHello()
+    }
+
+    mutating func tellRole(now: Now) {
+        effects.append(.roleChanged(role: roles.role, epoch: roles.epoch, paired: isOwner ? sender.pairState == .paired : receiver.isInStep))
+    }
+}

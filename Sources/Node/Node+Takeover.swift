@@ -1,0 +1,162 @@
+import DequeModule
+import IKE
+import Pair
+import Session
+
+extension Node {
+    /// When gratuitous ARP and neighbour advertisements are repeated after the first: a lost one must not cost a client more.
+    static let announcementDelays: [Duration] = [.milliseconds(50), .milliseconds(200), .seconds(1), .seconds(3)]
+
+    /// Becomes owner. Everything slow was done before: what is left takes as long with ten sessions as with a hundred thousand
+    /// (law 6). Each step is safe to repeat.
+    mutating func takeOver(cause: TakeoverCause, epoch: Epoch, now: Now) {
+        let heldEverything = table.count == 0 || receiver.holdsEverything(at: now.instant)
+        counters.takeovers += 1
+        takeover = TakeoverRecord(
+            cause: cause, epoch: epoch, previousEpoch: watch.last?.epoch ?? 0, wallMilliseconds: now.wallMilliseconds, sessions: table.count, steps: [(.detected, now.instant)])
+        effects.append(.milestone(.owned))
+        receiver.reset()
+        if cause != .switchover { sender.goSolo(configuration.pair == nil ? .noPair : .tookOver, at: now.instant) }
+        arm(afterGap: !heldEverything)
+        effects.append(.milestone(.armed))
+        setGate(.open)
+        effects.append(.milestone(.gateOpened))
+        effects.append(.claimAddresses)
+        effects.append(.milestone(.addressesClaimed))
+        effects.append(.announceAddresses)
+        effects.append(.milestone(.announced))
+        for outcome in ike.becameOwner(table: table, context: context(now)) { commit(outcome, now: now) }
+        effects.append(.milestone(.ikeLive))
+
+        announcements = Deque(Node.announcementDelays.map { now.instant + $0 })
+        leases.beginRecording(afterGap: !heldEverything, at: now.instant)
+        sendHeartbeats(wantsAnswer: false, on: nil)
+        tellRole(now: now)
+        let fields: [LogLine.Field] = [
+            .init("cause", cause.name), .init("epoch", "\(epoch)"), .init("sessions", "\(table.count)"),
+            .init("held_everything", "\(heldEverything)"),
+        ]
+        log(.notice, "took over", fields)
+        note(.takeover, "took over: \(cause.name), epoch \(epoch), \(table.count) sessions", now: now)
+        if table.count == 0 { startReplication(now: now) }
+    }
+
+    /// In the usual case nothing: the standby's SAs stand armed. Only after a hand-over that has just been, or when the dead
+    /// owner may have done what we were not told, every SA has to be set ahead before the gate opens.
+    private mutating func arm(afterGap: Bool) {
+        let sessions = afterGap ? Array(table.sessions.keys) : leases.toArm
+        leases.toArm = []
+        guard !sessions.isEmpty else { return }
+        let node = configuration.id
+        let commands = sessions.compactMap { table[$0] }.flatMap { session in
+            session.children.map { child in
+                let lease = afterGap ? child.lease.nextAfterGap(for: node) : child.lease.next(for: node)
+                return DataPlaneCommand.lease(
+                    inboundSPI: child.inboundSPI, numbers: lease.numbers(extended: child.algorithms.extendedSequenceNumbers))
+            }
+        }
+        effects.append(.dataPlane(commands))
+    }
+
+    /// The peer owns everything: nothing of ours may speak from here on.
+    mutating func stepDown(cause: StepDownCause, epoch: Epoch, now: Now) {
+        counters.stepDowns += 1
+        setGate(.closed)
+        effects.append(.releaseAddresses)
+        dropHeld()
+        counters.datagramsParkedDropped += UInt64(parked.count)
+        parked = []
+        announcements = []
+        ike.lostOwnership()
+        sender.goSolo(.noLink, at: now.instant)
+        switch cause {
+        case .switchover: receiver.continueInStep()
+        case .higherEpoch: receiver.reset()
+        }
+        leases.beginArming(Array(table.sessions.keys), at: now.instant)
+        finishHandover(cause: cause, epoch: epoch, now: now)
+        sendHeartbeats(wantsAnswer: false, on: nil)
+        tellRole(now: now)
+        sayHello()
+        log(.notice, "stepped down", [.init("cause", "\(cause)"), .init("epoch", "\(epoch)")])
+        note(.stepDown, "stepped down: \(cause), the peer owns epoch \(epoch)", now: now)
+    }
+
+    mutating func announceIfDue(now: Now) {
+        guard let due = announcements.first, now.instant >= due else { return }
+        while let first = announcements.first, now.instant >= first { announcements.removeFirst() }
+        if isOwner { effects.append(.announceAddresses) }
+    }
+
+    mutating func milestonePassed(_ step: TakeoverStep, at instant: Instant, now: Now) {
+        takeover.steps.append((step, instant))
+        guard step == .ikeLive, let begin = takeover.steps.first?.at else { return }
+        let steps = takeover.steps.map { LogLine.Field($0.step.name, "\(($0.at - begin).inMilliseconds)") }
+        log(.notice, "takeover steps in milliseconds since it was detected", steps)
+    }
+
+    // MARK: - Switchover
+
+    /// How long the standby has to come into step before a switchover is refused.
+    static let handoverPatience: Duration = .seconds(2)
+
+    mutating func beginSwitchover(token: RequestToken?, now: Now) {
+        handover = Handover(token: token, began: now.instant, deadline: now.instant + Node.handoverPatience)
+        offerHandover(now: now)
+    }
+
+    /// Sends the hand-over once the standby has everything and every lease of ours is recorded. From here on we send no ESP.
+    mutating func offerHandover(now: Now) {
+        guard var pending = handover, !pending.isOffered, sender.isInStep, hold.isEmpty, !leases.isRecording else { return }
+        guard let epoch = roles.beginHandover(at: now.instant) else { return }
+        pending.isOffered = true
+        pending.deadline = now.instant + Node.handoverPatience
+        handover = pending
+        setGate(.inboundOnly)
+        effects.append(.frame(.handover(epoch: epoch)))
+    }
+
+    mutating func handoverDeadline(now: Now) {
+        guard let pending = handover, !pending.isOffered else { return }
+        offerHandover(now: now)
+        guard handover?.isOffered == false, now.instant >= pending.deadline else { return }
+        let reason = "the standby is not in step: \(sender.pairState.name), \(sender.lag) entries behind"
+        handover = nil
+        respond(pending.token, refusing: reason)
+        unpark(now: now)
+    }
+
+    mutating func handoverFailed(reason: String, now: Now) {
+        let token = handover?.token
+        handover = nil
+        setGate(.open)
+        log(.error, "the hand-over failed; carrying on as active", [.init("reason", reason)])
+        respond(token, refusing: reason)
+        unpark(now: now)
+    }
+
+    private mutating func finishHandover(cause: StepDownCause, epoch: Epoch, now: Now) {
+        guard let done = handover else { return }
+        handover = nil
+        switch cause {
+        case .switchover: respond(done.token, switchedOverIn: now.instant - done.began, epoch: epoch)
+        case .higherEpoch: respond(done.token, refusing: "the peer took over by itself")
+        }
+    }
+
+    /// The active asks us to take everything over.
+    mutating func handoverOffered(epoch: Epoch, now: Now) {
+        guard receiver.isInStep, let action = roles.takeHandover(epoch: epoch, at: now.instant) else {
+            let reason = receiver.isInStep ? "not a standby of that epoch" : "the standby is not in step"
+            effects.append(.frame(.handoverRefused(epoch: epoch, reason: reason)))
+            return
+        }
+        sender.beginInStep(at: now.instant)
+        perform(action, now: now)
+        // Before any entry of ours: whatever the takeover has already put into the log follows it.
+        let first = effects.firstIndex { if case .frame(.entry) = $0 { true } else { false } } ?? effects.endIndex
+        effects.insert(.frame(.handoverAccepted(epoch: epoch)), at: first)
+        link.peer?.role = .standby
+        pairStateChanged(now: now)
+    }
+}

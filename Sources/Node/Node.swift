@@ -1,0 +1,148 @@
+import DequeModule
+import Control
+public import Cryptography
+import IKE
+import Pair
+public import Session
+
+/// A gateway of a pair, whole and pure: what happens goes in, what is to be done comes out.
+///
+/// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
+/// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
+/// numbers ahead; `Node+Control` answers the operator.
+public struct Node: Sendable {
+    let configuration: NodeConfiguration
+    let boot: UInt64
+    let random: RandomSource
+
+    var table = SessionTable()
+    var ike: IKEEngine
+    var roles: RoleMachine
+    var sender: ReplicationSender
+    var receiver = ReplicationReceiver()
+    var watch: PeerWatch
+    let heartbeats: HeartbeatCodec
+
+    var link = LinkState()
+    var hold = HoldQueue()
+    /// IKE datagrams that came while a hand-over was under way.
+    var parked: Deque<Datagram> = []
+    var handover: Handover?
+    var leases = LeaseWork()
+    var announcements: Deque<Instant> = []
+    var beat = HeartbeatClock()
+
+    var takeover = TakeoverRecord()
+    var traffic: [UInt32: CounterReport] = [:]
+    var terminations: [Termination] = []
+    var journal = Journal()
+    var counters = NodeCounters()
+    var dataPlaneKind = ""
+    var dataPlaneReason = ""
+    var gate = GateState.closed
+    var isStarted = false
+    let startedWallMilliseconds: Int64
+
+    /// What this call wants done so far.
+    var effects: [Effect] = []
+
+    /// - Parameters:
+    ///   - boot: a random number that names this life of the daemon; not 0.
+    ///   - random: for nonces, keys and SPIs.
+    public init(configuration: NodeConfiguration, boot: UInt64, random: RandomSource, now: Now) {
+        self.configuration = configuration
+        self.boot = boot
+        self.random = random
+        startedWallMilliseconds = now.wallMilliseconds
+        let pair = configuration.pair
+        let secret = pair?.secret ?? SecretBytes(random.bytes(32))
+        ike = IKEEngine(
+            configuration: configuration.ike, node: configuration.id,
+            cookieSecret: hkdfSHA256(secret: secret, salt: [], info: Array("tandem cookie v1".utf8), count: 32))
+        let timing = RoleTiming(heartbeatInterval: pair?.heartbeatInterval ?? .milliseconds(50), deadAfter: pair?.deadAfter ?? 3)
+        roles = RoleMachine(node: configuration.id, timing: timing, now: now.instant)
+        sender = ReplicationSender(now: now.instant)
+        watch = PeerWatch(node: configuration.id, boot: boot, pathCount: pair?.paths.count ?? 0, freshFor: timing.deadTime)
+        heartbeats = HeartbeatCodec(secret: secret)
+    }
+
+    /// Takes in one thing that happened.
+    ///
+    /// - Returns: what is to be done, in this order.
+    public mutating func handle(_ input: Input, now: Now) -> [Effect] {
+        switch input {
+        case .started(let kind, let reason): started(dataPlane: kind, reason: reason, now: now)
+        case .datagram(let datagram): received(datagram, now: now)
+        case .heartbeat(let path, let bytes): heartbeatReceived(bytes, path: path, now: now)
+        case .linkOpened: linkOpened(now: now)
+        case .linkClosed(let reason): linkClosed(reason: reason, now: now)
+        case .frame(let frame): frameReceived(frame, now: now)
+        case .dataPlane(let event): dataPlaneReported(event, now: now)
+        case .dataPlaneFailed(let text): dataPlaneFailed(text)
+        case .request(let token, let request): requested(request, token: token, now: now)
+        case .milestonePassed(let step, let instant): milestonePassed(step, at: instant, now: now)
+        case .deadline: break
+        }
+        if isStarted { runDeadlines(now: now) }
+        defer { effects = [] }
+        return effects
+    }
+
+    /// When `handle(.deadline)` is due; `nil`: nothing is waited for.
+    public func nextDeadline() -> Instant? {
+        guard isStarted else { return nil }
+        let candidates: [Instant?] = [
+            beat.next, configuration.pair == nil ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first, leases.nextDeadline,
+            handover?.deadline, terminations.map(\.deadline).min(), roles.role == .active ? ike.nextDeadline() : nil,
+        ]
+        return candidates.compactMap { $0 }.min()
+    }
+
+    private mutating func started(dataPlane kind: String, reason: String, now: Now) {
+        guard !isStarted else { return }
+        isStarted = true
+        dataPlaneKind = kind
+        dataPlaneReason = reason
+        log(.notice, "data plane chosen", [.init("kind", kind), .init("reason", reason)])
+        setGate(.closed)
+        effects.append(.releaseAddresses)
+        if configuration.pair == nil {
+            sender.goSolo(.noPair, at: now.instant)
+            perform(roles.ownAlone(at: now.instant), now: now)
+        } else {
+            sender.goSolo(.noLink, at: now.instant)
+            beat.next = now.instant
+            tellRole(now: now)
+        }
+    }
+
+    private mutating func runDeadlines(now: Now) {
+        beatIfDue(now: now)
+        if configuration.pair != nil { perform(roles.deadline(at: now.instant), now: now) }
+        releaseOverdue(now: now)
+        announceIfDue(now: now)
+        workOnLeases(now: now)
+        handoverDeadline(now: now)
+        advanceIKE(now: now)
+        finishTerminations(now: now)
+    }
+
+    private mutating func dataPlaneFailed(_ text: String) {
+        counters.dataPlaneFailures += 1
+        log(.error, "the data plane refused a command", [.init("what", text)])
+    }
+
+    // MARK: - Small things that every part uses
+
+    var isOwner: Bool { roles.role == .active }
+    var plan: DataPlanePlan { DataPlanePlan(node: configuration.id, isOwner: isOwner) }
+
+    mutating func setGate(_ state: GateState) {
+        gate = state
+        effects.append(.dataPlane([.gate(state)]))
+    }
+
+    mutating func log(_ level: LogLine.Level, _ message: String, _ fields: [LogLine.Field] = []) {
+        effects.append(.log(LogLine(level, message, fields)))
+    }
+}

@@ -1,0 +1,254 @@
+import Control
+import Cryptography
+import IKE
+import Pair
+import Session
+
+/// What operators are shown; never a key.
+extension Node {
+    var ownerName: String { isOwner ? configuration.name : configuration.pair?.peerName ?? "" }
+
+    var versionSummary: VersionSummary {
+        VersionSummary(daemon: "tandemd", version: configuration.version, systemName: "Linux", release: "", machine: "")
+    }
+
+    func statsSummary(_ now: Now) -> StatsSummary {
+        StatsSummary(
+            uptimeMilliseconds: now.wallMilliseconds - startedWallMilliseconds, startedMilliseconds: startedWallMilliseconds,
+            ikeSAs: table.count, halfOpen: ike.halfOpenCount, scheduled: 0, counters: namedCounters)
+    }
+
+    var namedCounters: [String: UInt64] {
+        let drops = IKEDropReason.allCases.map { ("ike_dropped_" + snakeCase($0.rawValue), ike.counters.dropped($0)) }
+        let named = ike.counters.named.map { ("ike_" + $0.0, $0.1) }
+        return Dictionary(uniqueKeysWithValues: counters.named + named + drops)
+    }
+
+    func statusSummary(_ now: Now) -> StatusSummary {
+        var status = StatusSummary()
+        status.version = configuration.version
+        status.node = configuration.name
+        status.nodeID = configuration.id.rawValue
+        status.role = roles.role.name
+        status.roleSinceMilliseconds = wall(of: roles.since, now)
+        status.epoch = roles.epoch
+        status.startedMilliseconds = startedWallMilliseconds
+        status.halfOpen = ike.halfOpenCount
+        status.dataPlane = dataPlaneKind
+        status.dataPlaneReason = dataPlaneReason
+        status.gate = gate.name
+        status.addresses = configuration.addresses.map {
+            AddressSummary(address: "\($0.prefix)", interface: $0.interface, isHeld: isOwner)
+        }
+        status.counters = namedCounters
+        fillPair(of: &status, now: now)
+        fillHolding(of: &status)
+        status.lastTakeover = takeoverSummary
+        return status
+    }
+
+    private func fillPair(of status: inout StatusSummary, now: Now) {
+        status.isLinkUp = link.isUp && link.peer != nil
+        guard let pair = configuration.pair else {
+            status.pairState = sender.pairState.name
+            status.pairReason = SoloReason.noPair.rawValue
+            status.pairSinceMilliseconds = startedWallMilliseconds
+            return
+        }
+        status.peer = pair.peerName
+        if isOwner {
+            status.pairState = sender.pairState.name
+            status.pairReason = sender.pairState.reason ?? ""
+            status.pairSinceMilliseconds = wall(of: sender.since, now)
+            status.lagDeltas = sender.lag
+        } else {
+            status.pairState = receiver.isInStep ? "paired" : (link.isUp ? "syncing" : "solo")
+            status.pairReason = receiver.isInStep || link.isUp ? "" : SoloReason.noLink.rawValue
+            status.pairSinceMilliseconds = wall(of: roles.since, now)
+        }
+        let deadTime = pair.heartbeatInterval * pair.deadAfter
+        status.heartbeatPaths = zip(pair.paths, watch.paths).map { path, state in
+            let silence = state.lastHeard.map { now.instant - $0 }
+            return HeartbeatPathSummary(
+                local: "\(path.local)", remote: "\(path.remote)", lastHeardMilliseconds: silence.map { Int64($0.inMilliseconds) },
+                isUp: silence.map { $0 < deadTime } ?? false)
+        }
+    }
+
+    private func fillHolding(of status: inout StatusSummary) {
+        if isOwner {
+            status.sessionsOwned = table.count
+            status.childrenOwned = table.childCount
+        } else {
+            status.sessionsHeld = table.count
+            status.childrenHeld = table.childCount
+        }
+    }
+
+    private var takeoverSummary: TakeoverSummary? {
+        guard let cause = takeover.cause, let begin = takeover.steps.first?.at else { return nil }
+        var previous = begin
+        let steps = takeover.steps.dropFirst().map { step, at in
+            defer { previous = at }
+            return StepSummary(name: step.name, microseconds: (at - previous).inNanoseconds / 1000)
+        }
+        return TakeoverSummary(
+            cause: cause.name, epoch: takeover.epoch, atMilliseconds: takeover.wallMilliseconds,
+            totalMicroseconds: (previous - begin).inNanoseconds / 1000, steps: steps)
+    }
+
+    private func wall(of instant: Instant, _ now: Now) -> Int64 { now.wallMilliseconds - Int64((now.instant - instant).inMilliseconds) }
+
+    // MARK: - Sessions
+
+    func summary(of session: Session, now: Now) -> SASummary {
+        let sa = session.ikeSA
+        var out = SASummary()
+        out.name = session.authorization.connection
+        out.uniqueID = session.uniqueID
+        out.state = isOwner ? (sa.pendingRequest?.purpose == .deleteIKESA ? "DELETING" : "ESTABLISHED") : "PASSIVE"
+        (out.localHost, out.localPort) = ("\(session.local.address)", session.local.port)
+        (out.remoteHost, out.remotePort) = ("\(session.remote.address)", session.remote.port)
+        out.localID = "\(session.authorization.localIdentity)"
+        out.remoteID = "\(session.authorization.remoteIdentity)"
+        out.isInitiator = sa.role == .initiator
+        (out.initiatorSPI, out.responderSPI) = (sa.spis.initiator, sa.spis.responder)
+        (out.natLocal, out.natRemote) = (session.localBehindNAT, session.remoteBehindNAT)
+        out.encryption = AlgorithmName.encryption(sa.algorithms.cipher.kind.rawValue)
+        out.encryptionKeyBits = sa.algorithms.cipher.keyBits
+        out.integrity = sa.algorithms.integrity.map { AlgorithmName.integrity($0.rawValue) }
+        out.prf = AlgorithmName.prf(sa.algorithms.prf.rawValue)
+        out.keyExchange = AlgorithmName.keyExchange(sa.algorithms.keyExchangeGroup.rawValue)
+        out.establishedMilliseconds = max(0, now.wallMilliseconds - sa.establishedWallMilliseconds)
+        out.remoteVirtualAddresses = session.virtualAddresses.map { "\($0.address)" }
+        out.activeTasks = sa.pendingRequest.map { [$0.purpose.taskName] } ?? []
+        out.children = session.children.map { summary(of: $0, in: session, now: now) }
+        out.sessionID = session.id.rawValue
+        out.owner = ownerName
+        out.isOwned = isOwner
+        out.epoch = roles.epoch
+        (out.nextSendID, out.nextReceiveID) = (sa.nextSendID, sa.nextReceiveID)
+        out.pendingRequestID = sa.pendingRequest?.messageID
+        out.rekeyedSPI = session.rekeyedIKESA.map { String($0.localSPI, radix: 16) }
+        out.capabilities = session.capabilities.names
+        return out
+    }
+
+    private func summary(of child: ChildSA, in session: Session, now: Now) -> ChildSummary {
+        let counters = traffic[child.inboundSPI]
+        var out = ChildSummary()
+        out.name = child.name
+        out.uniqueID = child.uniqueID
+        out.reqid = child.uniqueID
+        out.state = child.isRekeyed ? "REKEYED" : "INSTALLED"
+        out.mode = child.mode == .tunnel ? "TUNNEL" : "TRANSPORT"
+        out.isEncapsulated = session.encapsulation
+        (out.inboundSPI, out.outboundSPI) = (child.inboundSPI, child.outboundSPI)
+        out.encryption = AlgorithmName.encryption(child.algorithms.cipher.kind.rawValue)
+        out.encryptionKeyBits = child.algorithms.cipher.keyBits
+        out.integrity = child.algorithms.integrity.map { AlgorithmName.integrity($0.rawValue) }
+        out.keyExchange = child.algorithms.keyExchangeGroup.map { AlgorithmName.keyExchange($0.rawValue) }
+        out.hasExtendedSequenceNumbers = child.algorithms.extendedSequenceNumbers
+        (out.inboundBytes, out.inboundPackets) = (counters?.inboundBytes ?? 0, counters?.inboundPackets ?? 0)
+        (out.outboundBytes, out.outboundPackets) = (counters?.outboundBytes ?? 0, counters?.outboundPackets ?? 0)
+        out.installedMilliseconds = max(0, now.wallMilliseconds - child.establishedWallMilliseconds)
+        out.localSelectors = child.localSelectors.map { "\($0)" }
+        out.remoteSelectors = child.remoteSelectors.map { "\($0)" }
+        out.inboundTop = max(child.inboundTop, counters?.inboundTop ?? 0)
+        out.outboundNext = counters?.outboundNext
+        out.leaseLimit = plan.numbers(of: child).limit
+        out.leaseSlice = child.lease.slice
+        return out
+    }
+
+    // MARK: - Configuration
+
+    func connectionSummaries(named name: String?) -> [ConnectionSummary] {
+        configuration.ike.connections.filter { name == nil || $0.name == name }.map { connection in
+            ConnectionSummary(
+                name: connection.name, localAddresses: connection.localAddresses.texts, remoteAddresses: connection.remoteAddresses.texts,
+                rekeySeconds: 0, dpdSeconds: connection.livenessDelay?.components.seconds ?? 0,
+                local: AuthenticationSummary(method: "pre-shared key", identity: connection.localIdentity.map { "\($0)" }),
+                remote: AuthenticationSummary(method: "pre-shared key", identity: connection.remoteIdentity.map { "\($0)" }),
+                children: connection.children.map { child in
+                    ChildConfigurationSummary(
+                        name: child.name, mode: child.mode == .tunnel ? "TUNNEL" : "TRANSPORT", rekeySeconds: 0,
+                        localSelectors: child.localSelectors.map(\.text), remoteSelectors: child.remoteSelectors.map(\.text))
+                })
+        }
+    }
+
+    func poolSummaries(named name: String?, withLeases: Bool) -> [PoolSummary] {
+        configuration.ike.pools.filter { name == nil || $0.name == name }.map { pool in
+            let leases = table.sessions.values.flatMap { session in
+                session.virtualAddresses.filter { $0.pool == pool.name }.map {
+                    LeaseSummary(address: "\($0.address)", identity: "\(session.authorization.remoteIdentity)", isOnline: true)
+                }
+            }
+            return PoolSummary(
+                name: pool.name, base: "\(pool.first)", size: pool.last.low &- pool.first.low &+ 1, online: UInt64(leases.count), offline: 0,
+                leases: withLeases ? leases.sorted { $0.address < $1.address } : [])
+        }
+    }
+}
+
+private func snakeCase(_ camel: String) -> String {
+    camel.reduce(into: "") { $0 += $1.isUppercase ? "_" + $1.lowercased() : String($1) }
+}
+
+extension [IPPrefix] {
+    /// As swanctl prints them; nothing configured means any.
+    fileprivate var texts: [String] { isEmpty ? ["%any"] : map { $0.length == $0.address.bitWidth ? "\($0.address)" : "\($0)" } }
+}
+
+extension SelectorConfiguration {
+    fileprivate var text: String {
+        switch self {
+        case .dynamic: "dynamic"
+        case .selector(let selector): "\(selector)"
+        }
+    }
+}
+
+extension PeerCapabilities {
+    fileprivate var names: [String] {
+        let known: [(PeerCapabilities, String)] = [
+            (.mobike, "mobike"), (.messageIDSync, "message-id-sync"), (.redirect, "redirect"), (.fragmentation, "fragmentation"),
+        ]
+        return known.filter { contains($0.0) }.map(\.1)
+    }
+}
+
+extension PendingRequest.Purpose {
+    fileprivate var taskName: String {
+        switch self {
+        case .liveness: "IKE_DPD"
+        case .deleteIKESA: "IKE_DELETE"
+        case .deleteChildSA: "CHILD_DELETE"
+        }
+    }
+}
+
+extension GateState {
+    fileprivate var name: String {
+        switch self {
+        case .closed: "closed"
+        case .inboundOnly: "inbound-only"
+        case .open: "open"
+        }
+    }
+}
+
+extension IKECounters {
+    fileprivate var named: [(String, UInt64)] {
+        [
+            ("datagrams_received", datagramsReceived), ("datagrams_sent", datagramsSent), ("half_open_created", halfOpenCreated),
+            ("half_open_expired", halfOpenExpired), ("cookies_required", cookiesRequired), ("invalid_key_exchanges", invalidKeyExchanges),
+            ("no_proposal_chosen", noProposalChosen), ("authenticated", authenticated), ("authentication_failures", authenticationFailures),
+            ("responses_repeated", responsesRepeated), ("requests_answered", requestsAnswered), ("requests_sent", requestsSent),
+            ("requests_retransmitted", requestsRetransmitted), ("children_created", childrenCreated), ("children_rekeyed", childrenRekeyed),
+            ("children_refused", childrenRefused), ("ike_sas_rekeyed", ikeSAsRekeyed), ("deleted_by_peer", deletedByPeer),
+            ("peers_dead", peersDead), ("sessions_replaced", sessionsReplaced), ("peers_moved", peersMoved),
+        ]
+    }
+}

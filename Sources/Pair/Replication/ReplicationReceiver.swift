@@ -1,0 +1,149 @@
+public import Session
+
+/// Why the standby could not take in a frame: the link is closed, and a new snapshot mends everything.
+public enum ReplicationError: Error, Hashable, Sendable {
+    case gap(expected: UInt64, received: UInt64)
+    case unexpectedFrame(String)
+    case cannotApply(ApplyError)
+    case olderEpoch(received: Epoch, known: Epoch)
+
+    public var text: String {
+        switch self {
+        case .gap(let expected, let received): "entry \(received) came where \(expected) was due"
+        case .unexpectedFrame(let kind): "a \(kind) frame that was not due"
+        case .cannotApply(let error): "an entry does not fit: \(error)"
+        case .olderEpoch(let received, let known): "the active's epoch \(received) is below \(known)"
+        }
+    }
+}
+
+/// The standby's half of replication: takes entries in order and in no other, and knows whether it holds everything.
+public struct ReplicationReceiver: Sendable {
+    private enum State: Hashable, Sendable {
+        case idle
+        case snapshot
+        case inStep
+    }
+
+    private var state: State = .idle
+    /// The sessions that the snapshot under way has named, or that were created beside it.
+    private var seen: Set<SessionID> = []
+    private var nextIndex: UInt64 = 1
+    public private(set) var applied: UInt64 = 0
+    /// A delta did not fit: the next snapshot starts from nothing.
+    private var isSuspect = false
+    /// When the link closed on a standby that held everything.
+    private var leftAt: Instant?
+
+    public init() {}
+
+    /// Everything that the active has sent is here, and nothing is missing.
+    public var isInStep: Bool { state == .inStep }
+
+    /// Whether everything the active did until about now is here: in step, or in step until the link closed a moment ago. In
+    /// `graceTime` no active comes to the end of a lease that it had not told of.
+    public func holdsEverything(at now: Instant) -> Bool {
+        if isInStep { return true }
+        guard let leftAt else { return false }
+        return now - leftAt < ReplicationReceiver.graceTime
+    }
+
+    static let graceTime: Duration = .seconds(1)
+
+    public mutating func linkClosed(at now: Instant) {
+        if isInStep { leftAt = now }
+        state = .idle
+    }
+
+    /// This node owns everything now, or knows nothing of what the peer does.
+    public mutating func reset() {
+        state = .idle
+        leftAt = nil
+    }
+
+    /// We handed over: the new active holds what we hold, and its entries begin at 1.
+    public mutating func continueInStep() {
+        state = .inStep
+        nextIndex = 1
+        applied = 0
+        leftAt = nil
+    }
+
+    public mutating func begin(
+        _ begin: SnapshotBegin, table: inout SessionTable, epoch: Epoch
+    ) throws(ReplicationError) -> [AppliedDelta] {
+        guard begin.epoch >= epoch else { throw .olderEpoch(received: begin.epoch, known: epoch) }
+        nextIndex = begin.nextIndex
+        applied = begin.nextIndex - 1
+        leftAt = nil
+        seen = []
+        state = .snapshot
+        guard isSuspect else { return [] }
+        isSuspect = false
+        return try removeAll(except: [], from: &table)
+    }
+
+    public mutating func page(_ sessions: [Session], table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta] {
+        guard state == .snapshot else { throw .unexpectedFrame("snapshot page") }
+        var out: [AppliedDelta] = []
+        for session in sessions {
+            seen.insert(session.id)
+            if table[session.id] == session { continue }
+            out.append(try applying { () throws(ApplyError) in try table.replace(with: session) })
+        }
+        return out
+    }
+
+    public mutating func end(table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta] {
+        guard state == .snapshot else { throw .unexpectedFrame("snapshot end") }
+        let removed = try removeAll(except: seen, from: &table)
+        state = .inStep
+        seen = []
+        return removed
+    }
+
+    public mutating func entry(
+        index: UInt64, _ entry: LogEntry, table: inout SessionTable
+    ) throws(ReplicationError) -> [AppliedDelta] {
+        guard state != .idle else { throw .unexpectedFrame("entry") }
+        guard index == nextIndex else { throw .gap(expected: nextIndex, received: index) }
+        var out: [AppliedDelta] = []
+        switch entry {
+        case .delta(let delta):
+            out.append(try applying { () throws(ApplyError) in try table.apply(delta) })
+            if state == .snapshot { seen.insert(delta.session) }
+        case .replay(let reports):
+            for report in reports {
+                // An SA that is gone by now needs no counter.
+                guard let session = table.session(inboundSPI: report.inboundSPI), let child = session.child(inboundSPI: report.inboundSPI),
+                    report.top > child.inboundTop
+                else { continue }
+                let delta = SessionDelta(
+                    session: session.id, changes: [.inboundAdvanced(inboundSPI: report.inboundSPI, top: report.top)])
+                out.append(try applying { () throws(ApplyError) in try table.apply(delta) })
+            }
+        }
+        nextIndex += 1
+        applied = index
+        return out
+    }
+
+    private mutating func removeAll(except seen: Set<SessionID>, from table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta] {
+        var out: [AppliedDelta] = []
+        for id in table.sessions.keys.sorted() where !seen.contains(id) {
+            let delta = SessionDelta(session: id, changes: [.removed(reason: "not in the active's snapshot")])
+            out.append(try applying { () throws(ApplyError) in try table.apply(delta) })
+        }
+        return out
+    }
+
+    private mutating func applying(_ body: () throws(ApplyError) -> AppliedDelta) throws(ReplicationError) -> AppliedDelta {
+        do {
+            return try body()
+        } catch {
+            isSuspect = true
+            state = .idle
+            throw .cannotApply(error)
+        }
+    }
+}

@@ -1,0 +1,191 @@
+public import Session
+
+/// How far the standby is: an explicit state with the time and reason of its beginning (law 8).
+public enum PairState: Hashable, Sendable {
+    /// Nobody acknowledges: replies do not wait, and a failure now would lose what is new.
+    case solo(reason: SoloReason)
+    /// A snapshot is under way.
+    case syncing
+    /// Every reply waits for the standby's acknowledgement.
+    case paired
+
+    public var name: String {
+        switch self {
+        case .solo: "solo"
+        case .syncing: "syncing"
+        case .paired: "paired"
+        }
+    }
+
+    public var reason: String? { if case .solo(let reason) = self { reason.rawValue } else { nil } }
+}
+
+public enum SoloReason: String, Hashable, Sendable {
+    case noPair = "no_pair_configured"
+    case noLink = "no_link"
+    case linkClosed = "link_closed"
+    case commitTimeout = "commit_timeout"
+    case standbyTooSlow = "standby_too_slow"
+    case tookOver = "took_over"
+    case starting = "starting"
+}
+
+/// The active's half of replication: numbers the entries, sends the snapshot in pages between them, and knows what the standby has.
+///
+/// During a snapshot an entry is sent only if its session is already on the standby; any other travels whole, as it then is,
+/// with its page.
+public struct ReplicationSender: Sendable {
+    private enum State: Hashable, Sendable {
+        case solo(SoloReason)
+        /// `pages`: sent and not yet taken in; `endIndex`: all were sent, and the last entry before the end had this index.
+        case syncing(pages: Int, endIndex: UInt64?)
+        /// `isLate`: the commit timeout passed; the standby is behind but gets everything.
+        case paired(isLate: Bool)
+    }
+
+    /// Entries that were sent and not acknowledged, at most: some 20 MiB. A standby further behind is cut off and begins anew.
+    public static let unacknowledgedMax: UInt64 = 65_536
+    /// Pages on the way at once: the standby works on one while the next travels.
+    static let pagesMax = 4
+
+    private var state: State = .solo(.starting)
+    public private(set) var since: Instant
+    /// The index that the next entry will have.
+    public private(set) var nextIndex: UInt64 = 1
+    public private(set) var acknowledged: UInt64 = 0
+    private var order: [SessionID] = []
+    private var position = 0
+    /// Sessions that no page has carried yet.
+    private var unsent: Set<SessionID> = []
+
+    public init(now: Instant) { since = now }
+
+    public var pairState: PairState {
+        switch state {
+        case .solo(let reason): .solo(reason: reason)
+        case .syncing: .syncing
+        case .paired(isLate: true): .solo(reason: .commitTimeout)
+        case .paired(isLate: false): .paired
+        }
+    }
+
+    /// Entries that the standby has not acknowledged.
+    public var lag: UInt64 { nextIndex - 1 - acknowledged }
+    /// Replies have to wait for the standby.
+    public var holdsReplies: Bool { pairState == .paired }
+    /// The standby holds everything, this very moment.
+    public var isInStep: Bool { pairState == .paired && lag == 0 }
+
+    /// Nothing is sent until the next `begin`.
+    public mutating func goSolo(_ reason: SoloReason, at now: Instant) {
+        if case .solo = state {} else { since = now }
+        state = .solo(reason)
+        order = []
+        unsent = []
+        nextIndex = 1
+        acknowledged = 0
+    }
+
+    /// A standby stands ready on a fresh link.
+    public mutating func begin(table: SessionTable, epoch: Epoch, at now: Instant) -> [PairFrame] {
+        nextIndex = 1
+        acknowledged = 0
+        since = now
+        order = table.sessions.keys.sorted()
+        unsent = Set(order)
+        position = 0
+        state = .syncing(pages: 0, endIndex: nil)
+        let begin = SnapshotBegin(epoch: epoch, sessionCount: UInt64(order.count), nextIndex: nextIndex)
+        return [.snapshotBegin(begin)] + nextPages(table: table)
+    }
+
+    /// The standby is the node that has just handed over to us: it holds what we hold.
+    public mutating func beginInStep(at now: Instant) {
+        nextIndex = 1
+        acknowledged = 0
+        since = now
+        order = []
+        state = .paired(isLate: false)
+    }
+
+    /// Numbers an entry that the caller has applied.
+    ///
+    /// - Returns: the frame to send, if the standby has to be told, and the index on whose acknowledgement a reply has to wait.
+    public mutating func append(_ entry: LogEntry) -> (frame: PairFrame?, index: UInt64) {
+        switch state {
+        case .solo:
+            return (nil, 0)
+        case .syncing:
+            guard !isInComingPage(entry) else { return (nil, 0) }
+        case .paired:
+            break
+        }
+        let index = nextIndex
+        nextIndex += 1
+        return (.entry(index: index, entry), index)
+    }
+
+    private func isInComingPage(_ entry: LogEntry) -> Bool {
+        switch entry {
+        case .delta(let delta): unsent.contains(delta.session)
+        // Replay reports are renewed all the time; until the last page has gone, the pages carry them.
+        case .replay: !unsent.isEmpty
+        }
+    }
+
+    /// - Returns: whether the acknowledgement was one for something that was sent.
+    public mutating func acknowledge(_ index: UInt64, at now: Instant) -> Bool {
+        guard index < nextIndex, index >= acknowledged else { return false }
+        acknowledged = index
+        switch state {
+        case .syncing(pages: 0, let endIndex?) where index >= endIndex:
+            enter(.paired(isLate: false), at: now)
+        case .paired(isLate: true) where lag == 0:
+            enter(.paired(isLate: false), at: now)
+        default:
+            break
+        }
+        return true
+    }
+
+    /// The standby took in a page, or (with the last) the whole snapshot.
+    public mutating func pageTaken(table: SessionTable, at now: Instant) -> [PairFrame] {
+        guard case .syncing(let pages, let endIndex) = state, pages > 0 else { return [] }
+        state = .syncing(pages: pages - 1, endIndex: endIndex)
+        guard let endIndex else { return nextPages(table: table) }
+        if pages == 1, acknowledged >= endIndex { enter(.paired(isLate: false), at: now) }
+        return []
+    }
+
+    /// A reply waited too long: the pair is visibly solo until the standby has caught up.
+    public mutating func commitTimedOut(at now: Instant) {
+        if case .paired(isLate: false) = state { enter(.paired(isLate: true), at: now) }
+    }
+
+    private mutating func enter(_ new: State, at now: Instant) {
+        state = new
+        since = now
+    }
+
+    private mutating func nextPages(table: SessionTable) -> [PairFrame] {
+        guard case .syncing(var pages, nil) = state else { return [] }
+        var frames: [PairFrame] = []
+        while pages < ReplicationSender.pagesMax, position < order.count {
+            let end = min(position + PairProtocol.snapshotPageSessionsMax, order.count)
+            // A session that ended meanwhile is left out; the standby drops what no page named.
+            frames.append(.snapshotPage(order[position..<end].compactMap { table[$0] }))
+            unsent.subtract(order[position..<end])
+            position = end
+            pages += 1
+        }
+        guard position == order.count, pages < ReplicationSender.pagesMax else {
+            state = .syncing(pages: pages, endIndex: nil)
+            return frames
+        }
+        frames.append(.snapshotEnd)
+        // The end counts as a page: when it is taken, everything before it was.
+        state = .syncing(pages: pages + 1, endIndex: nextIndex - 1)
+        order = []
+        return frames
+    }
+}

@@ -1,0 +1,233 @@
+public import Session
+
+/// Why a node became owner.
+public enum TakeoverCause: Hashable, Sendable {
+    /// Nobody was heard since the start.
+    case alone
+    /// Heartbeats stopped on every path.
+    case heartbeatLost
+    /// The link closed, and the peer did not answer when it was asked.
+    case linkClosed
+    /// The peer lives, but is not active (it restarted, or gave up).
+    case peerNotActive
+    /// The peer handed over.
+    case switchover
+
+    public var name: String {
+        switch self {
+        case .alone: "alone"
+        case .heartbeatLost: "heartbeat_lost"
+        case .linkClosed: "link_closed"
+        case .peerNotActive: "peer_not_active"
+        case .switchover: "switchover"
+        }
+    }
+}
+
+public enum StepDownCause: Hashable, Sendable {
+    /// The peer is active with a higher epoch.
+    case higherEpoch
+    /// The peer accepted the hand-over.
+    case switchover
+}
+
+public enum RoleAction: Hashable, Sendable {
+    /// Own everything from this epoch on.
+    case takeOver(cause: TakeoverCause, epoch: Epoch)
+    /// Let go of addresses and gate: the peer owns everything.
+    case stepDown(cause: StepDownCause, epoch: Epoch)
+    /// The peer is active; we stand by.
+    case standBy(epoch: Epoch)
+    /// Ask the peer on every path whether it lives.
+    case probe
+    /// The peer did not answer the hand-over in time: carry on as active.
+    case handoverFailed(reason: String)
+}
+
+/// What the role machine is timed by.
+public struct RoleTiming: Hashable, Sendable {
+    public var heartbeatInterval: Duration
+    public var deadAfter: Int
+
+    public init(heartbeatInterval: Duration, deadAfter: Int) {
+        self.heartbeatInterval = heartbeatInterval
+        self.deadAfter = deadAfter
+    }
+
+    /// Silence on all paths after which the peer is dead.
+    public var deadTime: Duration { heartbeatInterval * deadAfter }
+    /// How long an asked peer has to answer once the link has closed: half an interval. A living daemon answers in well under
+    /// a millisecond; the closed connection has already told that something ended.
+    public var probeTime: Duration { heartbeatInterval / 2 }
+    /// How long a starting node listens for an active peer. Node 1 waits twice as long, so that two that start together do
+    /// not both become active.
+    public func grace(for node: NodeID) -> Duration {
+        max(.seconds(1), heartbeatInterval * 10) * (node == .zero ? 1 : 2)
+    }
+    /// How long the standby has to take a hand-over before the active carries on.
+    public var handoverTime: Duration { max(.milliseconds(500), deadTime * 2) }
+}
+
+/// Who owns the sessions, decided from heartbeats, the link and the operator (design: Roles).
+///
+/// Epochs are even when node 0 made them and odd when node 1 did, so that no epoch ever has two owners.
+public struct RoleMachine: Sendable {
+    private enum State: Hashable, Sendable {
+        case starting(until: Instant)
+        /// `suspicion`: the link closed, the peer was asked, and has until then to answer.
+        case standby(activeHeard: Instant, suspicion: Instant?)
+        case active
+        case handingOver(to: Epoch, until: Instant)
+    }
+
+    private let node: NodeID
+    private let timing: RoleTiming
+    private var state: State
+    public private(set) var epoch: Epoch = 0
+    /// When the present role was taken, and why, for `status`.
+    public private(set) var since: Instant
+
+    public init(node: NodeID, timing: RoleTiming, now: Instant) {
+        self.node = node
+        self.timing = timing
+        since = now
+        state = .starting(until: now + timing.grace(for: node))
+    }
+
+    public var role: NodeRole {
+        switch state {
+        case .starting: .starting
+        case .standby: .standby
+        case .active, .handingOver: .active
+        }
+    }
+
+    public var isHandingOver: Bool { if case .handingOver = state { true } else { false } }
+
+    public func nextDeadline() -> Instant? {
+        switch state {
+        case .starting(let until): until
+        case .standby(let heard, let suspicion): min(heard + timing.deadTime, suspicion ?? heard + timing.deadTime)
+        case .active: nil
+        case .handingOver(_, let until): until
+        }
+    }
+
+    /// A heartbeat that counts. The epoch is looked at before the role (law 4).
+    public mutating func heartbeat(_ heartbeat: Heartbeat, at now: Instant) -> [RoleAction] {
+        let known = epoch
+        epoch = max(epoch, heartbeat.epoch)
+        switch state {
+        case .active, .handingOver:
+            guard heartbeat.role == .active, heartbeat.epoch > known else {
+                epoch = known
+                // A peer of a higher epoch that is not active any more: outbid it, so that the highest epoch is the owner's.
+                return heartbeat.epoch > known ? [own(.peerNotActive, at: now, above: heartbeat.epoch)] : []
+            }
+            let cause: StepDownCause = isHandingOver ? .switchover : .higherEpoch
+            return [becomeStandby(cause: cause, at: now)]
+        case .starting:
+            return heardWhileStarting(heartbeat, at: now)
+        case .standby(_, let suspicion):
+            guard heartbeat.role == .active else { return [own(.peerNotActive, at: now)] }
+            guard heartbeat.epoch >= known else { return [] }
+            state = .standby(activeHeard: now, suspicion: heartbeat.wantsAnswer ? suspicion : nil)
+            return []
+        }
+    }
+
+    private mutating func heardWhileStarting(_ heartbeat: Heartbeat, at now: Instant) -> [RoleAction] {
+        switch heartbeat.role {
+        case .active:
+            state = .standby(activeHeard: now, suspicion: nil)
+            since = now
+            return [.standBy(epoch: epoch)]
+        case .standby:
+            // It holds sessions and finds us not active: it takes over by itself.
+            state = .starting(until: now + timing.grace(for: node))
+            return []
+        case .starting:
+            // Both are new: node 0 begins, node 1 waits for it.
+            if node == .zero { return [own(.alone, at: now)] }
+            state = .starting(until: now + timing.grace(for: node))
+            return []
+        }
+    }
+
+    /// The link's connection closed: a hint, no proof. The peer is asked at once.
+    public mutating func linkClosed(at now: Instant) -> [RoleAction] {
+        guard case .standby(let heard, nil) = state else { return [] }
+        state = .standby(activeHeard: heard, suspicion: now + timing.probeTime)
+        return [.probe]
+    }
+
+    public mutating func deadline(at now: Instant) -> [RoleAction] {
+        switch state {
+        case .starting(let until):
+            return now >= until ? [own(.alone, at: now)] : []
+        case .standby(let heard, let suspicion):
+            if now >= heard + timing.deadTime { return [own(.heartbeatLost, at: now)] }
+            if let suspicion, now >= suspicion { return [own(.linkClosed, at: now)] }
+            return []
+        case .active:
+            return []
+        case .handingOver(_, let until):
+            guard now >= until else { return [] }
+            state = .active
+            return [.handoverFailed(reason: "the standby did not answer within \(timing.handoverTime)")]
+        }
+    }
+
+    /// The operator's switchover: from here on the node changes nothing. Only a node that is active can begin.
+    ///
+    /// - Returns: the epoch that is offered to the peer.
+    public mutating func beginHandover(at now: Instant) -> Epoch? {
+        guard case .active = state else { return nil }
+        let offered = RoleMachine.next(after: epoch, for: node.peer)
+        state = .handingOver(to: offered, until: now + timing.handoverTime)
+        return offered
+    }
+
+    public mutating func handoverAccepted(epoch accepted: Epoch, at now: Instant) -> [RoleAction] {
+        guard case .handingOver(let offered, _) = state, accepted == offered else { return [] }
+        epoch = accepted
+        return [becomeStandby(cause: .switchover, at: now)]
+    }
+
+    public mutating func handoverRefused(epoch refused: Epoch, reason: String) -> [RoleAction] {
+        guard case .handingOver(let offered, _) = state, refused == offered else { return [] }
+        state = .active
+        return [.handoverFailed(reason: reason)]
+    }
+
+    /// The active asks us to own everything. `nil`: we are not its standby, or the epoch is not above what we know.
+    public mutating func takeHandover(epoch offered: Epoch, at now: Instant) -> RoleAction? {
+        guard case .standby = state, offered > epoch, offered % 2 == UInt64(node.rawValue) else { return nil }
+        state = .active
+        since = now
+        epoch = offered
+        return .takeOver(cause: .switchover, epoch: offered)
+    }
+
+    /// A node without a pair owns from the start.
+    public mutating func ownAlone(at now: Instant) -> RoleAction { own(.alone, at: now) }
+
+    private mutating func own(_ cause: TakeoverCause, at now: Instant, above: Epoch = 0) -> RoleAction {
+        epoch = RoleMachine.next(after: max(epoch, above), for: node)
+        state = .active
+        since = now
+        return .takeOver(cause: cause, epoch: epoch)
+    }
+
+    private mutating func becomeStandby(cause: StepDownCause, at now: Instant) -> RoleAction {
+        state = .standby(activeHeard: now, suspicion: nil)
+        since = now
+        return .stepDown(cause: cause, epoch: epoch)
+    }
+
+    /// The smallest epoch above `epoch` that `node` may make.
+    static func next(after epoch: Epoch, for node: NodeID) -> Epoch {
+        let above = epoch + 1
+        return above % 2 == UInt64(node.rawValue) ? above : above + 1
+    }
+}

@@ -1,0 +1,100 @@
+public import Session
+
+/// The version of the frames. A node refuses a peer of another major version; minor additions are new fields and kinds.
+public enum PairProtocol {
+    public static let version: UInt32 = 1
+    /// A frame's protobuf payload at most: a page of `snapshotPageSessionsMax` sessions whose four kept messages are all of the
+    /// largest size (64 KiB) fits.
+    public static let frameBytesMax = 32 << 20
+    /// Sessions in one page of a snapshot: some 45 KiB of ordinary sessions, a millisecond or two of either node's time.
+    public static let snapshotPageSessionsMax = 64
+    /// Counter reports in one frame.
+    public static let replayReportsMax = 4096
+}
+
+/// What the two nodes say to each other on the link, in order.
+public enum PairFrame: Hashable, Sendable {
+    /// The first frame in both directions; nothing else is said before it.
+    case hello(PairHello)
+    /// A change of a session, or counters that moved. Indexes count up by one from `SnapshotBegin.nextIndex`.
+    case entry(index: UInt64, LogEntry)
+    /// The standby holds and has installed everything up to here.
+    case acknowledge(index: UInt64)
+    /// Everything the active knows follows in pages, with entries between them.
+    case snapshotBegin(SnapshotBegin)
+    case snapshotPage([Session])
+    case snapshotEnd
+    /// The standby has taken in a page, and may be sent another.
+    case snapshotPageTaken
+    /// The active asks the standby to own everything from `epoch` on. It has stopped sending and changes nothing any more.
+    case handover(epoch: Epoch)
+    /// The standby owns everything; its own entries begin at index 1, without a snapshot: both hold the same.
+    case handoverAccepted(epoch: Epoch)
+    case handoverRefused(epoch: Epoch, reason: String)
+}
+
+public struct PairHello: Hashable, Sendable {
+    public var version: UInt32
+    public var node: NodeID
+    public var name: String
+    /// A random number chosen at start: tells one life of a daemon from the next.
+    public var boot: UInt64
+    public var role: NodeRole
+    public var epoch: Epoch
+
+    public init(version: UInt32, node: NodeID, name: String, boot: UInt64, role: NodeRole, epoch: Epoch) {
+        self.version = version
+        self.node = node
+        self.name = name
+        self.boot = boot
+        self.role = role
+        self.epoch = epoch
+    }
+}
+
+public struct SnapshotBegin: Hashable, Sendable {
+    public var epoch: Epoch
+    public var sessionCount: UInt64
+    /// The index that the next entry will have.
+    public var nextIndex: UInt64
+
+    public init(epoch: Epoch, sessionCount: UInt64, nextIndex: UInt64) {
+        self.epoch = epoch
+        self.sessionCount = sessionCount
+        self.nextIndex = nextIndex
+    }
+}
+
+/// One entry of the replication log.
+public enum LogEntry: Hashable, Sendable {
+    case delta(SessionDelta)
+    /// What data planes accepted from peers, many SAs at once.
+    case replay([ReplayReport])
+}
+
+/// The highest number accepted on an inbound SA.
+public struct ReplayReport: Hashable, Sendable {
+    public var inboundSPI: UInt32
+    public var top: UInt64
+
+    public init(inboundSPI: UInt32, top: UInt64) {
+        self.inboundSPI = inboundSPI
+        self.top = top
+    }
+}
+
+/// What a node is at this moment.
+public enum NodeRole: UInt8, Hashable, Sendable, CaseIterable {
+    /// Up, and not yet sure whether somebody else is active.
+    case starting = 0
+    case standby = 1
+    case active = 2
+
+    public var name: String {
+        switch self {
+        case .starting: "starting"
+        case .standby: "standby"
+        case .active: "active"
+        }
+    }
+}

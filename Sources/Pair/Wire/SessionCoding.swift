@@ -1,0 +1,110 @@
+import Cryptography
+import Session
+import SwiftProtobuf
+
+extension Session {
+    var wire: WireSession {
+        WireSession.with {
+            $0.id = id.rawValue
+            $0.uniqueID = uniqueID
+            $0.authorization = authorization.wire
+            $0.capabilities = capabilities.rawValue
+            $0.local = local.wire
+            $0.remote = remote.wire
+            $0.encapsulation = encapsulation
+            $0.localBehindNat = localBehindNAT
+            $0.remoteBehindNat = remoteBehindNAT
+            $0.ikeSa = ikeSA.wire
+            if let rekeyedIKESA { $0.rekeyedIkeSa = rekeyedIKESA.wire }
+            $0.children = children.map(\.wire)
+            $0.virtualAddresses = virtualAddresses.map(\.wire)
+            $0.establishedWallMilliseconds = establishedWallMilliseconds
+        }
+    }
+
+    init(_ wire: WireSession) throws(PairWireError) {
+        self.init(
+            id: SessionID(rawValue: wire.id), uniqueID: wire.uniqueID,
+            authorization: try PeerAuthorization(WireField.present(wire.hasAuthorization, wire.authorization, "Session.authorization")),
+            // Bits that are not known yet are kept.
+            capabilities: PeerCapabilities(rawValue: wire.capabilities),
+            local: try Endpoint(WireField.present(wire.hasLocal, wire.local, "Session.local")),
+            remote: try Endpoint(WireField.present(wire.hasRemote, wire.remote, "Session.remote")), encapsulation: wire.encapsulation,
+            localBehindNAT: wire.localBehindNat, remoteBehindNAT: wire.remoteBehindNat,
+            ikeSA: try IKESA(WireField.present(wire.hasIkeSa, wire.ikeSa, "Session.ike_sa")),
+            rekeyedIKESA: wire.hasRekeyedIkeSa ? try IKESA(wire.rekeyedIkeSa) : nil,
+            children: try WireField.list(wire.children, max: PairWireLimits.childrenMax, "Session.children") {
+                (child) throws(PairWireError) in try ChildSA(child)
+            },
+            virtualAddresses: try WireField.list(
+                wire.virtualAddresses, max: PairWireLimits.virtualAddressesMax, "Session.virtual_addresses"
+            ) {
+                (lease) throws(PairWireError) in try VirtualAddress(lease)
+            },
+            establishedWallMilliseconds: try WireField.wallMilliseconds(
+                wire.establishedWallMilliseconds, "Session.established_wall_milliseconds"))
+    }
+}
+
+extension PeerAuthorization {
+    fileprivate var wire: WireAuthorization {
+        WireAuthorization.with {
+            $0.connection = connection
+            $0.localIdentity = localIdentity.wire
+            $0.remoteIdentity = remoteIdentity.wire
+            $0.method = UInt32(method.rawValue)
+        }
+    }
+
+    fileprivate init(_ wire: WireAuthorization) throws(PairWireError) {
+        self.init(
+            connection: try WireField.text(wire.connection, max: PairWireLimits.nameBytesMax, "Authorization.connection"),
+            localIdentity: try Identity(WireField.present(wire.hasLocalIdentity, wire.localIdentity, "Authorization.local_identity")),
+            remoteIdentity: try Identity(WireField.present(wire.hasRemoteIdentity, wire.remoteIdentity, "Authorization.remote_identity")),
+            method: try WireField.enumeration(wire.method, Method.self, "Authorization.method"))
+    }
+}
+
+extension Identity {
+    fileprivate var wire: WireIdentity {
+        WireIdentity.with {
+            $0.kind = UInt32(kind.rawValue)
+            $0.data = WireField.bytes(data)
+        }
+    }
+
+    fileprivate init(_ wire: WireIdentity) throws(PairWireError) {
+        self.init(
+            kind: try WireField.enumeration(wire.kind, Kind.self, "Identity.kind"),
+            data: try WireField.octets(wire.data, max: PairWireLimits.identityBytesMax, "Identity.data"))
+    }
+}
+
+extension VirtualAddress {
+    fileprivate var wire: WireVirtualAddress {
+        WireVirtualAddress.with {
+            $0.pool = pool
+            $0.address = WireField.bytes(address)
+        }
+    }
+
+    fileprivate init(_ wire: WireVirtualAddress) throws(PairWireError) {
+        self.init(
+            pool: try WireField.text(wire.pool, max: PairWireLimits.nameBytesMax, "VirtualAddress.pool"),
+            address: try WireField.address(wire.address, "VirtualAddress.address"))
+    }
+}
+
+extension Endpoint {
+    var wire: WireEndpoint {
+        WireEndpoint.with {
+            $0.address = WireField.bytes(address)
+            $0.port = UInt32(port)
+        }
+    }
+
+    init(_ wire: WireEndpoint) throws(PairWireError) {
+        self.init(
+            try WireField.address(wire.address, "Endpoint.address"), try WireField.narrow(wire.port, to: UInt16.self, "Endpoint.port"))
+    }
+}

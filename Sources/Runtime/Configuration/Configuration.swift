@@ -1,0 +1,94 @@
+public import Cryptography
+import IKE
+public import Node
+public import Session
+
+/// A configuration file, read once into values that cannot be wrong.
+public struct Configuration: Sendable {
+    /// The file it came from.
+    public var path: String
+    public var node: NodeConfiguration
+    /// `nil`: the node stands alone.
+    public var pairLink: PairLinkSettings?
+    public var dataPlane: DataPlaneSettings
+    public var runtime: RuntimeSettings
+
+    public init(
+        path: String, node: NodeConfiguration, pairLink: PairLinkSettings?, dataPlane: DataPlaneSettings, runtime: RuntimeSettings
+    ) {
+        self.path = path
+        self.node = node
+        self.pairLink = pairLink
+        self.dataPlane = dataPlane
+        self.runtime = runtime
+    }
+
+    /// The addresses that IKE is served on; empty: all of the host's.
+    ///
+    /// The hosts among every connection's `local_addrs`. A connection that takes any local address is served on the pair's
+    /// shared addresses, and on all of the host's when there are none.
+    public var listenAddresses: [IPAddress] {
+        var found: [IPAddress] = []
+        var needsAny = node.ike.connections.isEmpty
+        for connection in node.ike.connections {
+            let hosts = connection.localAddresses.filter { $0.length == $0.address.bitWidth }.map(\.address)
+            if hosts.isEmpty || hosts.count < connection.localAddresses.count { needsAny = true }
+            for host in hosts where !found.contains(host) { found.append(host) }
+        }
+        guard needsAny else { return found }
+        let shared = node.addresses.map(\.prefix.address).filter { !found.contains($0) }
+        return node.addresses.isEmpty ? [] : found + shared
+    }
+}
+
+/// `[pair]`, as far as the link needs it: paths to try in order, our certificate and key, and the only one that is trusted.
+public struct PairLinkSettings: Sendable {
+    public var paths: [HeartbeatPath]
+    public var certificatePEM: String
+    public var keyPEM: SecretBytes
+    public var peerCertificatePEM: String
+
+    public init(paths: [HeartbeatPath], certificatePEM: String, keyPEM: SecretBytes, peerCertificatePEM: String) {
+        self.paths = paths
+        self.certificatePEM = certificatePEM
+        self.keyPEM = keyPEM
+        self.peerCertificatePEM = peerCertificatePEM
+    }
+}
+
+/// `[dataplane]`.
+public struct DataPlaneSettings: Hashable, Sendable {
+    public enum Kind: String, Hashable, Sendable, CaseIterable {
+        /// The kernel where it has ESP, else user.
+        case auto
+        case kernel
+        case user
+    }
+
+    public var kind: Kind = .auto
+    /// The TUN device of the user data plane.
+    public var tunName = "tandem0"
+    /// Its MTU, and the size of inner packets that is announced: room for ESP in UDP on a 1,500-byte path.
+    public var mtu = 1400
+    /// How often counters of SAs that moved are reported.
+    public var counterInterval: Duration = .milliseconds(200)
+
+    public init() {}
+}
+
+/// `[runtime]`: what this process uses on its host.
+public struct RuntimeSettings: Hashable, Sendable {
+    /// Holds the lock against a second instance.
+    public var directory = "/run/tandem"
+    public var controlSocket = "/run/tandem/tandem.vici"
+    public var logLevel: LogLine.Level = .info
+    public var ikePort: UInt16 = 500
+    /// IKE and ESP in UDP (RFC 3948).
+    public var natTraversalPort: UInt16 = 4500
+    /// Whether a guard process watches the daemon.
+    public var isGuarded = true
+    /// The `tandem` program that the guard runs; `nil`: looked for beside `tandemd` and in `$PATH`.
+    public var guardProgram: String?
+
+    public init() {}
+}

@@ -1,0 +1,180 @@
+import Cryptography
+import IKE
+public import Node
+import Session
+import TOMLKit
+
+extension Configuration {
+    /// Reads a configuration file and everything that it names.
+    ///
+    /// - Throws: all that is wrong, not only the first fault.
+    public static func load(path: String) throws(ConfigurationError) -> Configuration {
+        func whole(_ what: String, _ remedy: String) -> ConfigurationError {
+            ConfigurationError([.init(file: path, line: 0, key: "", what: what, remedy: remedy)])
+        }
+        let bytes: [UInt8]
+        do throws(FileContents.Failure) {
+            bytes = try FileContents.read(path, isSecret: false)
+        } catch {
+            throw whole(error.what(path), error.remedy(path))
+        }
+        guard !bytes.contains(0) else { throw whole("holds a NUL byte", "it must be TOML text") }
+        let document: TOMLTable
+        do {
+            document = try TOMLTable(string: String(decoding: bytes, as: UTF8.self))
+        } catch let error as TOMLParseError {
+            let line = error.source.begin.line
+            throw ConfigurationError([
+                .init(file: path, line: line, key: "", what: error.description, remedy: "see column \(error.source.begin.column)")
+            ])
+        } catch {
+            throw whole("is not TOML: \(error)", "correct it")
+        }
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        let context = ReaderContext(file: path, folder: folder.isEmpty ? "/" : folder, lines: TOMLLines(bytes))
+        let root = TableReader(context: context, path: "", table: document)
+        let configuration = Sections(root: root).read()
+        let problems = context.problems
+        guard problems.isEmpty, let configuration else {
+            throw ConfigurationError(problems.sorted { $0.line < $1.line })
+        }
+        return configuration
+    }
+}
+
+/// The document's sections, each read by a method of its own; what is wrong is in the root's context afterwards.
+struct Sections {
+    let root: TableReader
+    var context: ReaderContext { root.context }
+
+    static let names = ["node", "pair", "address", "dataplane", "runtime", "ike", "connections", "secrets", "pools"]
+
+    /// `nil` when something without which there is no configuration is missing; that has been reported.
+    func read() -> Configuration? {
+        root.allow(Sections.names)
+        let (name, id) = node()
+        let pair = pairSection()
+        let addresses = sharedAddresses()
+        let pools = pools()
+        let connections = connections(pools: pools)
+        let secrets = secrets()
+        if !connections.isEmpty, secrets.isEmpty, !root.has("secrets") {
+            root.problem("secrets", "is missing, and connections authenticate with pre-shared keys", "add a [secrets.NAME]")
+        }
+        let ike = IKEConfiguration(connections: connections, secrets: secrets, pools: pools, limits: limits())
+        let dataPlane = dataPlane()
+        let runtime = runtime()
+        guard let name, let id else { return nil }
+        return Configuration(
+            path: context.file,
+            node: NodeConfiguration(
+                name: name, id: id, pair: pair?.node, addresses: addresses, ike: ike, version: TandemVersion.text),
+            pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime)
+    }
+
+    private func node() -> (String?, NodeID?) {
+        guard let table = root.subtable("node") else {
+            if !root.has("node") { root.missing("node", "[node] with name = \"sg1\" and id = 0") }
+            return (nil, nil)
+        }
+        table.allow(["name", "id"])
+        if !table.has("name") { table.missing("name", "name = \"sg1\"") }
+        if !table.has("id") { table.missing("id", "id = 0 on one node of the pair and id = 1 on the other") }
+        let id = table.integer("id", in: 0...1).flatMap { NodeID(rawValue: UInt8($0)) }
+        return (table.nonEmptyString("name"), id)
+    }
+
+    private func sharedAddresses() -> [SharedAddress] {
+        var found: [SharedAddress] = []
+        for table in root.tables("address") {
+            table.allow(["address", "interface"])
+            if !table.has("address") { table.missing("address", "address = \"192.0.2.10/24\"") }
+            if !table.has("interface") { table.missing("interface", "interface = \"eth0\"") }
+            guard let prefix = table.value("address", "an address with a prefix length", { IPPrefix($0) }),
+                let interface = interfaceName(table, "interface")
+            else { continue }
+            if found.contains(where: { $0.prefix.address == prefix.address }) {
+                table.problem("address", "\(prefix.address) is named twice", "remove one of the two")
+                continue
+            }
+            found.append(SharedAddress(prefix: prefix, interface: interface))
+        }
+        return found
+    }
+
+    /// A name that the kernel takes: 1 to 15 octets without `/` and blanks (IFNAMSIZ).
+    private func interfaceName(_ table: TableReader, _ key: String) -> String? {
+        table.value(key, "the name of an interface (1 to 15 characters)") { text in
+            let fits = (1...15).contains(text.utf8.count) && !text.contains { $0 == "/" || $0.isWhitespace }
+            return fits && text != "." && text != ".." ? text : nil
+        }
+    }
+
+    private func dataPlane() -> DataPlaneSettings {
+        var settings = DataPlaneSettings()
+        guard let table = root.subtable("dataplane") else { return settings }
+        table.allow(["kind", "tun", "mtu", "counter_interval"])
+        if let kind = table.choice("kind", DataPlaneSettings.Kind.allCases.map(\.rawValue)) {
+            settings.kind = DataPlaneSettings.Kind(rawValue: kind) ?? .auto
+        }
+        settings.tunName = interfaceName(table, "tun") ?? settings.tunName
+        settings.mtu = table.integer("mtu", in: 576...9000) ?? settings.mtu
+        settings.counterInterval =
+            table.duration("counter_interval", in: .milliseconds(10)...Duration.seconds(60)) ?? settings.counterInterval
+        return settings
+    }
+
+    private func runtime() -> RuntimeSettings {
+        var settings = RuntimeSettings()
+        guard let table = root.subtable("runtime") else { return settings }
+        table.allow(["directory", "control_socket", "log_level", "ike_port", "nat_port", "guard", "guard_program"])
+        if let directory = table.nonEmptyString("directory") {
+            settings.directory = context.resolve(directory)
+            settings.controlSocket = settings.directory + "/tandem.vici"
+        }
+        if let socket = table.nonEmptyString("control_socket") { settings.controlSocket = context.resolve(socket) }
+        if settings.controlSocket.utf8.count > 107 {
+            let what = "\(settings.controlSocket) is longer than the 107 octets of a Unix socket's path"
+            table.problem(table.has("control_socket") ? "control_socket" : "directory", what, "shorten it")
+        }
+        if let level = table.choice("log_level", LogLine.Level.names) { settings.logLevel = LogLine.Level(name: level) ?? .info }
+        settings.ikePort = table.integer("ike_port", in: 1...65535).map(UInt16.init) ?? settings.ikePort
+        settings.natTraversalPort = table.integer("nat_port", in: 1...65535).map(UInt16.init) ?? settings.natTraversalPort
+        if settings.ikePort == settings.natTraversalPort {
+            table.problem(table.has("nat_port") ? "nat_port" : "ike_port", "is the other port too", "use two ports")
+        }
+        settings.isGuarded = table.boolean("guard") ?? settings.isGuarded
+        settings.guardProgram = table.nonEmptyString("guard_program").map(context.resolve)
+        return settings
+    }
+
+    /// `[ike]`: limits, by their names in strongswan.conf's `charon`.
+    private func limits() -> IKELimits {
+        var limits = IKELimits()
+        guard let table = root.subtable("ike") else { return limits }
+        table.allow([
+            "cookie_threshold", "half_open_max", "half_open_timeout", "children_per_session_max", "retransmit_timeout",
+            "retransmit_base", "retransmit_tries",
+        ])
+        limits.cookieThreshold = table.integer("cookie_threshold", in: 0...65536) ?? limits.cookieThreshold
+        limits.halfOpenMax = table.integer("half_open_max", in: 1...1_048_576) ?? limits.halfOpenMax
+        limits.halfOpenTimeout = table.duration("half_open_timeout", in: .seconds(1)...Duration.seconds(600)) ?? limits.halfOpenTimeout
+        limits.childrenPerSessionMax = table.integer("children_per_session_max", in: 1...1024) ?? limits.childrenPerSessionMax
+        limits.retransmitTimeout =
+            table.duration("retransmit_timeout", in: .milliseconds(100)...Duration.seconds(60)) ?? limits.retransmitTimeout
+        limits.retransmitBase = table.number("retransmit_base", in: 1...10) ?? limits.retransmitBase
+        limits.retransmitTries = table.integer("retransmit_tries", in: 1...20) ?? limits.retransmitTries
+        return limits
+    }
+}
+
+extension LogLine.Level {
+    static let names = ["debug", "info", "notice", "warning", "error"]
+
+    public init?(name: String) {
+        guard let index = LogLine.Level.names.firstIndex(of: name) else { return nil }
+        self.init(rawValue: UInt8(index))
+    }
+
+    public var name: String { LogLine.Level.names[Int(rawValue)] }
+}

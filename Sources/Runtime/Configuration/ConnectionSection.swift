@@ -1,0 +1,122 @@
+import Cryptography
+import IKE
+import Node
+import Session
+
+extension Sections {
+    /// Options of swanctl.conf's connections that are not supported yet, with the value that says what Tandem does anyway.
+    private static let unsupportedInConnection: [String: String?] = [
+        "rekey_time": "0", "reauth_time": "0", "over_time": nil, "rand_time": nil, "mobike": "no", "unique": nil, "fragmentation": "no",
+        "send_cert": nil, "send_certreq": nil, "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
+        "dscp": nil, "dpd_timeout": nil, "keyingtries": nil, "childless": nil, "ppk_id": nil, "ppk_required": "no", "proxy": nil,
+        "mediation": "no", "mediated_by": nil, "if_id_in": nil, "if_id_out": nil, "ocsp": nil,
+    ]
+
+    private static let unsupportedInChild: [String: String?] = [
+        "rekey_time": "0", "life_time": "0", "rand_time": nil, "rekey_bytes": "0", "life_bytes": "0", "rand_bytes": nil,
+        "rekey_packets": "0", "life_packets": "0", "rand_packets": nil, "updown": nil, "hostaccess": "no", "policies": "yes",
+        "start_action": "none", "close_action": "none", "dpd_action": "clear", "ipcomp": "no", "inactivity": "0", "reqid": nil,
+        "priority": nil, "interface": nil, "mark_in": nil, "mark_out": nil, "set_mark_in": nil, "set_mark_out": nil, "if_id_in": nil,
+        "if_id_out": nil, "label": nil, "tfc_padding": "0", "replay_window": nil, "hw_offload": "no", "copy_df": nil, "copy_ecn": nil,
+        "copy_dscp": nil, "ah_proposals": nil, "sha256_96": "no",
+    ]
+
+    private static let unsupportedInAuthentication: [String: String?] = [
+        "round": nil, "certs": nil, "cert": nil, "pubkeys": nil, "cacerts": nil, "ca_id": nil, "eap_id": nil, "aaa_id": nil,
+        "xauth_id": nil, "groups": nil, "cert_policy": nil, "revocation": nil,
+    ]
+
+    func connections(pools: [PoolConfiguration]) -> [ConnectionConfiguration] {
+        if !root.has("connections") { root.missing("connections", "a [connections.NAME]") }
+        return root.named("connections").map { connection($0.table, name: $0.name, pools: pools) }
+    }
+
+    private func connection(_ table: TableReader, name: String, pools: [PoolConfiguration]) -> ConnectionConfiguration {
+        table.allow(
+            ["version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "local", "remote", "children"],
+            unsupported: Sections.unsupportedInConnection)
+        if let version = table.integer("version", in: 0...2), version != 2 {
+            table.problem("version", "\(version) is not supported", "Tandem speaks IKEv2 only: remove it, or set it to 2")
+        }
+        let poolNames = table.strings("pools") ?? []
+        for pool in poolNames where !pools.contains(where: { $0.name == pool }) && !root.hasNamed("pools", pool) {
+            table.problem("pools", "there is no [pools.\(pool)]", "add it, or correct the name")
+        }
+        let families = poolNames.compactMap { name in pools.first { $0.name == name }?.first.family }
+        if Set(families).count < families.count {
+            table.problem("pools", "names two pools of one address family", "name at most one for IPv4 and one for IPv6")
+        }
+        if !table.has("children") { table.missing("children", "a [\(table.path).children.NAME]") }
+        let delay = table.duration("dpd_delay", in: .zero...Duration.seconds(86400))
+        return ConnectionConfiguration(
+            name: name, localAddresses: addresses(table, "local_addrs"), remoteAddresses: addresses(table, "remote_addrs"),
+            proposals: proposals(table, "proposals", ProposalText.ikeDefaults, ProposalText.ike), localIdentity: identity(table, "local"),
+            remoteIdentity: identity(table, "remote"), pools: poolNames,
+            children: table.named("children").map { child($0.table, name: $0.name) },
+            forceEncapsulation: table.boolean("encap") ?? false, livenessDelay: delay == .zero ? nil : delay)
+    }
+
+    /// Addresses and prefixes; empty when `%any` is among them.
+    private func addresses(_ table: TableReader, _ key: String) -> [IPPrefix] {
+        let texts = table.strings(key) ?? []
+        if texts.contains("%any") { return [] }
+        return texts.flatMap { text -> [IPPrefix] in
+            switch text {
+            case "%any4": return [IPPrefix(.unspecified(.ipv4), 0)!]
+            case "%any6": return [IPPrefix(.unspecified(.ipv6), 0)!]
+            default:
+                if let range = AddressRange(text) { return TrafficSelector(start: range.first, end: range.last).prefixes }
+                table.problem(key, "\"\(text)\" is not an address, a prefix or a range", "names are not resolved: write the address")
+                return []
+            }
+        }
+    }
+
+    private func proposals<Proposal>(
+        _ table: TableReader, _ key: String, _ defaults: [Proposal], _ parse: (String) throws(ProposalText.Refusal) -> [Proposal]
+    ) -> [Proposal] {
+        guard let texts = table.strings(key) else { return defaults }
+        if texts.isEmpty { table.problem(key, "is empty", "remove it, or write [\"default\"]") }
+        var found: [Proposal] = []
+        for text in texts {
+            do throws(ProposalText.Refusal) {
+                found += try parse(text)
+            } catch {
+                table.problem(key, error.what, error.remedy)
+            }
+        }
+        return found
+    }
+
+    /// `local = { auth = "psk", id = "gw.example.net" }`; `nil` for no identity and for `%any`.
+    private func identity(_ connection: TableReader, _ key: String) -> Identity? {
+        guard let table = connection.subtable(key) else {
+            if !connection.has(key) { connection.missing(key, "\(key) = { auth = \"psk\" }") }
+            return nil
+        }
+        table.allow(["auth", "id"], unsupported: Sections.unsupportedInAuthentication)
+        switch table.string("auth") {
+        case "psk": break
+        case .some(let other):
+            table.problem("auth", "\"\(other)\" is not supported yet", "the only method so far is \"psk\"")
+        case nil:
+            if !table.has("auth") { table.missing("auth", "auth = \"psk\"") }
+        }
+        guard let text = table.nonEmptyString("id"), text != "%any" else { return nil }
+        return Identity(text: text)
+    }
+
+    private func child(_ table: TableReader, name: String) -> ChildConfiguration {
+        table.allow(["local_ts", "remote_ts", "esp_proposals", "mode"], unsupported: Sections.unsupportedInChild)
+        let mode = table.choice("mode", ["tunnel", "transport"])
+        return ChildConfiguration(
+            name: name, localSelectors: selectors(table, "local_ts"), remoteSelectors: selectors(table, "remote_ts"),
+            proposals: proposals(table, "esp_proposals", ProposalText.espDefaults, ProposalText.esp),
+            mode: mode == "transport" ? .transport : .tunnel)
+    }
+
+    private func selectors(_ table: TableReader, _ key: String) -> [SelectorConfiguration] {
+        let found = table.list(key, "a traffic selector, as in 10.1.0.0/16, 10.1.0.1[tcp/443] or dynamic") { SelectorText.parse($0) }
+        return found.map { $0.isEmpty ? [.dynamic] : $0 } ?? [.dynamic]
+    }
+}

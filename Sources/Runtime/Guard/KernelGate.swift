@@ -1,0 +1,23 @@
+import Netlink
+import Session
+
+/// The gate of the kernel's data plane, shut from outside of the daemon: the same block policies, before every tunnel.
+struct KernelGate {
+    private let xfrm: XFRM
+    private let policies: [XFRMPolicy]
+
+    /// `nil` when the kernel does no ESP for this configuration, or has nothing to protect.
+    init?(configuration: Configuration) {
+        guard let choice = try? DataPlaneChoice(configuration.dataPlane.kind), choice.kind == .kernel,
+            let policies = try? KernelPolicies.blocks(configuration.protectedTraffic, gate: .closed), !policies.isEmpty,
+            let xfrm = try? XFRM()
+        else { return nil }
+        self.xfrm = xfrm
+        self.policies = policies
+    }
+
+    func shut() throws(NetlinkError) {
+        let outcomes = try xfrm.perform(policies.map { .setPolicy($0) })
+        if let failure = outcomes.compactMap(\.error).first { throw failure }
+    }
+}

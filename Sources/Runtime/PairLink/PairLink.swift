@@ -1,0 +1,256 @@
+import Glibc
+public import NIOCore
+import NIOPosix
+public import Node
+public import Pair
+public import Session
+
+/// The link between the two nodes: TLS over TCP with pinned certificates, on the first path that works.
+///
+/// Node 0 listens on every path's local endpoint, node 1 dials, so there is never a question which of two connections is the
+/// link; a newer connection of the peer takes the place of the older. Belongs to the node's event loop: created, called and
+/// calling there.
+public final class PairLink {
+    public enum Event {
+        case opened(path: String)
+        case frame(PairFrame)
+        case closed(reason: String)
+    }
+
+    /// Connections of strangers, or of the peer, that are still in their handshake. The peer needs one.
+    private static let openingMax = 16
+    private static let backoffMin: TimeAmount = .milliseconds(50)
+    private static let backoffMax: TimeAmount = .seconds(1)
+    private static let connectTimeout: TimeAmount = .seconds(1)
+    /// How long a link has to last before its end is answered without delay.
+    private static let provenAfter: TimeAmount = .seconds(5)
+    /// How long the kernel repeats unacknowledged data (TCP_USER_TIMEOUT): far beyond what heartbeats need to tell a dead peer.
+    private static let userTimeoutMilliseconds = 5000
+
+    private let settings: PairLinkSettings
+    private let tls: PinnedTLS
+    private let node: NodeID
+    private let eventLoop: any EventLoop
+    private let log: (LogLine) -> Void
+    private let handler: (Event) -> Void
+
+    private var listeners: [Int: any Channel] = [:]
+    private var opening: [ObjectIdentifier: LinkConnection] = [:]
+    private var current: LinkConnection?
+    private var openedAt = NIODeadline.uptimeNanoseconds(0)
+    private var isDialling = false
+    private var isStopped = false
+    private var backoff = PairLink.backoffMin
+    private var redial: Scheduled<Void>?
+    private var limiter = LogLimiter()
+    /// By reason, for metrics.
+    public private(set) var counters: [String: UInt64] = [:]
+
+    /// - Parameters:
+    ///   - log: for what the node has no event for: refused strangers, paths that cannot be listened on.
+    ///   - handler: called on the event loop, in order; it may call `send`, `flush` and `close`.
+    /// - Throws: when certificate and key are of no use.
+    public init(
+        _ settings: PairLinkSettings, node: NodeID, eventLoop: any EventLoop, log: @escaping (LogLine) -> Void,
+        handler: @escaping (Event) -> Void
+    ) throws {
+        eventLoop.preconditionInEventLoop()
+        self.settings = settings
+        tls = try PinnedTLS(settings)
+        self.node = node
+        self.eventLoop = eventLoop
+        self.log = log
+        self.handler = handler
+    }
+
+    public var isOpen: Bool { current != nil }
+
+    public func start() {
+        switch node {
+        case .zero: for index in settings.paths.indices { listen(index) }
+        case .one: dial(0)
+        }
+    }
+
+    /// Puts a frame behind those that wait; without a link it goes nowhere.
+    public func send(_ frame: PairFrame) { current?.send(frame) }
+
+    public func flush() { current?.flush() }
+
+    /// Ends the link; node 1 dials again.
+    public func close(reason: String) { current?.close(.ordinary(reason)) }
+
+    /// A heartbeat of the peer came: the next attempt need not wait.
+    public func peerWasHeard() {
+        guard node == .one, current == nil, !isDialling, !isStopped, backoff > PairLink.backoffMin else { return }
+        backoff = PairLink.backoffMin
+        dialLater()
+    }
+
+    public func stop() {
+        isStopped = true
+        redial?.cancel()
+        for channel in listeners.values { channel.close(promise: nil) }
+        for connection in opening.values { connection.close(.ordinary("stopped")) }
+        current?.flush()
+        current?.close(.ordinary("stopped"))
+    }
+
+    private func count(_ name: String) { counters[name, default: 0] += 1 }
+
+    // MARK: Node 0
+
+    private func listen(_ index: Int) {
+        guard !isStopped else { return }
+        let local = settings.paths[index].local
+        let this = NIOLoopBound(self, eventLoop: eventLoop)
+        ServerBootstrap(group: eventLoop)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(PairLink.freebind(local.address), value: 1)
+            .serverChannelOption(.backlog, value: 16)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try this.value.accept(channel, path: index) }
+            }
+            .bind(to: NIOCore.SocketAddress(local))
+            .assumeIsolated()
+            .whenComplete { result in
+                switch result {
+                case .success(let channel):
+                    self.listeners[index] = channel
+                    if self.isStopped { channel.close(promise: nil) }
+                case .failure(let error):
+                    self.count("listen_failed")
+                    self.warn("cannot listen for the peer", [.init("local", "\(local)"), .init("reason", "\(error)")])
+                    self.eventLoop.assumeIsolated().scheduleTask(in: PairLink.backoffMax) { self.listen(index) }
+                }
+            }
+    }
+
+    private func accept(_ channel: any Channel, path index: Int) throws {
+        guard opening.count < PairLink.openingMax, !isStopped else {
+            count("too_many_opening")
+            throw ChannelError.operationUnsupported
+        }
+        let from = channel.remoteAddress?.description ?? "?"
+        try add(channel, tls.serverHandler(refused: refused(from)), description: "\(settings.paths[index].local) from \(from)")
+    }
+
+    // MARK: Node 1
+
+    /// Tries the paths from `index` on, in their order.
+    private func dial(_ index: Int) {
+        guard node == .one, !isStopped, current == nil else { return }
+        guard index < settings.paths.count else {
+            isDialling = false
+            return dialLater()
+        }
+        isDialling = true
+        let path = settings.paths[index]
+        let this = NIOLoopBound(self, eventLoop: eventLoop)
+        ClientBootstrap(group: eventLoop)
+            .connectTimeout(PairLink.connectTimeout)
+            .channelOption(.socketOption(.so_reuseaddr), value: 1)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelOption(PairLink.userTimeout, value: PairLink.userTimeoutMilliseconds)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let this = this.value
+                    let handler = try this.tls.clientHandler(refused: this.refused("\(path.remote)"))
+                    try this.add(channel, handler, description: "\(path.local) to \(path.remote)", path: index)
+                }
+            }
+            .bind(to: NIOCore.SocketAddress(Endpoint(path.local.address, 0)))
+            .connect(to: NIOCore.SocketAddress(path.remote))
+            .assumeIsolated()
+            .whenFailure { _ in
+                self.count("connect_failed")
+                // Unless a handler was there already and has told of it.
+                if self.isDialling, self.opening.isEmpty { self.dial(index + 1) }
+            }
+    }
+
+    private func dialLater() {
+        guard node == .one, !isStopped, current == nil else { return }
+        redial?.cancel()
+        redial = eventLoop.assumeIsolated().scheduleTask(in: backoff) { self.dial(0) }
+        backoff = min(backoff * 2, PairLink.backoffMax)
+    }
+
+    // MARK: Both
+
+    private func add(_ channel: any Channel, _ handler: some ChannelHandler, description: String, path index: Int? = nil) throws {
+        let connection = LinkConnection(description: description, delegate: self)
+        connection.path = index
+        opening[ObjectIdentifier(connection)] = connection
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(handler)
+        try pipeline.addHandler(connection)
+        if index == nil {
+            try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+            try channel.syncOptions?.setOption(PairLink.userTimeout, value: PairLink.userTimeoutMilliseconds)
+        }
+    }
+
+    private func refused(_ from: String) -> @Sendable () -> Void {
+        let this = NIOLoopBound(self, eventLoop: eventLoop)
+        return {
+            this.value.count("wrong_certificate")
+            this.value.warn("refused a certificate that is not the peer's", [.init("from", from)])
+        }
+    }
+
+    /// At most one line a second, whoever knocks.
+    private func warn(_ message: String, _ fields: [LogLine.Field]) {
+        if let line = limiter.pass(LogLine(.warning, message, fields), wallMilliseconds: wallMilliseconds()) { log(line) }
+    }
+
+    private static func freebind(_ address: IPAddress) -> ChannelOptions.Types.SocketOption {
+        address.isIPv4
+            ? ChannelOptions.Types.SocketOption(level: .ip, name: .init(rawValue: IP_FREEBIND))
+            : ChannelOptions.Types.SocketOption(level: .ipv6, name: .init(rawValue: 78))  // IPV6_FREEBIND
+    }
+
+    private static let userTimeout = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_USER_TIMEOUT))
+}
+
+extension PairLink: LinkConnection.Delegate {
+    func connectionOpened(_ connection: LinkConnection) {
+        opening[ObjectIdentifier(connection)] = nil
+        isDialling = false
+        redial?.cancel()
+        current?.close(.ordinary("the peer opened a newer connection"))
+        current = connection
+        openedAt = .now()
+        count("opened")
+        handler(.opened(path: connection.description))
+    }
+
+    func connection(_ connection: LinkConnection, received frame: PairFrame) {
+        if connection === current { handler(.frame(frame)) }
+    }
+
+    func connectionClosed(_ connection: LinkConnection, wasOpen: Bool, reason: LinkConnection.Closing) {
+        opening[ObjectIdentifier(connection)] = nil
+        if case .refused(let text) = reason {
+            count(wasOpen ? "malformed" : "handshake_failed")
+            warn("a connection of the pair's link was refused", [.init("connection", connection.description), .init("reason", text)])
+        }
+        guard wasOpen else {
+            if let path = connection.path, isDialling { dial(path + 1) }
+            return
+        }
+        guard connection === current else { return }
+        current = nil
+        count("closed")
+        if NIODeadline.now() - openedAt >= PairLink.provenAfter { backoff = PairLink.backoffMin }
+        handler(.closed(reason: reason.text))
+        dialLater()
+    }
+}
+
+extension NIOCore.SocketAddress {
+    /// Addresses of ours are four or sixteen octets, which NIO takes.
+    init(_ endpoint: Endpoint) {
+        self = try! NIOCore.SocketAddress(packedIPAddress: ByteBuffer(bytes: endpoint.address.bytes), port: Int(endpoint.port))
+    }
+}

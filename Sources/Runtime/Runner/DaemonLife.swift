@@ -1,0 +1,150 @@
+import Control
+import NIOCore
+import Netlink
+import Node
+import Session
+import Synchronization
+
+/// The daemon's parts from start to end, on the node's event loop.
+final class DaemonLife {
+    /// How long the orderly end waits for the standby to take over: a switchover takes milliseconds.
+    static let switchoverTimeout: TimeAmount = .seconds(2)
+
+    private let configuration: Configuration
+    private let log: LogSink
+    private let eventLoop: any EventLoop
+    private let runner: Runner
+    private let notifier = Notifier()
+    private var ending: (() -> Void)?
+    private var hasEnded = false
+
+    /// Opens the sockets and makes the data plane, in silence: the gate closed, the addresses released.
+    init(_ configuration: Configuration, log: LogSink, eventLoop: any EventLoop) throws {
+        self.configuration = configuration
+        self.log = log
+        self.eventLoop = eventLoop
+        let choice = try DataPlaneChoice(configuration.dataPlane.kind)
+        log.write(LogLine(.info, "data plane", [.init("kind", choice.kind.rawValue), .init("reason", choice.reason)]))
+        let inbox = Inbox()
+        let packets = try PacketLoop(
+            PacketLoop.Configuration(
+                addresses: configuration.listenAddresses, ikePort: configuration.runtime.ikePort,
+                encapsulationPort: configuration.runtime.natTraversalPort, encapsulationInKernel: choice.kind == .kernel),
+            schedule: { eventLoop.execute($0) }, handleIKE: { inbox.put($0.map(Input.datagram)) })
+        let dataPlane = try choice.make(configuration.dataPlaneConfiguration(routes: .netlink), loop: packets)
+        let addresses = SharedAddresses(addresses: configuration.node.addresses)
+        for problem in addresses.release() { log.write(problem) }
+        try dataPlane.start { event in eventLoop.execute { inbox.put([.dataPlane(event)]) } }
+        for failure in dataPlane.apply([.gate(.closed)]) {
+            log.write(LogLine(.error, "cannot shut the data plane's gate", [.init("reason", failure.description)]))
+        }
+        let world = Runner.World(dataPlane: dataPlane, packets: packets, addresses: addresses, notifier: notifier, log: log)
+        runner = Runner(configuration: configuration.node, world: world, eventLoop: eventLoop)
+        inbox.open(NIOLoopBound(runner, eventLoop: eventLoop))
+        try packets.start()
+    }
+
+    /// Control socket, guard, heartbeats, link; then the node is told that it may begin.
+    func start() -> EventLoopFuture<Void> {
+        let this = NIOLoopBound(self, eventLoop: eventLoop)
+        let runner = NIOLoopBound(runner, eventLoop: eventLoop)
+        let eventLoop = eventLoop
+        return ControlServer.start(
+            path: configuration.runtime.controlSocket, on: eventLoop, logger: log.logger("control"),
+            requests: { request, respond in
+                eventLoop.execute { runner.value.request(request, respond: respond) }
+            }
+        ).flatMapThrowing { control in
+            runner.value.world.control = control
+            try this.value.startRest()
+        }
+    }
+
+    private func startRest() throws {
+        startGuard()
+        if let settings = configuration.pairLink { try startPair(settings) }
+        runner.startTimers()
+        notifier.ready(status: "starting")
+        runner.submit(.started(dataPlane: runner.world.dataPlane.kind, reason: runner.world.dataPlane.reason))
+        log.write(LogLine(.notice, "tandemd is ready", [.init("control", configuration.runtime.controlSocket)]))
+    }
+
+    private func startGuard() {
+        guard configuration.runtime.isGuarded else {
+            return log.write(LogLine(.warning, "no guard: runtime.guard is false, and a frozen daemon keeps its addresses"))
+        }
+        guard let program = configuration.runtime.guardProgram ?? GuardProcess.findProgram() else {
+            return log.write(LogLine(.error, "no guard: the program tandem was not found; set runtime.guard_program"))
+        }
+        let log = log
+        runner.world.watchman = GuardProcess(program: program, configurationPath: configuration.path) { log.write($0) }
+    }
+
+    private func startPair(_ settings: PairLinkSettings) throws {
+        let log = log
+        let runner = runner
+        let link = try PairLink(settings, node: configuration.node.id, eventLoop: eventLoop, log: { log.write($0) }) { event in
+            switch event {
+            case .opened(let path):
+                log.write(LogLine(.info, "the pair's link is open", [.init("path", path)]))
+                runner.submit(.linkOpened)
+            case .frame(let frame): runner.submit(.frame(frame))
+            case .closed(let reason): runner.submit(.linkClosed(reason: reason))
+            }
+        }
+        let heartbeats = HeartbeatSockets(settings.paths, eventLoop: eventLoop, log: { log.write($0) }) { path, bytes in
+            link.peerWasHeard()
+            runner.submit(.heartbeat(path: path, bytes: bytes))
+        }
+        runner.world.link = link
+        runner.world.heartbeats = heartbeats
+        heartbeats.start()
+        link.start()
+    }
+
+    // MARK: The end
+
+    /// Hands everything over if there is somebody to take it, then gives up what this host has.
+    func end(_ done: @escaping () -> Void) {
+        guard ending == nil else { return }
+        ending = done
+        notifier.stopping()
+        guard runner.isActiveWithReadyPeer else { return finish() }
+        log.write(LogLine(.notice, "hands over before it ends"))
+        eventLoop.assumeIsolated().scheduleTask(in: DaemonLife.switchoverTimeout) { self.finish() }
+        runner.request(.switchover(force: false)) { response in
+            // Later, so that what belongs to the answer has been carried out.
+            if response.isFinal { self.eventLoop.assumeIsolated().execute { self.finish() } }
+        }
+    }
+
+    private func finish() {
+        guard !hasEnded else { return }
+        hasEnded = true
+        let world = runner.world
+        for failure in world.dataPlane.apply([.gate(.closed)]) {
+            log.write(LogLine(.error, "cannot shut the data plane's gate", [.init("reason", failure.description)]))
+        }
+        for problem in world.addresses.release() { log.write(problem) }
+        world.watchman?.quit()
+        runner.world.watchman = nil
+        world.heartbeats?.stop()
+        world.link?.stop()
+        _ = world.control?.stop()
+        world.dataPlane.stop()
+        world.packets.stop()
+        log.write(LogLine(.notice, "tandemd has ended"))
+        // The farewells of TLS connections have a moment to leave.
+        let done = ending ?? {}
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { done() }
+    }
+}
+
+/// Where packets and data plane events go before the runner, which is made after them. Filled and emptied on the event loop.
+private final class Inbox: Sendable {
+    private let runner = Mutex<NIOLoopBound<Runner>?>(nil)
+
+    func open(_ bound: NIOLoopBound<Runner>) { runner.withLock { $0 = bound } }
+
+    func put(_ inputs: [Input]) { runner.withLock { $0 }?.value.submit(inputs) }
+}

@@ -1,0 +1,304 @@
+import Control
+import Cryptography
+import Glibc
+import NIOCore
+import Node
+import Pair
+import Session
+
+/// Drives one node on one event loop: hands in what happens, carries out what the node wants, in its order, and wakes it for
+/// its deadlines. Nothing that fails here ends the daemon: it is logged, counted, and the node decides.
+///
+/// Belongs to its event loop: created, called and calling there.
+final class Runner {
+    /// What the runner works with; made by `Daemon`.
+    struct World {
+        var dataPlane: any DataPlane
+        var packets: PacketLoop
+        var addresses: SharedAddresses
+        var notifier: Notifier
+        var log: LogSink
+        var link: PairLink?
+        var heartbeats: HeartbeatSockets?
+        var control: ControlServer?
+        var watchman: GuardProcess?
+    }
+
+    /// How often the guard gets a sign of life: several within its least patience of 100 ms.
+    static let beatInterval: TimeAmount = .milliseconds(20)
+    /// Work in one go beyond this is worth a line: replies and heartbeats wait for it.
+    static let busyMax: Duration = .milliseconds(30)
+    /// How long datagrams are handled in one go: a fraction of the shortest heartbeat interval.
+    static let turn: TimeAmount = .milliseconds(2)
+    /// Datagrams that wait; IKE peers repeat what is lost.
+    static let datagramsMax = 4096
+    /// Failures of one list of data plane commands that the node is told one by one.
+    static let failuresToldMax = 8
+
+    let eventLoop: any EventLoop
+    var world: World
+    private var node: Node
+    private var urgent = InputQueue()
+    private var datagrams = InputQueue()
+    private var isDraining = false
+    private var isWaitingForTurn = false
+    private var armed: (at: Instant, task: Scheduled<Void>)?
+    private var responders: [RequestToken: (ControlResponse) -> Void] = [:]
+    private var nextToken: UInt64 = 1
+    private var role = NodeRole.starting
+    private var isPaired = false
+    private var counters: [String: UInt64] = [:]
+    private var limiters: [String: LogLimiter] = [:]
+
+    init(configuration: NodeConfiguration, world: World, eventLoop: any EventLoop, random: RandomSource = .system) {
+        eventLoop.preconditionInEventLoop()
+        self.eventLoop = eventLoop
+        self.world = world
+        // Never 0, which no life of a daemon has.
+        node = Node(configuration: configuration, boot: random.uint64() | 1, random: random, now: Runner.now())
+    }
+
+    static func now() -> Now {
+        Now(instant: Instant(nanoseconds: NIODeadline.now().uptimeNanoseconds), wallMilliseconds: wallMilliseconds())
+    }
+
+    var isActiveWithReadyPeer: Bool { role == .active && isPaired }
+
+    /// Starts the repeating work: signs of life for the guard and the service manager.
+    func startTimers() {
+        repeatEvery(Runner.beatInterval) { self.beat() }
+        if let interval = world.notifier.watchdogInterval {
+            repeatEvery(.nanoseconds(interval.inNanoseconds)) { self.world.notifier.watchdog() }
+        }
+    }
+
+    private func repeatEvery(_ interval: TimeAmount, _ work: @escaping () -> Void) {
+        work()
+        eventLoop.assumeIsolated().scheduleTask(in: interval) { self.repeatEvery(interval, work) }
+    }
+
+    private func beat() {
+        let now = Instant(nanoseconds: NIODeadline.now().uptimeNanoseconds)
+        world.watchman?.beat(isActiveWithReadyPeer ? .paired : .solo, now: now)
+    }
+
+    // MARK: Inputs
+
+    func submit(_ input: Input) { submit([input]) }
+
+    /// Hands in what happened. Effects are carried out before it returns, unless it is called by one of them.
+    ///
+    /// IKE datagrams wait for everything else, so that a flood of them delays neither heartbeats nor the pair's link, and take
+    /// turns with the loop's other work.
+    func submit(_ batch: [Input]) {
+        for input in batch {
+            guard case .datagram = input else {
+                urgent.append(input)
+                continue
+            }
+            if datagrams.count < Runner.datagramsMax { datagrams.append(input) } else { count("ike_dropped") }
+        }
+        drain()
+    }
+
+    private func drain() {
+        guard !isDraining else { return }
+        isDraining = true
+        let start = NIODeadline.now()
+        var handled = 0
+        while let input = urgent.take() ?? datagrams.take() {
+            handle(input)
+            handled += 1
+            if urgent.isEmpty, !datagrams.isEmpty, NIODeadline.now() - start > Runner.turn {
+                takeTurn()
+                break
+            }
+        }
+        world.link?.flush()
+        isDraining = false
+        arm()
+        noteBusy(since: start, inputs: handled)
+    }
+
+    /// Goes on with the datagrams when the loop has looked at everything else.
+    private func takeTurn() {
+        guard !isWaitingForTurn else { return }
+        isWaitingForTurn = true
+        eventLoop.assumeIsolated().execute {
+            self.isWaitingForTurn = false
+            self.drain()
+        }
+    }
+
+    /// An operator's request; `respond` is called until a final answer.
+    @discardableResult
+    func request(_ request: ControlRequest, respond: @escaping (ControlResponse) -> Void) -> RequestToken {
+        let token = RequestToken(rawValue: nextToken)
+        nextToken += 1
+        responders[token] = respond
+        submit(.request(token, request))
+        return token
+    }
+
+    private func handle(_ input: Input) {
+        var milestones: [Input] = []
+        for effect in node.handle(input, now: Runner.now()) {
+            if case .milestone(let step) = effect {
+                milestones.append(.milestonePassed(step, at: Runner.now().instant))
+            } else {
+                carryOut(effect)
+            }
+        }
+        for milestone in milestones { urgent.append(milestone) }
+    }
+
+    private func noteBusy(since start: NIODeadline, inputs: Int) {
+        let busy = NIODeadline.now() - start
+        guard busy.nanoseconds > Runner.busyMax.inNanoseconds else { return }
+        count("loop_busy")
+        let fields = [LogLine.Field("milliseconds", "\(busy.nanoseconds / 1_000_000)"), .init("inputs", "\(inputs)")]
+        logAtMostEverySecond("the event loop was busy for long", .warning, fields)
+    }
+
+    // MARK: Deadlines
+
+    /// Wakes the node at its next deadline: one task, replaced when the deadline moves nearer. One that moved away is met all the
+    /// same and finds nothing to do.
+    private func arm() {
+        guard let deadline = node.nextDeadline() else { return }
+        if let armed, armed.at <= deadline { return }
+        armed?.task.cancel()
+        let task = eventLoop.assumeIsolated().scheduleTask(deadline: .uptimeNanoseconds(deadline.nanoseconds)) { self.wake() }
+        armed = (deadline, task)
+    }
+
+    private func wake() {
+        armed = nil
+        submit(.deadline)
+        // A deadline that stays in the past would keep the loop from all else.
+        let now = Runner.now().instant
+        guard let armed, armed.at <= now else { return }
+        armed.task.cancel()
+        let later = now + .milliseconds(1)
+        let task = eventLoop.assumeIsolated().scheduleTask(deadline: .uptimeNanoseconds(later.nanoseconds)) { self.wake() }
+        self.armed = (later, task)
+    }
+
+    // MARK: Effects
+
+    private func carryOut(_ effect: Effect) {
+        switch effect {
+        case .send(let datagram): world.packets.send(datagram)
+        case .heartbeat(let path, let bytes): world.heartbeats?.send(path: path, bytes)
+        case .frame(let frame): world.link?.send(frame)
+        case .closeLink(let reason): world.link?.close(reason: reason)
+        case .dataPlane(let commands): apply(commands)
+        case .claimAddresses: addressesChanged(world.addresses.claim())
+        case .releaseAddresses: addressesChanged(world.addresses.release())
+        case .announceAddresses: addressesAnnounced(world.addresses.announce())
+        case .respond(let token, let response): respond(token, response)
+        case .control(let event): world.control?.broadcast(event)
+        case .log(let line): world.log.write(line)
+        case .milestone: break  // Taken out by `handle`, which keeps their times in order.
+        case .roleChanged(let role, let epoch, let paired): roleChanged(role, epoch: epoch, paired: paired)
+        }
+    }
+
+    private func apply(_ commands: [DataPlaneCommand]) {
+        // The standby installs while we do.
+        world.link?.flush()
+        let failures = world.dataPlane.apply(commands)
+        guard !failures.isEmpty else { return }
+        counters["dataplane_failures", default: 0] += UInt64(failures.count)
+        for failure in failures.prefix(Runner.failuresToldMax) { urgent.append(.dataPlaneFailed(failure.description)) }
+        let rest = failures.count - Runner.failuresToldMax
+        if rest > 0 { urgent.append(.dataPlaneFailed("and \(rest) more commands of the same list")) }
+    }
+
+    private func addressesChanged(_ problems: [LogLine]) {
+        for problem in problems {
+            count("address_failures")
+            world.log.write(problem)
+        }
+    }
+
+    /// Announcements are repeated, and so would their failures be.
+    private func addressesAnnounced(_ problems: [LogLine]) {
+        for problem in problems {
+            count("announcement_failures")
+            logAtMostEverySecond(problem.message, problem.level, problem.fields)
+        }
+    }
+
+    private func respond(_ token: RequestToken, _ response: ControlResponse) {
+        guard let responder = responders[token] else { return }
+        if response.isFinal { responders[token] = nil }
+        guard case .status(var status) = response else { return responder(response) }
+        status.counters.merge(runtimeCounters()) { own, _ in own }
+        responder(.status(status))
+    }
+
+    private func roleChanged(_ role: NodeRole, epoch: Epoch, paired: Bool) {
+        self.role = role
+        isPaired = paired
+        beat()
+        world.notifier.status("\(role.name), epoch \(epoch), \(paired ? "paired" : "solo")")
+    }
+
+    // MARK: Numbers
+
+    private func count(_ name: String) { counters[name, default: 0] += 1 }
+
+    /// Of everything below the node, by names that stay.
+    private func runtimeCounters() -> [String: UInt64] {
+        var all: [String: UInt64] = [:]
+        func add(_ prefix: String, _ counters: [String: UInt64]) {
+            for (name, value) in counters { all["\(prefix)_\(name)"] = value }
+        }
+        add("runtime", counters)
+        add("link", world.link?.counters ?? [:])
+        add("heartbeat", world.heartbeats?.counters ?? [:])
+        add("packets", world.packets.statistics())
+        let plane = world.dataPlane.statistics()
+        add("dataplane", plane.counters.filter { all["packets_\($0.key)"] == nil })
+        add(
+            "dataplane",
+            [
+                "inbound_packets": plane.inboundPackets, "inbound_bytes": plane.inboundBytes, "outbound_packets": plane.outboundPackets,
+                "outbound_bytes": plane.outboundBytes,
+            ])
+        all["guard_restarts"] = world.watchman?.restarts ?? 0
+        return all
+    }
+
+    private func logAtMostEverySecond(_ message: String, _ level: LogLine.Level, _ fields: [LogLine.Field]) {
+        let line = limiters[message, default: LogLimiter()].pass(LogLine(level, message, fields), wallMilliseconds: wallMilliseconds())
+        if let line { world.log.write(line) }
+    }
+}
+
+/// Inputs in the order of their arrival.
+private struct InputQueue {
+    private var items: [Input] = []
+    private var head = 0
+
+    var isEmpty: Bool { head == items.count }
+    var count: Int { items.count - head }
+
+    mutating func append(_ input: Input) { items.append(input) }
+
+    mutating func take() -> Input? {
+        guard head < items.count else { return nil }
+        defer {
+            head += 1
+            if head == items.count {
+                items.removeAll(keepingCapacity: items.count <= 1024)
+                head = 0
+            } else if head >= 1024 {
+                items.removeFirst(head)
+                head = 0
+            }
+        }
+        return items[head]
+    }
+}

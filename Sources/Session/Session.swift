@@ -1,0 +1,140 @@
+/// Names a session for its whole life, through every rekey. Assigned by the node that created it; the top bit is the node's.
+public struct SessionID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    public let rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+    public static func < (lhs: SessionID, rhs: SessionID) -> Bool { lhs.rawValue < rhs.rawValue }
+    public var description: String { String(rawValue, radix: 16) }
+}
+
+/// An identity as IKE carries it (RFC 7296 §3.5): the ID type and its octets.
+public struct Identity: Hashable, Sendable {
+    public enum Kind: UInt8, Sendable, Hashable {
+        case ipv4Address = 1
+        case fqdn = 2
+        case rfc822Address = 3
+        case ipv6Address = 5
+        case derASN1DN = 9
+        case derASN1GN = 10
+        case keyID = 11
+    }
+
+    public var kind: Kind
+    public var data: [UInt8]
+
+    public init(kind: Kind, data: [UInt8]) {
+        self.kind = kind
+        self.data = data
+    }
+
+    /// From an operator's text as swanctl reads it: an address, `user@host`, or a name.
+    public init(text: String) {
+        if let address = IPAddress(text) {
+            self.init(kind: address.isIPv4 ? .ipv4Address : .ipv6Address, data: address.bytes)
+        } else if text.first == "@" {
+            self.init(kind: .fqdn, data: Array(text.dropFirst().utf8))
+        } else {
+            self.init(kind: text.contains("@") ? .rfc822Address : .fqdn, data: Array(text.utf8))
+        }
+    }
+}
+
+extension Identity: CustomStringConvertible {
+    public var description: String {
+        switch kind {
+        case .ipv4Address, .ipv6Address:
+            return IPAddress(bytes: data).map(String.init(describing:)) ?? "(\(data.count) octets)"
+        case .fqdn, .rfc822Address:
+            let printable = data.allSatisfy { (0x20...0x7E).contains($0) }
+            return printable ? String(decoding: data, as: UTF8.self) : "(\(data.count) octets)"
+        case .derASN1DN, .derASN1GN, .keyID:
+            return data.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        }
+    }
+}
+
+/// What the PAD said of the peer when it was authenticated (RFC 4301 §4.4.3): kept, so that the other node never asks again.
+public struct PeerAuthorization: Hashable, Sendable {
+    public enum Method: UInt8, Sendable, Hashable { case preSharedKey = 2 }
+
+    /// The connection of the configuration that admitted the peer.
+    public var connection: String
+    public var localIdentity: Identity
+    public var remoteIdentity: Identity
+    public var method: Method
+
+    public init(connection: String, localIdentity: Identity, remoteIdentity: Identity, method: Method) {
+        self.connection = connection
+        self.localIdentity = localIdentity
+        self.remoteIdentity = remoteIdentity
+        self.method = method
+    }
+}
+
+/// What the peer announced that it can do, as far as it matters after IKE_AUTH.
+public struct PeerCapabilities: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+    /// RFC 4555 MOBIKE_SUPPORTED.
+    public static let mobike = PeerCapabilities(rawValue: 1)
+    /// RFC 6311 IKEV2_MESSAGE_ID_SYNC_SUPPORTED.
+    public static let messageIDSync = PeerCapabilities(rawValue: 2)
+    /// RFC 5685 REDIRECT_SUPPORTED.
+    public static let redirect = PeerCapabilities(rawValue: 4)
+    /// RFC 7383 IKEV2_FRAGMENTATION_SUPPORTED.
+    public static let fragmentation = PeerCapabilities(rawValue: 8)
+}
+
+/// An address that was leased to the peer from a pool.
+public struct VirtualAddress: Hashable, Sendable {
+    public var pool: String
+    public var address: IPAddress
+
+    public init(pool: String, address: IPAddress) {
+        self.pool = pool
+        self.address = address
+    }
+}
+
+/// Everything that a gateway knows of one peer: the unit of replication and of takeover.
+public struct Session: Hashable, Sendable {
+    public var id: SessionID
+    /// A number for people, as strongSwan's IKE SA unique id.
+    public var uniqueID: UInt32
+    public var authorization: PeerAuthorization
+    public var capabilities: PeerCapabilities
+    public var local: Endpoint
+    public var remote: Endpoint
+    /// ESP goes inside UDP (RFC 3948): a NAT was detected, or the peer asked for it.
+    public var encapsulation: Bool
+    public var localBehindNAT: Bool
+    public var remoteBehindNAT: Bool
+    public var ikeSA: IKESA
+    /// The IKE SA that `ikeSA` replaced, until the peer deletes it.
+    public var rekeyedIKESA: IKESA?
+    public var children: [ChildSA]
+    public var virtualAddresses: [VirtualAddress]
+    public var establishedWallMilliseconds: Int64
+
+    public init(
+        id: SessionID, uniqueID: UInt32, authorization: PeerAuthorization, capabilities: PeerCapabilities, local: Endpoint,
+        remote: Endpoint, encapsulation: Bool, localBehindNAT: Bool, remoteBehindNAT: Bool, ikeSA: IKESA, rekeyedIKESA: IKESA? = nil,
+        children: [ChildSA] = [], virtualAddresses: [VirtualAddress] = [], establishedWallMilliseconds: Int64
+    ) {
+        self.id = id
+        self.uniqueID = uniqueID
+        self.authorization = authorization
+        self.capabilities = capabilities
+        self.local = local
+        self.remote = remote
+        self.encapsulation = encapsulation
+        self.localBehindNAT = localBehindNAT
+        self.remoteBehindNAT = remoteBehindNAT
+        self.ikeSA = ikeSA
+        self.rekeyedIKESA = rekeyedIKESA
+        self.children = children
+        self.virtualAddresses = virtualAddresses
+        self.establishedWallMilliseconds = establishedWallMilliseconds
+    }
+
+    public func child(inboundSPI: UInt32) -> ChildSA? { children.first { $0.inboundSPI == inboundSPI } }
+}

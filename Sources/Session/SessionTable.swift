@@ -1,0 +1,193 @@
+/// All sessions of a node, and the indexes by which they are found. Changed only by `apply` (law 1) and, when a standby is
+/// filled anew, by `replace`.
+public struct SessionTable: Sendable {
+    /// One node holds at most a million sessions: about 10 GiB of state, past which an operator needs another pair.
+    public static let sessionCountMax = 1 << 20
+
+    public private(set) var sessions: [SessionID: Session] = [:]
+    private var byLocalSPI: [UInt64: SessionID] = [:]
+    private var byInboundSPI: [UInt32: SessionID] = [:]
+    private var byVirtualAddress: [IPAddress: SessionID] = [:]
+    private var byRemoteIdentity: [Identity: Set<SessionID>] = [:]
+    /// Sessions with a request of ours in flight: what a new owner has to repeat.
+    public private(set) var withPendingRequest: Set<SessionID> = []
+    public private(set) var childCount = 0
+
+    private let sessionCountMax: Int
+
+    /// - Parameter sessionCountMax: sessions that the table takes, at most.
+    public init(sessionCountMax: Int = SessionTable.sessionCountMax) { self.sessionCountMax = sessionCountMax }
+
+    public var count: Int { sessions.count }
+    public subscript(id: SessionID) -> Session? { sessions[id] }
+
+    /// The session whose current or rekeyed IKE SA has this SPI of ours.
+    public func session(localSPI: UInt64) -> Session? { byLocalSPI[localSPI].flatMap { sessions[$0] } }
+    public func session(inboundSPI: UInt32) -> Session? { byInboundSPI[inboundSPI].flatMap { sessions[$0] } }
+    public func session(virtualAddress: IPAddress) -> Session? { byVirtualAddress[virtualAddress].flatMap { sessions[$0] } }
+    public func sessions(remoteIdentity: Identity) -> [Session] {
+        (byRemoteIdentity[remoteIdentity] ?? []).sorted().compactMap { sessions[$0] }
+    }
+    public func isInUse(localSPI: UInt64) -> Bool { byLocalSPI[localSPI] != nil }
+    public func isInUse(inboundSPI: UInt32) -> Bool { byInboundSPI[inboundSPI] != nil }
+
+    /// Applies a delta whole, or throws and leaves the table as it was.
+    ///
+    /// - Returns: the session before and after it.
+    @discardableResult
+    public mutating func apply(_ delta: SessionDelta) throws(ApplyError) -> AppliedDelta {
+        let before = sessions[delta.session]
+        var after = before
+        for change in delta.changes {
+            after = try SessionTable.apply(change, to: after, id: delta.session)
+        }
+        try commit(before: before, after: after)
+        return AppliedDelta(delta: delta, before: before, after: after)
+    }
+
+    /// Puts a session of a snapshot in place of what is known under its identifier.
+    @discardableResult
+    public mutating func replace(with session: Session) throws(ApplyError) -> AppliedDelta {
+        let before = sessions[session.id]
+        try commit(before: before, after: session)
+        return AppliedDelta(delta: SessionDelta(session: session.id, changes: [.created(session)]), before: before, after: session)
+    }
+
+    private static func apply(_ change: SessionChange, to session: Session?, id: SessionID) throws(ApplyError) -> Session? {
+        if case .created(let created) = change {
+            guard session == nil else { throw .duplicateSession(id) }
+            guard created.id == id else { throw .sessionMismatch(delta: id, created: created.id) }
+            return created
+        }
+        guard var session else { throw .unknownSession(id) }
+        switch change {
+        case .created(let created):
+            return created
+        case .removed:
+            return nil
+        case .answered(let localSPI, let nextReceiveID, let response):
+            try session.withIKESA(localSPI) { sa in
+                sa.nextReceiveID = nextReceiveID
+                sa.lastResponse = response
+            }
+        case .requested(let localSPI, let request):
+            try session.withIKESA(localSPI) { sa in
+                sa.nextSendID = request.messageID &+ 1
+                sa.pendingRequest = request
+            }
+        case .requestCompleted(let localSPI, let messageID):
+            try session.withIKESA(localSPI) { sa in
+                if sa.pendingRequest?.messageID == messageID { sa.pendingRequest = nil }
+            }
+        case .moved(let local, let remote):
+            session.local = local
+            session.remote = remote
+        case .childAdded(let child):
+            session.children.append(child)
+        case .childRekeyed(let spi):
+            try session.withChild(spi) { $0.isRekeyed = true }
+        case .childRemoved(let spi):
+            guard let index = session.children.firstIndex(where: { $0.inboundSPI == spi }) else {
+                throw .unknownChildSA(session: id, inboundSPI: spi)
+            }
+            session.children.remove(at: index)
+        case .ikeSARekeyed(let successor):
+            session.rekeyedIKESA = session.ikeSA
+            session.ikeSA = successor
+        case .rekeyedIKESARemoved:
+            session.rekeyedIKESA = nil
+        case .leased(let spi, let lease):
+            guard let child = session.child(inboundSPI: spi) else { throw .unknownChildSA(session: id, inboundSPI: spi) }
+            guard lease.slice >= child.lease.slice else {
+                throw .wentBackwards(session: id, inboundSPI: spi)
+            }
+            try session.withChild(spi) { $0.lease = lease }
+        case .inboundAdvanced(let spi, let top):
+            guard let child = session.child(inboundSPI: spi) else { throw .unknownChildSA(session: id, inboundSPI: spi) }
+            guard top >= child.inboundTop else { throw .wentBackwards(session: id, inboundSPI: spi) }
+            try session.withChild(spi) { $0.inboundTop = top }
+        }
+        return session
+    }
+
+    /// Moves the indexes from `before` to `after`; checks first, so that a throw leaves everything as it was.
+    private mutating func commit(before: Session?, after: Session?) throws(ApplyError) {
+        if let after {
+            if before == nil, sessions.count >= sessionCountMax { throw .tooManySessions(sessions.count) }
+            for spi in after.localSPIs {
+                if let holder = byLocalSPI[spi], holder != after.id { throw .spiInUse(spi) }
+            }
+            for child in after.children {
+                if let holder = byInboundSPI[child.inboundSPI], holder != after.id { throw .spiInUse(UInt64(child.inboundSPI)) }
+            }
+            if let spi = after.repeatedSPI { throw .spiInUse(spi) }
+        }
+        if let before { unindex(before) }
+        if let after { index(after) }
+    }
+
+    private mutating func unindex(_ session: Session) {
+        sessions[session.id] = nil
+        for spi in session.localSPIs { byLocalSPI[spi] = nil }
+        for child in session.children { byInboundSPI[child.inboundSPI] = nil }
+        for lease in session.virtualAddresses where byVirtualAddress[lease.address] == session.id { byVirtualAddress[lease.address] = nil }
+        let identity = session.authorization.remoteIdentity
+        byRemoteIdentity[identity]?.remove(session.id)
+        if byRemoteIdentity[identity]?.isEmpty == true { byRemoteIdentity[identity] = nil }
+        withPendingRequest.remove(session.id)
+        childCount -= session.children.count
+    }
+
+    private mutating func index(_ session: Session) {
+        sessions[session.id] = session
+        for spi in session.localSPIs { byLocalSPI[spi] = session.id }
+        for child in session.children { byInboundSPI[child.inboundSPI] = session.id }
+        for lease in session.virtualAddresses { byVirtualAddress[lease.address] = session.id }
+        byRemoteIdentity[session.authorization.remoteIdentity, default: []].insert(session.id)
+        if session.ikeSA.pendingRequest != nil || session.rekeyedIKESA?.pendingRequest != nil { withPendingRequest.insert(session.id) }
+        childCount += session.children.count
+    }
+}
+
+/// What a delta did: enough to derive every effect from, by the same function on both nodes.
+public struct AppliedDelta: Hashable, Sendable {
+    public let delta: SessionDelta
+    public let before: Session?
+    public let after: Session?
+
+    public init(delta: SessionDelta, before: Session?, after: Session?) {
+        self.delta = delta
+        self.before = before
+        self.after = after
+    }
+}
+
+extension Session {
+    /// The SPIs of ours under which IKE messages for this session arrive.
+    public var localSPIs: [UInt64] { [ikeSA.localSPI] + (rekeyedIKESA.map { [$0.localSPI] } ?? []) }
+
+    /// An SPI of ours that two IKE SAs or two CHILD SAs of the session share: no index could tell them apart.
+    fileprivate var repeatedSPI: UInt64? {
+        if let rekeyedIKESA, rekeyedIKESA.localSPI == ikeSA.localSPI { return ikeSA.localSPI }
+        guard children.count > 1 else { return nil }
+        var seen: Set<UInt32> = []
+        return children.first { !seen.insert($0.inboundSPI).inserted }.map { UInt64($0.inboundSPI) }
+    }
+
+    fileprivate mutating func withIKESA(_ localSPI: UInt64, _ body: (inout IKESA) -> Void) throws(ApplyError) {
+        if ikeSA.localSPI == localSPI {
+            body(&ikeSA)
+        } else if rekeyedIKESA?.localSPI == localSPI {
+            body(&rekeyedIKESA!)
+        } else {
+            throw .unknownIKESA(session: id, localSPI: localSPI)
+        }
+    }
+
+    fileprivate mutating func withChild(_ inboundSPI: UInt32, _ body: (inout ChildSA) -> Void) throws(ApplyError) {
+        guard let index = children.firstIndex(where: { $0.inboundSPI == inboundSPI }) else {
+            throw .unknownChildSA(session: id, inboundSPI: inboundSPI)
+        }
+        body(&children[index])
+    }
+}

@@ -1,0 +1,91 @@
+import ArgumentParser
+import Control
+
+struct StatusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Show the role, the pair and the last takeover.")
+
+    @OptionGroup var socketOptions: SocketOptions
+    @OptionGroup var format: FormatOptions
+
+    func run() throws {
+        try reportingErrors {
+            let client = try ControlClient(path: socketOptions.socket)
+            let status = try StatusSummary(vici: try client.query(.status))
+            print(format.json ? status.json.text : StatusText(status: status, nowMilliseconds: wallMilliseconds()).text)
+        }
+    }
+}
+
+/// `tandem status` for people.
+struct StatusText {
+    let status: StatusSummary
+    let nowMilliseconds: Int64
+
+    var text: String {
+        var rows: [(String, String)] = []
+        rows.append(("pair", pair))
+        if !status.peer.isEmpty { rows.append(("link", link)) }
+        rows += labelled("heartbeat", status.heartbeatPaths.map(path))
+        rows.append(("sessions", sessions))
+        rows += labelled("addresses", status.addresses.map { "\($0.address) on \($0.interface): \($0.isHeld ? "held" : "not here")" })
+        rows.append(("data plane", "\(status.dataPlane) (\(status.dataPlaneReason)), gate \(status.gate)"))
+        rows += labelled("takeover", status.lastTakeover.map(takeover) ?? ["none since the daemon started"])
+        let counters = status.counters.filter { $0.value > 0 }.sorted { $0.key < $1.key }
+        rows += labelled("counters", counters.map { "\($0.key) \($0.value)" })
+        let body = rows.map { label, value in "  " + label + String(repeating: " ", count: max(1, 12 - label.count)) + value }
+        return printable(([headline] + body).joined(separator: "\n"))
+    }
+
+    private var headline: String {
+        "\(status.node) (node \(status.nodeID), tandemd \(status.version)): \(status.role), epoch \(status.epoch), "
+            + since(status.roleSinceMilliseconds)
+    }
+
+    private var pair: String {
+        guard !status.peer.isEmpty else { return "none: this node stands alone" }
+        let reason = status.pairReason.isEmpty ? "" : ": \(status.pairReason)"
+        return "\(status.pairState) with \(status.peer), \(since(status.pairSinceMilliseconds))\(reason)"
+    }
+
+    private var link: String {
+        guard status.isLinkUp else { return "down" }
+        guard status.lagDeltas > 0 else { return "up, nothing unacknowledged" }
+        return "up, \(status.lagDeltas) delta\(status.lagDeltas == 1 ? "" : "s") (\(status.lagBytes) bytes) unacknowledged"
+    }
+
+    private var sessions: String {
+        "\(status.sessionsOwned) owned, \(status.sessionsHeld) held for the peer; "
+            + "CHILD SAs \(status.childrenOwned) owned, \(status.childrenHeld) held; \(status.halfOpen) half-open"
+    }
+
+    private func path(_ path: HeartbeatPathSummary) -> String {
+        let heard = path.lastHeardMilliseconds.map { "heard \(WallTime.span(milliseconds: $0)) ago" } ?? "never heard"
+        return "\(path.local) - \(path.remote): \(path.isUp ? "up" : "down"), \(heard)"
+    }
+
+    private func takeover(_ takeover: TakeoverSummary) -> [String] {
+        let head =
+            "\(takeover.cause), epoch \(takeover.epoch), \(WallTime(milliseconds: takeover.atMilliseconds)): "
+            + milliseconds(takeover.totalMicroseconds)
+        return [head] + stepLines(takeover.steps)
+    }
+
+    private func since(_ milliseconds: Int64) -> String {
+        "since \(WallTime(milliseconds: milliseconds)) (\(WallTime.span(milliseconds: nowMilliseconds &- milliseconds)))"
+    }
+
+    /// The label beside the first line only.
+    private func labelled(_ label: String, _ lines: [String]) -> [(String, String)] {
+        lines.enumerated().map { ($0.offset == 0 ? label : "", $0.element) }
+    }
+}
+
+/// `3.214 ms`.
+func milliseconds(_ microseconds: Int64) -> String { JSON.thousandths(microseconds).line + " ms" }
+
+/// A line for each step, the times in a column.
+func stepLines(_ steps: [StepSummary]) -> [String] {
+    let width = steps.map(\.name.count).max() ?? 0
+    return steps.map { "  " + $0.name + String(repeating: " ", count: width - $0.name.count + 2) + milliseconds($0.microseconds) }
+}

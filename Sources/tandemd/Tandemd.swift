@@ -1,0 +1,42 @@
+public import ArgumentParser
+import Glibc
+public import Runtime
+
+/// `tandemd`: the gateway's daemon. Its operator's command is `tandem`.
+@main
+struct Tandemd: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tandemd", abstract: "One of two IKEv2/IPsec gateways that act as one that does not fail.",
+        discussion: """
+            Runs in the foreground until SIGTERM or SIGINT; an active node with a ready standby hands over first.
+            Exit status: 0 in good order, 1 failed, 64 wrong usage, 78 wrong configuration.
+            """,
+        version: TandemVersion.text)
+
+    @Option(name: .long, help: ArgumentHelp("The configuration.", valueName: "file"))
+    var config = "/etc/tandem/tandem.toml"
+
+    @Flag(name: .long, help: "Check the configuration and everything it names, and end.")
+    var check = false
+
+    @Option(name: .long, help: ArgumentHelp("How much is logged, in place of the configuration's level.", valueName: "level"))
+    var logLevel: Daemon.LogLevel?
+
+    func run() throws {
+        let loaded: Configuration
+        do throws(ConfigurationError) {
+            loaded = try Configuration.load(path: config)
+        } catch {
+            let text = Array("\(error)\n".utf8)
+            _ = write(STDERR_FILENO, text, text.count)
+            throw ExitCode(Daemon.ExitStatus.configuration)
+        }
+        if check {
+            print("\(config): good")
+            return
+        }
+        throw ExitCode(Daemon.run(configuration: loaded, logLevel: logLevel))
+    }
+}
+
+extension Daemon.LogLevel: ExpressibleByArgument {}

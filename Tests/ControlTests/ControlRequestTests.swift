@@ -1,0 +1,83 @@
+import Testing
+
+@testable import Control
+
+@Suite struct ControlRequestTests {
+    @Test(arguments: [
+        ControlRequest.version, .stats, .findSessions(SessionFilter()),
+        .findSessions(SessionFilter(connection: "road", uniqueID: 5, child: "net", childUniqueID: 7)),
+        .findSessions(SessionFilter(includesHeld: true, name: "eu@example.net")), .listConnections(name: nil),
+        .listConnections(name: "road"),
+        .listPools(name: "road", withLeases: true), .initiate(InitiateRequest(child: "net", connection: "road", timeoutMilliseconds: 5000)),
+        .terminate(TerminateRequest(connection: "road", force: true, timeoutMilliseconds: 0, logLevel: 2)),
+        .terminate(TerminateRequest(child: "net")), .terminate(TerminateRequest(childUniqueID: 7)),
+        .terminate(TerminateRequest(uniqueID: 5)),
+        .status, .switchover(force: false), .switchover(force: true), .events(after: .max), .unknown("load-conn"),
+    ])
+    func request_overTheSocket_isTheSame(request: ControlRequest) throws {
+        let (command, arguments) = try #require(request.vici())
+        #expect(try ControlRequest(command: command, arguments: arguments) == request)
+    }
+
+    @Test func describe_neverGoesOverTheSocket() throws {
+        #expect(ControlRequest.describe([1]).vici() == nil)
+        #expect(try ControlRequest(command: "describe", arguments: VICIMessage()) == .unknown("describe"))
+    }
+
+    @Test func terminate_withoutSayingWhat_isRefused() {
+        var arguments = VICIMessage()
+        arguments.add("force", "yes")
+        #expect(throws: VICIError.missing("ike")) { try ControlRequest(command: "terminate", arguments: arguments) }
+        #expect(throws: VICIError.missing("child")) { try ControlRequest(command: "initiate", arguments: VICIMessage()) }
+    }
+
+    @Test func arguments_thatCannotBeRead_areRefused() {
+        for (command, key, text) in [
+            ("terminate", "ike-id", "five"), ("terminate", "ike-id", "4294967296"), ("terminate", "timeout", "1s"),
+            ("tandem-switchover", "force", "perhaps"), ("tandem-events", "after", "-1"), ("list-sas", "ike-id", ""),
+        ] {
+            var arguments = VICIMessage()
+            arguments.add(key, text)
+            #expect(throws: VICIError.badValue(key)) { try ControlRequest(command: command, arguments: arguments) }
+        }
+    }
+
+    @Test func timeout_isStrongSwans() throws {
+        func timeout(_ text: String?) throws -> Int64? {
+            var arguments = VICIMessage()
+            arguments.add("ike", "road")
+            if let text { arguments.add("timeout", text) }
+            guard case .terminate(let request) = try ControlRequest(command: "terminate", arguments: arguments) else { return -99 }
+            return request.timeoutMilliseconds
+        }
+        #expect(try timeout(nil) == nil)
+        #expect(try timeout("0") == nil)
+        #expect(try timeout("-1") == 0)
+        #expect(try timeout("1500") == 1500)
+    }
+
+    @Test func filter_letsThroughWhatFitsEverythingGiven() {
+        let session = Samples.session
+        let fitting = [
+            SessionFilter(), SessionFilter(connection: "road", uniqueID: 5, child: "net", childUniqueID: 7), SessionFilter(name: "road"),
+            SessionFilter(name: "eu@example.net"), SessionFilter(name: "198.51.100.7"), SessionFilter(name: "10.20.0.1"),
+            SessionFilter(name: "5"),
+            SessionFilter(name: "8000000000000042"),
+        ]
+        for filter in fitting { #expect(filter.matches(session), "\(filter)") }
+        let other = [
+            SessionFilter(connection: "roads"), SessionFilter(connection: "road", uniqueID: 6), SessionFilter(child: "dmz"),
+            SessionFilter(childUniqueID: 5), SessionFilter(name: "7"), SessionFilter(name: "gw.example.net"),
+        ]
+        for filter in other { #expect(!filter.matches(session), "\(filter)") }
+    }
+
+    @Test func algorithmNames_areStrongSwans() {
+        #expect(AlgorithmName.encryption(20) == "AES_GCM_16")
+        #expect(AlgorithmName.encryption(12) == "AES_CBC")
+        #expect(AlgorithmName.prf(6) == "PRF_HMAC_SHA2_384")
+        #expect(AlgorithmName.integrity(14) == "HMAC_SHA2_512_256")
+        #expect(AlgorithmName.keyExchange(31) == "CURVE_25519")
+        #expect(AlgorithmName.keyExchange(999) == "(999)")
+    }
+}

@@ -1,0 +1,64 @@
+import Testing
+
+@testable import Control
+
+@Suite struct JSONTests {
+    @Test func string_withWhatMustBeEscaped_isEscaped() {
+        #expect(JSON.string("a\"b\\c\n\r\t\u{1}\u{7F}ä/").line == #""a\"b\\c\n\r\t\u0001\u007fä/""#)
+    }
+
+    @Test func numbers_atTheirEnds_areExact() {
+        #expect(JSON.unsigned(.max).line == "18446744073709551615")
+        #expect(JSON.integer(.min).line == "-9223372036854775808")
+        #expect(JSON.thousandths(3214).line == "3.214")
+        #expect(JSON.thousandths(-5).line == "-0.005")
+        #expect(JSON.thousandths(.min).line == "-9223372036854775.808")
+    }
+
+    @Test func text_isIndentedAndKeepsTheOrder() {
+        let json = JSON.object([
+            .init("b", .array([.integer(1), .null])), .init("a", .object([])), .init("c", .array([])), .init("d", .bool(true)),
+        ])
+        #expect(json.text == "{\n  \"b\": [\n    1,\n    null\n  ],\n  \"a\": {},\n  \"c\": [],\n  \"d\": true\n}")
+        #expect(json.line == #"{"b": [1, null], "a": {}, "c": [], "d": true}"#)
+    }
+
+    @Test func status_hasStableKeysAlsoWhereNothingIsKnown() {
+        func keys(_ status: StatusSummary) -> [String] {
+            guard case .object(let members) = status.json else { return [] }
+            return members.map(\.name)
+        }
+        #expect(keys(StatusSummary()) == keys(Samples.status))
+        #expect(keys(Samples.status).contains("role_since_ms") && keys(Samples.status).contains("last_takeover"))
+        #expect(StatusSummary().json.text.contains(#""last_takeover": null"#))
+        #expect(Samples.status.json.line.contains(#""total_ms": 3.214, "steps": [{"name": "own", "took_ms": 1.200}"#))
+        #expect(Samples.status.json.line.hasSuffix(#""counters": {"ike_dropped_cookie": 4, "ike_received": 812}}"#))
+    }
+
+    @Test func session_hasItsNameFirstAndTimesInMilliseconds() {
+        let line = Samples.session.json.line
+        #expect(line.hasPrefix(#"{"name": "road", "uniqueid": 5, "#))
+        #expect(line.contains(#""established_ms": 65432"#))
+        #expect(line.contains(#""nat_remote": false"#))
+        #expect(line.contains(#""spi_in": "c1234567""#))
+        #expect(line.contains(#""use_out_ms": 2600"#))
+    }
+
+    @Test(arguments: [
+        (Int64(0), "1970-01-01 00:00:00.000 UTC"),
+        (951_782_399_999, "2000-02-28 23:59:59.999 UTC"),
+        (951_782_400_000, "2000-02-29 00:00:00.000 UTC"),
+        (4_107_542_399_000, "2100-02-28 23:59:59.000 UTC"),
+        (4_107_542_400_000, "2100-03-01 00:00:00.000 UTC"),
+        (1_795_448_764_120, "2026-11-23 15:46:04.120 UTC"),
+        (-1, "1969-12-31 23:59:59.999 UTC"),
+    ])
+    func wallTime_isTheDateInUTC(milliseconds: Int64, text: String) {
+        #expect(WallTime(milliseconds: milliseconds).description == text)
+    }
+
+    @Test func wallTime_atTheEndsOfItsRange_doesNotTrap() {
+        #expect(WallTime(milliseconds: .max).description.hasPrefix("292278994-08-17"))
+        #expect(WallTime(milliseconds: .min).description.contains("UTC"))
+    }
+}

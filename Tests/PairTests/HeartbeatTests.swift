@@ -1,0 +1,88 @@
+import Cryptography
+import Pair
+import Session
+import Testing
+
+@Suite struct HeartbeatTests {
+    let codec = HeartbeatCodec(secret: SecretBytes(Array(repeating: 7, count: 32)))
+    let heartbeat = Heartbeat(
+        node: .one, role: .active, isReady: false, wantsAnswer: true, boot: 0x0102_0304_0506_0708, echo: 9, sequence: 10, epoch: 11)
+
+    @Test func open_whatWasSealed_givesItBack() throws {
+        let bytes = codec.seal(heartbeat)
+        #expect(bytes.count == HeartbeatCodec.length)
+        #expect(Array(bytes.prefix(16)) == [0x54, 0x44, 0x4D, 0x48, 1, 1, 2, 2, 1, 2, 3, 4, 5, 6, 7, 8])
+        #expect(try codec.open(bytes) == heartbeat)
+    }
+
+    @Test func open_anyBitFlipped_throws() {
+        let bytes = codec.seal(heartbeat)
+        for bit in 0..<(bytes.count * 8) {
+            var changed = bytes
+            changed[bit / 8] ^= 1 << UInt8(bit % 8)
+            #expect(throws: HeartbeatRejection.self) { try codec.open(changed) }
+        }
+    }
+
+    @Test func open_anyOtherLength_throws() {
+        let bytes = codec.seal(heartbeat)
+        for count in 0..<bytes.count { #expect(throws: HeartbeatRejection.badLength) { try codec.open(Array(bytes.prefix(count))) } }
+        #expect(throws: HeartbeatRejection.badLength) { try codec.open(bytes + [0]) }
+    }
+
+    @Test func open_withAnotherPairsKey_throwsForged() {
+        let other = HeartbeatCodec(secret: SecretBytes(Array(repeating: 8, count: 32)))
+        #expect(throws: HeartbeatRejection.forged) { try other.open(codec.seal(heartbeat)) }
+    }
+}
+
+@Suite struct PeerWatchTests {
+    static func heartbeat(_ sequence: UInt64, boot: UInt64 = 100, echo: UInt64 = 1) -> Heartbeat {
+        Heartbeat(
+            node: .one, role: .standby, isReady: true, wantsAnswer: false, boot: boot, echo: echo, sequence: sequence, epoch: 2)
+    }
+    var watch = PeerWatch(node: .zero, boot: 1, pathCount: 2, freshFor: .milliseconds(150))
+
+    @Test mutating func receive_thatNamesOurLife_counts() throws {
+        let result = try watch.receive(Self.heartbeat(1), path: 1, at: at(5))
+        #expect(result == (true, true))
+        #expect(watch.lastHeard == at(5))
+        #expect(watch.paths[0].lastHeard == nil)
+        #expect(watch.echo == 100)
+    }
+
+    @Test mutating func receive_thatNamesNoLife_onlyTeachesTheEcho() throws {
+        let result = try watch.receive(Self.heartbeat(1, echo: 0), path: 0, at: at(5))
+        #expect(result == (false, false))
+        #expect(watch.lastHeard == nil)
+        #expect(watch.echo == 100)
+    }
+
+    @Test mutating func receive_aRecordingOfThisLife_isStale() throws {
+        _ = try watch.receive(Self.heartbeat(5), path: 0, at: at(5))
+        #expect(throws: HeartbeatRejection.stale) { try watch.receive(Self.heartbeat(5), path: 0, at: at(6)) }
+        #expect(throws: HeartbeatRejection.stale) { try watch.receive(Self.heartbeat(4), path: 0, at: at(6)) }
+        #expect(watch.lastHeard == at(5))
+        // The other path counts for itself.
+        let other = try watch.receive(Self.heartbeat(4), path: 1, at: at(7))
+        #expect(other.isCounted)
+    }
+
+    @Test mutating func receive_aRecordingOfAnotherLife_neitherCountsNorDisplacesTheEcho() throws {
+        _ = try watch.receive(Self.heartbeat(5), path: 0, at: at(5))
+        let old = try watch.receive(Self.heartbeat(9, boot: 50, echo: 77), path: 0, at: at(20))
+        #expect(old.isCounted == false)
+        #expect(watch.echo == 100)
+        #expect(watch.lastHeard == at(5))
+    }
+
+    @Test mutating func receive_ofANewLifeOnceTheOldIsSilent_isTaken() throws {
+        _ = try watch.receive(Self.heartbeat(500), path: 0, at: at(5))
+        _ = try watch.receive(Self.heartbeat(1, boot: 101, echo: 0), path: 0, at: at(400))
+        #expect(watch.echo == 101)
+        let result = try watch.receive(Self.heartbeat(2, boot: 101), path: 0, at: at(450))
+        #expect(result == (true, true))
+    }
+}
+
+func at(_ milliseconds: UInt64) -> Instant { Instant(nanoseconds: milliseconds * 1_000_000) }

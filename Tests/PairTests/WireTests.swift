@@ -1,0 +1,326 @@
+import Cryptography
+import FoundationEssentials
+import Session
+import Testing
+
+@testable import Pair
+
+struct WireTests {
+    @Test(arguments: Sample.frames) func decode_ofEveryKindOfFrame_givesItBack(frame: PairFrame) throws {
+        #expect(try PairFrameCodec.decode(PairFrameCodec.encode(frame)) == frame)
+    }
+
+    /// The keys in particular: comparing sessions compares them, and they are the given ones.
+    @Test func decode_ofASession_givesTheKeysBack() throws {
+        let frame = try PairFrameCodec.decode(PairFrameCodec.encode(.snapshotPage([Sample.session])))
+        guard case .snapshotPage(let page) = frame, let session = page.first else {
+            Issue.record("not a page")
+            return
+        }
+        #expect(session.ikeSA.keys.derivation.copyBytes() == [UInt8](repeating: 0xD0, count: 48))
+        #expect(session.children[0].outboundKeys.encryption.copyBytes() == [UInt8](repeating: 0xC2, count: 36))
+        #expect(session == Sample.session)
+    }
+
+    @Test(arguments: Sample.frames) func decode_ofATruncatedFrame_isRefused(frame: PairFrame) {
+        let bytes = PairFrameCodec.encode(frame)
+        for count in bytes.indices {
+            #expect(throws: PairWireError.self) { try PairFrameCodec.decode(Array(bytes.prefix(count))) }
+        }
+    }
+
+    @Test(arguments: Sample.frames) func decode_ofFlippedBits_endsInAFrameOrAnError(frame: PairFrame) throws {
+        var bytes = PairFrameCodec.encode(frame)
+        // Snapshot pages are long: every seventh bit reaches every octet all the same.
+        for position in stride(from: 0, to: bytes.count * 8, by: bytes.count > 1000 ? 7 : 1) {
+            bytes[position / 8] ^= 1 << (position % 8)
+            defer { bytes[position / 8] ^= 1 << (position % 8) }
+            guard let other = try? PairFrameCodec.decode(bytes) else { continue }
+            // What was taken can be said again.
+            #expect(try PairFrameCodec.decode(PairFrameCodec.encode(other)) == other)
+        }
+    }
+
+    @Test func decode_ofGarbage_neverTraps() {
+        let random = RandomSource.seeded(42)
+        var refused = 0
+        for round in 0..<20_000 {
+            var bytes = random.bytes(Int(random.uint32() % 96))
+            // Half of them begin like a frame with content.
+            if round.isMultiple(of: 2), bytes.count > 2 {
+                bytes[0] = UInt8(1 + round / 2 % 10) << 3 | 2
+                bytes[1] = UInt8(bytes.count - 2)
+            }
+            if (try? PairFrameCodec.decode(bytes)) == nil { refused += 1 }
+        }
+        #expect(refused > 10_000)
+        #expect(throws: PairWireError.unknownKind("frame")) { try PairFrameCodec.decode([]) }
+        let tooLong = [UInt8](repeating: 0, count: PairProtocol.frameBytesMax + 1)
+        #expect(throws: PairWireError.frameTooLarge(tooLong.count)) { try PairFrameCodec.decode(tooLong) }
+    }
+
+    @Test func hello_ofAnotherVersion_isRefusedWhateverElseItSays() throws {
+        var wire = Sample.hello.wire
+        wire.hello.version = 2
+        wire.hello.node = 77
+        #expect(throws: PairWireError.unsupportedVersion(2)) { try PairFrame(wire) }
+        #expect(PairWireError.unsupportedVersion(2).text.contains("version 2"))
+        wire.hello.version = 0
+        #expect(throws: PairWireError.unsupportedVersion(0)) { try PairFrame(wire) }
+    }
+
+    @Test func frame_ofAKindThatIsNotKnown_isRefused() {
+        // Field 99 with no content, as a newer node might send it.
+        #expect(throws: PairWireError.unknownKind("frame")) { try PairFrameCodec.decode([0x9A, 0x06, 0x00]) }
+        var wire = WireFrame()
+        wire.entry.index = 1
+        #expect(throws: PairWireError.unknownKind("entry")) { try PairFrame(wire) }
+        wire.entry.delta.changes = [WireChange()]
+        #expect(throws: PairWireError.unknownKind("change")) { try PairFrame(wire) }
+    }
+
+    @Test func field_thatIsNotKnown_isPassedOver() throws {
+        // A hello with field 15 added at its end, as a newer node of the same version might send it.
+        var bytes = PairFrameCodec.encode(Sample.hello) + [0x78, 0x01]
+        bytes[1] += 2
+        #expect(try PairFrameCodec.decode(bytes) == Sample.hello)
+    }
+
+    @Test func counterReports_inABatch_costLittle() {
+        let count = PairProtocol.replayReportsMax
+        let reports = (0..<count).map { ReplayReport(inboundSPI: 0x8000_0000 + UInt32($0), top: 0xFFFF_FF00 + UInt64($0)) }
+        let payload = PairFrameCodec.encode(.entry(index: 1 << 40, .replay(reports)))
+        #expect(Double(payload.count + FrameSplitter.lengthBytes) / Double(count) <= 10)
+        // Even one alone stays below the limit for a report.
+        let one = PairFrameCodec.encode(.entry(index: 1 << 40, .replay([reports[0]])))
+        #expect(one.count + FrameSplitter.lengthBytes <= 40)
+    }
+
+    @Test func reason_thatIsTooLong_isCutWhereACharacterEnds() throws {
+        let reason = String(repeating: "é", count: 2000)
+        let frame = try PairFrameCodec.decode(PairFrameCodec.encode(.handoverRefused(epoch: 1, reason: reason)))
+        #expect(frame == .handoverRefused(epoch: 1, reason: String(repeating: "é", count: 512)))
+    }
+}
+
+/// Values that the sender never has: each is refused with the field's name.
+struct WireLimitTests {
+    @Test(arguments: badSessions) func session_withAValueThatCannotBe_isRefused(bad: BadSession) {
+        var wire = Sample.session.wire
+        bad.change(&wire)
+        #expect(throws: bad.error) { try Session(wire) }
+    }
+
+    struct BadSession: Sendable {
+        let error: PairWireError
+        let change: @Sendable (inout WireSession) -> Void
+        init(_ error: PairWireError, _ change: @escaping @Sendable (inout WireSession) -> Void) {
+            self.error = error
+            self.change = change
+        }
+    }
+
+    static let badSessions: [BadSession] = [
+        BadSession(.missing("Session.authorization")) { $0.clearAuthorization() },
+        BadSession(.missing("Session.ike_sa")) { $0.clearIkeSa() },
+        BadSession(.missing("Session.local")) { $0.clearLocal() },
+        BadSession(.missing("IKESA.cipher")) { $0.ikeSa.clearCipher() },
+        BadSession(.missing("ChildSA.inbound_keys")) { $0.children[0].clearInboundKeys() },
+        BadSession(.invalid("Endpoint.address")) { $0.remote.address.removeLast() },
+        BadSession(.invalid("Endpoint.port")) { $0.remote.port = 65_536 },
+        BadSession(.invalid("Authorization.method")) { $0.authorization.method = 9 },
+        BadSession(.invalid("Identity.kind")) { $0.authorization.remoteIdentity.kind = 4 },
+        BadSession(.invalid("IKESA.role")) { $0.ikeSa.role = 2 },
+        BadSession(.invalid("IKESA.prf")) { $0.ikeSa.prf = 1 << 16 | 5 },
+        BadSession(.invalid("IKESA.key_exchange_group")) { $0.ikeSa.keyExchangeGroup = 2 },
+        BadSession(.invalid("IKESA.integrity")) { $0.ikeSa.integrity = 12 },
+        BadSession(.invalid("IKESA.derivation_key")) { $0.ikeSa.derivationKey.removeLast() },
+        BadSession(.invalid("Cipher")) { $0.ikeSa.cipher.keyBits = 100 },
+        BadSession(.invalid("Cipher")) { $0.children[0].cipher.transform = 3 },
+        BadSession(.invalid("Cipher.transform")) { $0.children[0].cipher.transform = 1 << 16 | 20 },
+        BadSession(.invalid("DirectionKeys.encryption")) { $0.children[0].inboundKeys.encryption.append(0) },
+        BadSession(.invalid("DirectionKeys.integrity")) { $0.children[0].inboundKeys.integrity.append(0) },
+        BadSession(.invalid("ChildSA.integrity")) { $0.children[1].clearIntegrity() },
+        BadSession(.invalid("ChildSA.integrity")) { $0.children[1].integrity = 2 },
+        BadSession(.invalid("ChildSA.key_exchange_group")) { $0.children[0].keyExchangeGroup = 1 },
+        BadSession(.invalid("ChildSA.mode")) { $0.children[0].mode = 2 },
+        BadSession(.invalid("ChildSA.established_wall_milliseconds")) { $0.children[0].establishedWallMilliseconds = .min },
+        BadSession(.invalid("TrafficSelector.ip_protocol")) { $0.children[0].localSelectors[0].ipProtocol = 256 },
+        BadSession(.invalid("TrafficSelector.start")) { $0.children[0].localSelectors[0].start = Data() },
+        BadSession(.invalid("TrafficSelector.end")) { $0.children[0].localSelectors[0].end = Data(count: 16) },
+        BadSession(.invalid("VirtualAddress.address")) { $0.virtualAddresses[0].address = Data(count: 5) },
+        BadSession(.unknownKind("request purpose")) { $0.ikeSa.pendingRequest.purpose = nil },
+        BadSession(.tooLong(field: "Session.children", count: 1025, limit: 1024)) {
+            $0.children = Array(repeating: $0.children[0], count: 1025)
+        },
+        BadSession(.tooLong(field: "ChildSA.local_selectors", count: 256, limit: 255)) {
+            $0.children[0].localSelectors = Array(repeating: $0.children[0].localSelectors[0], count: 256)
+        },
+        BadSession(.tooLong(field: "CachedResponse.bytes", count: 65_536, limit: 65_535)) {
+            $0.ikeSa.lastResponse.bytes = Data(count: 65_536)
+        },
+        BadSession(.tooLong(field: "ChildSA.name", count: 4097, limit: 4096)) {
+            $0.children[0].name = String(repeating: "a", count: 4097)
+        },
+    ]
+
+    @Test func entry_withIndexesOrCountsThatCannotBe_isRefused() {
+        func refuse(_ frame: PairFrame, _ error: PairWireError) {
+            #expect(throws: error) { try PairFrameCodec.decode(PairFrameCodec.encode(frame)) }
+        }
+        refuse(.entry(index: 0, .replay([])), .invalid("Entry.index"))
+        refuse(.entry(index: .max, .replay([])), .invalid("Entry.index"))
+        refuse(.acknowledge(index: .max), .invalid("Acknowledge.index"))
+        refuse(.handover(epoch: .max), .invalid("Handover.epoch"))
+        refuse(
+            .snapshotBegin(SnapshotBegin(epoch: 1, sessionCount: 1, nextIndex: 0)), .invalid("SnapshotBegin.next_index"))
+        refuse(
+            .snapshotBegin(SnapshotBegin(epoch: 1, sessionCount: .max, nextIndex: 1)), .invalid("SnapshotBegin.session_count"))
+        let sessions = Array(repeating: Sample.session, count: 65)
+        refuse(.snapshotPage(sessions), .tooLong(field: "SnapshotPage.sessions", count: 65, limit: 64))
+        let reports = Array(repeating: ReplayReport(inboundSPI: 1, top: 1), count: 4097)
+        refuse(.entry(index: 1, .replay(reports)), .tooLong(field: "Replay.inbound_spis", count: 4097, limit: 4096))
+        var uneven = WireFrame()
+        uneven.entry.index = 1
+        uneven.entry.replay.inboundSpis = [1, 2]
+        uneven.entry.replay.tops = [1]
+        #expect(throws: PairWireError.invalid("Replay.tops")) { try PairFrame(uneven) }
+    }
+}
+
+struct FrameSplitterTests {
+    @Test(arguments: [1, 3, 7, 4096, 1 << 20]) func next_whateverTheChunks_givesTheFramesInOrder(chunk: Int) throws {
+        let payloads = (0..<200).map { [UInt8](repeating: UInt8($0), count: $0 * $0 % 1777) }
+        let stream = try payloads.flatMap { try FrameSplitter.framed($0) }
+        var splitter = FrameSplitter()
+        var out: [[UInt8]] = []
+        for start in stride(from: 0, to: stream.count, by: chunk) {
+            splitter.append(stream[start..<min(start + chunk, stream.count)])
+            while let payload = try splitter.next() { out.append(payload) }
+        }
+        #expect(out == payloads)
+        #expect(splitter.bufferedCount == 0)
+    }
+
+    @Test func next_whenTheLengthIsTooLarge_isRefusedForGood() throws {
+        var splitter = FrameSplitter(frameBytesMax: 100)
+        splitter.append([0, 0, 0, 1, 9, 0, 0, 0, 101])
+        #expect(try splitter.next() == [9])
+        #expect(throws: PairWireError.frameTooLarge(101)) { try splitter.next() }
+        splitter.append([UInt8](repeating: 0, count: 200))
+        #expect(throws: PairWireError.frameTooLarge(101)) { try splitter.next() }
+        var hostile = FrameSplitter()
+        hostile.append([0xFF, 0xFF, 0xFF, 0xFF])
+        #expect(throws: PairWireError.frameTooLarge(0xFFFF_FFFF)) { try hostile.next() }
+    }
+
+    @Test func next_beforeTheFrameIsWhole_waits() throws {
+        var splitter = FrameSplitter()
+        for byte: UInt8 in [0, 0, 0, 2, 5] {
+            splitter.append([byte])
+            #expect(try splitter.next() == nil)
+        }
+        splitter.append([6])
+        #expect(try splitter.next() == [5, 6])
+        #expect(try splitter.next() == nil)
+    }
+
+    @Test func framed_whenTooLarge_isRefused() {
+        #expect(throws: PairWireError.frameTooLarge(11)) {
+            try FrameSplitter.framed([UInt8](repeating: 0, count: 11), frameBytesMax: 10)
+        }
+    }
+}
+
+/// Frames of every kind, and a session in which everything is there.
+private enum Sample {
+    static let hello = PairFrame.hello(
+        PairHello(version: PairProtocol.version, node: .one, name: "sg2", boot: 0xFEDC_BA98_7654_3210, role: .standby, epoch: 7))
+
+    static let frames: [PairFrame] =
+        [
+            hello, .acknowledge(index: 12), .snapshotBegin(SnapshotBegin(epoch: 3, sessionCount: 100_000, nextIndex: 77)),
+            .snapshotPage([session, bareSession]), .snapshotPage([]), .snapshotEnd, .snapshotPageTaken, .handover(epoch: 8),
+            .handoverAccepted(epoch: 8), .handoverRefused(epoch: 8, reason: "not in step"),
+            .entry(index: 5, .replay([ReplayReport(inboundSPI: 1, top: .max), ReplayReport(inboundSPI: .max, top: 0)])),
+            .entry(index: 6, .delta(SessionDelta(session: session.id, changes: []))),
+            .entry(index: 7, .delta(SessionDelta(session: session.id, changes: changes))),
+        ] + changes.map { .entry(index: 8, .delta(SessionDelta(session: session.id, changes: [$0]))) }
+
+    static let changes: [SessionChange] = [
+        .created(session), .removed(reason: "deleted by peer"),
+        .answered(localSPI: 0x8000_0000_0000_0001, nextReceiveID: 4, response: response),
+        .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .deleteChildSA(0xC0FF_EE00), bytes: [1])),
+        .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .liveness, bytes: [])),
+        .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .deleteIKESA, bytes: [2, 3])),
+        .requestCompleted(localSPI: 1, messageID: .max), .moved(local: session.remote, remote: session.local),
+        .childAdded(session.children[1]), .childRekeyed(inboundSPI: 5), .childRemoved(inboundSPI: .max),
+        .ikeSARekeyed(session.ikeSA), .rekeyedIKESARemoved, .leased(inboundSPI: 5, lease: Lease(slice: .max)),
+        .leased(inboundSPI: 5, lease: .initial), .inboundAdvanced(inboundSPI: 5, top: .max),
+    ]
+
+    static let response = CachedResponse(
+        messageID: 3, requestDigest: [UInt8](repeating: 0xDD, count: 32), bytes: [UInt8](repeating: 0xEE, count: 80))
+
+    static let session = Session(
+        id: SessionID(rawValue: 0x8000_0000_0000_0042), uniqueID: 17,
+        authorization: PeerAuthorization(
+            connection: "roadwarriors", localIdentity: Identity(text: "sg.example"),
+            remoteIdentity: Identity(kind: .keyID, data: [0, 0xFF]), method: .preSharedKey),
+        capabilities: [.mobike, .messageIDSync, PeerCapabilities(rawValue: 1 << 31)],
+        local: Endpoint(IPAddress("2001:db8::1")!, 4500), remote: Endpoint(IPAddress("198.51.100.7")!, 65535), encapsulation: true,
+        localBehindNAT: false, remoteBehindNAT: true, ikeSA: ikeSA(role: .responder, pending: true),
+        rekeyedIKESA: ikeSA(role: .initiator, pending: false), children: [aeadChild, cbcChild],
+        virtualAddresses: [
+            VirtualAddress(pool: "rw", address: IPAddress("10.3.0.1")!), VirtualAddress(pool: "rw6", address: IPAddress("fd00::1")!),
+        ], establishedWallMilliseconds: 1_700_000_000_123)
+
+    /// Nothing that may be missing is there.
+    static let bareSession: Session = {
+        var bare = session
+        bare.id = SessionID(rawValue: 0)
+        bare.rekeyedIKESA = nil
+        bare.children = []
+        bare.virtualAddresses = []
+        bare.capabilities = []
+        bare.ikeSA.lastResponse = nil
+        bare.ikeSA.pendingRequest = nil
+        bare.establishedWallMilliseconds = -1
+        return bare
+    }()
+
+    private static func ikeSA(role: IKERole, pending: Bool) -> IKESA {
+        IKESA(
+            spis: IKESPIs(initiator: 0x0123_4567_89AB_CDEF, responder: 0x8000_0000_0000_0001), role: role,
+            algorithms: IKEAlgorithms(
+                cipher: Cipher(.aesGCM16, keyBits: 256), integrity: nil, prf: .hmacSHA384, keyExchangeGroup: .ecp384),
+            keys: IKEKeys(
+                derivation: key(0xD0, 48), initiator: DirectionKeys(encryption: key(0xE1, 36), integrity: .empty),
+                responder: DirectionKeys(encryption: key(0xE2, 36), integrity: .empty)), nextSendID: 0, nextReceiveID: 2,
+            lastResponse: response, pendingRequest: pending ? PendingRequest(messageID: 1, purpose: .liveness, bytes: [4, 5]) : nil,
+            establishedWallMilliseconds: 1_700_000_000_000)
+    }
+
+    private static let aeadChild = ChildSA(
+        inboundSPI: 0x8000_0001, outboundSPI: 0xC123_4567, name: "net", uniqueID: 3,
+        algorithms: ESPAlgorithms(
+            cipher: Cipher(.aesGCM16, keyBits: 256), integrity: nil, extendedSequenceNumbers: true, keyExchangeGroup: .curve25519),
+        inboundKeys: DirectionKeys(encryption: key(0xC1, 36), integrity: .empty),
+        outboundKeys: DirectionKeys(encryption: key(0xC2, 36), integrity: .empty), mode: .tunnel,
+        localSelectors: [
+            TrafficSelector(IPPrefix("10.1.0.0/16")!),
+            TrafficSelector(
+                ipProtocol: 6, startPort: 443, endPort: 443, start: IPAddress("fd00::1")!, end: IPAddress("fd00::ffff")!),
+        ], remoteSelectors: [TrafficSelector(host: IPAddress("10.3.0.1")!)], lease: Lease(slice: 6), inboundTop: 1 << 40,
+        establishedWallMilliseconds: 1_700_000_000_001, isRekeyed: true)
+
+    private static let cbcChild = ChildSA(
+        inboundSPI: 0x8000_0002, outboundSPI: 256, name: "other", uniqueID: 4,
+        algorithms: ESPAlgorithms(
+            cipher: Cipher(.aesCBC, keyBits: 128), integrity: .hmacSHA512_256, extendedSequenceNumbers: false, keyExchangeGroup: nil),
+        inboundKeys: DirectionKeys(encryption: key(0xB1, 16), integrity: key(0xB2, 64)),
+        outboundKeys: DirectionKeys(encryption: key(0xB3, 16), integrity: key(0xB4, 64)), mode: .transport, localSelectors: [],
+        remoteSelectors: [], lease: .initial, inboundTop: 0, establishedWallMilliseconds: 0)
+
+    private static func key(_ byte: UInt8, _ count: Int) -> SecretBytes { SecretBytes([UInt8](repeating: byte, count: count)) }
+}

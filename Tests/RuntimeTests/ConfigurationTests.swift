@@ -1,0 +1,235 @@
+import Cryptography
+import Glibc
+import IKE
+import Node
+import Session
+import Testing
+
+@testable import Runtime
+
+/// The folder of the samples, beside this file's package.
+let samples = "\(#filePath.split(separator: "/").dropLast(3).map { "/\($0)" }.joined())/Config"
+
+/// A folder with the keys of a pair and a shared secret, as the samples name them.
+func pairFolder() throws -> TemporaryFolder {
+    let folder = TemporaryFolder()
+    folder.makeFolder("pair")
+    for name in ["sg1", "sg2"] {
+        let identity = try PairIdentity.generate(name: name, validDays: 10)
+        folder.write("pair/\(name).crt", identity.certificatePEM, mode: 0o644)
+        folder.write("pair/\(name).key", String(decoding: identity.keyPEM.copyBytes(), as: UTF8.self))
+    }
+    folder.write("road.psk", "0x0102ff\n")
+    return folder
+}
+
+private let minimal = """
+    [node]
+    name = "gw"
+    id = 0
+    [connections.road]
+    local = { auth = "psk" }
+    remote = { auth = "psk" }
+    [connections.road.children.net]
+    local_ts = ["10.10.0.0/16"]
+    [secrets.shared]
+    secret = "correct horse"
+
+    """
+
+/// The problems of a configuration with `text`, without the folder's name.
+private func problems(of text: String, mode: mode_t = 0o600, in folder: TemporaryFolder = TemporaryFolder()) -> [String] {
+    let file = folder.write("tandem.toml", text, mode: mode)
+    do throws(ConfigurationError) {
+        _ = try Configuration.load(path: file)
+        return []
+    } catch {
+        return error.problems.map { String($0.description.dropFirst(folder.path.count + 1)) }
+    }
+}
+
+@Suite struct ConfigurationTests {
+    @Test func samplesOfAPair_whenLoaded_agreeWithEachOther() throws {
+        let folder = try pairFolder()
+        let nodes = try ["sg1", "sg2"].map { name in
+            try Configuration.load(path: folder.write("\(name).toml", try #require(readText("\(samples)/\(name).toml"))))
+        }
+        #expect(nodes.map(\.node.id) == [.zero, .one])
+        #expect(nodes.map(\.node.name) == ["sg1", "sg2"])
+        #expect(nodes.map { $0.node.pair?.peerName } == ["sg2", "sg1"])
+        let pairs = try nodes.map { try #require($0.node.pair) }
+        #expect(pairs[0].secret == pairs[1].secret)
+        #expect(pairs[0].paths.map(\.local) == pairs[1].paths.map(\.remote))
+        #expect(pairs[0].heartbeatInterval == .milliseconds(50) && pairs[0].deadAfter == 3 && pairs[0].commitTimeout == .milliseconds(20))
+        #expect(nodes[0].node.ike.connections == nodes[1].node.ike.connections)
+        #expect(nodes[0].node.addresses == nodes[1].node.addresses)
+        #expect(nodes[0].listenAddresses == [IPAddress("192.0.2.10")!])
+        let road = try #require(nodes[0].node.ike.connections.first)
+        #expect(road.livenessDelay == .seconds(30) && road.remoteAddresses.isEmpty && road.remoteIdentity == nil)
+        #expect(road.localIdentity == Identity(text: "gw.example.net"))
+        #expect(road.children.first?.remoteSelectors == [.dynamic])
+        #expect(nodes[0].node.ike.secrets.first?.secret == SecretBytes([1, 2, 255]))
+        #expect(nodes[0].node.ike.secrets.first?.identities == [Identity(text: "gw.example.net"), nil])
+        let pool = try #require(nodes[0].node.ike.pools.first)
+        #expect("\(pool.first) \(pool.last) \(pool.network)" == "10.20.0.1 10.20.255.254 10.20.0.0/16")
+    }
+
+    @Test func samples_whenEveryDefaultIsWrittenOut_meanTheSame() throws {
+        let folder = try pairFolder()
+        let text = try #require(readText("\(samples)/sg1.toml"))
+        let explicit = text.split(separator: "\n", omittingEmptySubsequences: false)
+            .map { $0.hasPrefix("# ") && $0.contains(" = ") ? $0.dropFirst(2) : $0 }.joined(separator: "\n")
+            .replacing("guard_program = \"/usr/bin/tandem\"", with: "")
+        #expect(explicit.contains("\nretransmit_tries = 5\n"))
+        let left = try Configuration.load(path: folder.write("sg1.toml", text))
+        let right = try Configuration.load(path: folder.write("explicit.toml", explicit))
+        #expect(left.runtime == right.runtime && left.dataPlane == right.dataPlane)
+        #expect(left.node.ike.limits == right.node.ike.limits && left.node.ike.connections == right.node.ike.connections)
+        #expect(left.node.ike.pools == right.node.ike.pools)
+    }
+
+    @Test func minimalSample_whenLoaded_standsAlone() throws {
+        let folder = try pairFolder()
+        let configuration = try Configuration.load(path: folder.write("m.toml", try #require(readText("\(samples)/minimal.toml"))))
+        #expect(configuration.node.pair == nil && configuration.pairLink == nil)
+        #expect(configuration.listenAddresses.isEmpty)
+        #expect(configuration.node.ike.connections.first?.proposals == ProposalText.ikeDefaults)
+    }
+
+    @Test func manyFaults_whenLoaded_areAllNamedWithLineKeyAndRemedy() throws {
+        let found = problems(
+            of: """
+                [node]
+                name = "gw"
+                id = 2
+                [dataplane]
+                kind = "quantum"
+                [connections.road]
+                local_adrs = ["192.0.2.1"]
+                proposals = [
+                  "aes256-sha1-modp2048",
+                  "aes256gcm16-ecp256"]
+                rekey_time = "1h"
+                mobike = false
+                local = { auth = "psk", id = 5 }
+                remote = { auth = "eap-md5" }
+                dpd_delay = "soon"
+                children.net.local_ts = ["10.1.0.0/33"]
+                [secrets.shared]
+                secret = "x"
+                """)
+        #expect(
+            found == [
+                "tandem.toml:3: node.id: 2 is out of range; use 0 to 1",
+                "tandem.toml:5: dataplane.kind: \"quantum\" is not one of its values; use auto, kernel, user",
+                "tandem.toml:7: connections.road.local_adrs: unknown key; did you mean local_addrs?",
+                "tandem.toml:8: connections.road.proposals: \"sha1\" is not an algorithm that Tandem has; did you mean sha512?",
+                "tandem.toml:8: connections.road.proposals: \"aes256gcm16-ecp256\" names no PRF; add one, as in aes256gcm16-ecp256-prfsha256",
+                "tandem.toml:11: connections.road.rekey_time: the value \"1h\" is not supported yet; remove the key, or set it to 0",
+                "tandem.toml:13: connections.road.local.id: is an integer; it must be a string",
+                "tandem.toml:14: connections.road.remote.auth: \"eap-md5\" is not supported yet; the only method so far is \"psk\"",
+                "tandem.toml:15: connections.road.dpd_delay: \"soon\" is not a duration; "
+                    + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
+                "tandem.toml:16: connections.road.children.net.local_ts: \"10.1.0.0/33\" is not a traffic selector, "
+                    + "as in 10.1.0.0/16, 10.1.0.1[tcp/443] or dynamic; correct it",
+            ])
+    }
+
+    @Test func secretFile_whenOthersMayReadIt_isRefusedWithTheFix() throws {
+        let folder = try pairFolder()
+        chmod("\(folder.path)/road.psk", 0o640)
+        let text = minimal.replacing("secret = \"correct horse\"", with: "file = \"road.psk\"")
+        let found = problems(of: text, in: folder)
+        let path = "\(folder.path)/road.psk"
+        #expect(found == ["tandem.toml:10: secrets.shared.file: \(path) can be read by others (mode 640); run: chmod 600 \(path)"])
+        chmod(path, 0o600)
+        #expect(problems(of: text, in: folder) == [])
+    }
+
+    @Test func inlineSecret_whenOthersMayReadTheConfiguration_isRefused() {
+        #expect(problems(of: minimal) == [])
+        #expect(problems(of: minimal, mode: 0o644).first?.contains("secrets.shared.secret") == true)
+    }
+
+    @Test func pairKey_whenExposedOrForeign_isRefused() throws {
+        let folder = try pairFolder()
+        let text = try #require(readText("\(samples)/sg1.toml"))
+        chmod("\(folder.path)/pair/sg1.key", 0o644)
+        #expect(problems(of: text, in: folder).first?.contains("pair.key: \(folder.path)/pair/sg1.key can be read by others") == true)
+        chmod("\(folder.path)/pair/sg1.key", 0o600)
+        let swapped = text.replacing("peer_certificate = \"pair/sg2.crt\"", with: "peer_certificate = \"pair/sg1.crt\"")
+        #expect(problems(of: swapped, in: folder).first?.contains("is this node's own certificate") == true)
+        folder.write("pair/sg2.crt", "-----BEGIN NONSENSE-----\n")
+        #expect(problems(of: text, in: folder).first?.contains("is not a certificate in PEM") == true)
+    }
+
+    @Test func missingSections_whenLoaded_areNamed() {
+        let found = problems(of: "")
+        #expect(found.contains { $0.contains("node: is missing") } && found.contains { $0.contains("connections: is missing") })
+    }
+
+    @Test func badSyntax_whenLoaded_namesTheLine() {
+        #expect(problems(of: "[node]\nname = \n").first?.hasPrefix("tandem.toml:2: ") == true)
+        #expect(problems(of: minimal + "\0").first?.contains("NUL") == true)
+    }
+
+    @Test func truncatedAndMutatedText_whenLoaded_neverTraps() throws {
+        let text = Array(try #require(readText("\(samples)/minimal.toml")).utf8)
+        for length in stride(from: 0, to: text.count, by: 7) { _ = TOMLLines(Array(text.prefix(length))) }
+        let random = RandomSource.seeded(7)
+        for _ in 0..<300 {
+            var mutated = text
+            for _ in 0..<3 { mutated[Int(random.uint32()) % mutated.count] = UInt8(truncatingIfNeeded: random.uint32()) }
+            _ = TOMLLines(mutated)
+        }
+        for length in stride(from: 1, to: text.count, by: 61) { _ = problems(of: String(decoding: text.prefix(length), as: UTF8.self)) }
+    }
+}
+
+@Suite struct ConfigurationTextTests {
+    @Test(arguments: [
+        ("50ms", Duration.milliseconds(50)), ("30s", .seconds(30)), ("5m", .seconds(300)), ("1h", .seconds(3600)), ("7", .seconds(7)),
+    ]) func duration_whenWrittenInAUnit_isRead(text: String, expected: Duration) {
+        #expect(DurationText.parse(text) == expected)
+    }
+
+    @Test(arguments: ["", "ms", "-1s", "1.5s", "5 s", "99999999999999999999s", "9223372036854775807d"])
+    func duration_whenWrong_isRefused(text: String) { #expect(DurationText.parse(text) == nil) }
+
+    @Test func proposals_whenWrittenAsInSwanctl_areRead() throws {
+        #expect(
+            try ProposalText.ike("aes128-aes256-sha256-modp2048-x25519") == [
+                IKEProposal(
+                    ciphers: [Cipher(.aesCBC, keyBits: 128), Cipher(.aesCBC, keyBits: 256)], integrity: [.hmacSHA256_128],
+                    prfs: [.hmacSHA256], groups: [.modp2048, .curve25519])
+            ])
+        #expect(
+            try ProposalText.esp("aes256gcm16-ecp384-esn-noesn") == [
+                ESPProposal(
+                    ciphers: [Cipher(.aesGCM16, keyBits: 256)], integrity: [], groups: [.ecp384], extendedSequenceNumbers: [true, false])
+            ])
+        for wrong in ["aes128gcm16-aes128-sha256-prfsha256-ecp256", "sha256-ecp256", "aes128-ecp256", "aes128gcm16-sha256-ecp256", "", "-"]
+        {
+            #expect(throws: ProposalText.Refusal.self) { try ProposalText.ike(wrong) }
+        }
+    }
+
+    @Test func selectors_whenWrittenAsInSwanctl_areRead() {
+        let https = TrafficSelector(ipProtocol: 6, startPort: 443, endPort: 443, start: IPAddress("10.0.0.1")!, end: IPAddress("10.0.0.1")!)
+        #expect(SelectorText.parse("10.0.0.1[tcp/443]") == .selector(https))
+        #expect(SelectorText.parse("dynamic") == .dynamic)
+        let range = TrafficSelector(start: IPAddress("2001:db8::1")!, end: IPAddress("2001:db8::9")!)
+        #expect(SelectorText.parse("2001:db8::1-2001:db8::9") == .selector(range))
+        for wrong in ["10.0.0.1[", "10.0.0.9-10.0.0.1", "10.0.0.1-2001:db8::1", "[tcp]", "10.0.0.1[tcp/9-1]", "10.0.0.1[tcp/1/2]", ""] {
+            #expect(SelectorText.parse(wrong) == nil)
+        }
+    }
+
+    @Test func secrets_whenEncoded_areDecoded() {
+        #expect(SecretText.parse(Array("0sAQL/".utf8)) == [1, 2, 255])
+        #expect(SecretText.parse(Array("0sAQ==".utf8)) == [1])
+        #expect(SecretText.parse(Array("0x0102ff".utf8)) == [1, 2, 255])
+        #expect(SecretText.parse(Array("0xyz".utf8)) == nil && SecretText.parse(Array("0s!".utf8)) == nil)
+        #expect(SecretText.parse(Array("plain".utf8)) == Array("plain".utf8))
+    }
+}

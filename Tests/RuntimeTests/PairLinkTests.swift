@@ -1,0 +1,249 @@
+import Cryptography
+import Glibc
+import NIOCore
+import NIOPosix
+import Node
+import Pair
+import Session
+import Synchronization
+import Testing
+
+@testable import Runtime
+
+/// One end of a pair's link on an event loop of its own.
+private final class LinkEnd: Sendable {
+    enum Event: Equatable, Sendable {
+        case opened
+        case frame(PairFrame)
+        case closed(String)
+    }
+
+    let events = Mutex<[Event]>([])
+    let lines = Mutex<[LogLine]>([])
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let loop: any EventLoop
+    private let link: NIOLoopBoundBox<PairLink?>
+
+    init(_ node: NodeID, _ settings: PairLinkSettings) async throws {
+        loop = group.next()
+        link = .makeEmptyBox(eventLoop: loop)
+        try await loop.submit {
+            let link = try PairLink(settings, node: node, eventLoop: self.loop, log: { line in self.lines.withLock { $0.append(line) } }) {
+                event in
+                self.events.withLock { events in
+                    switch event {
+                    case .opened: events.append(.opened)
+                    case .frame(let frame): events.append(.frame(frame))
+                    case .closed(let reason): events.append(.closed(reason))
+                    }
+                }
+            }
+            self.link.value = link
+            link.start()
+        }.get()
+    }
+
+    func perform<Value: Sendable>(_ work: @escaping @Sendable (PairLink) -> Value) async throws -> Value {
+        try await loop.submit { work(self.link.value!) }.get()
+    }
+
+    func counter(_ name: String) async throws -> UInt64 { try await perform { $0.counters[name] ?? 0 } }
+    var isOpen: Bool { get async throws { try await perform { $0.isOpen } } }
+
+    func stop() async throws {
+        try await perform { $0.stop() }
+        try await group.shutdownGracefully()
+    }
+}
+
+/// Waits for a condition, for at most 5 s.
+func eventually(_ condition: () async throws -> Bool) async throws -> Bool {
+    for _ in 0..<1000 {
+        if try await condition() { return true }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+    return false
+}
+
+/// A TCP port of the loopback that nobody uses now.
+func freePort() -> UInt16 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    return withUnsafeMutablePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+            precondition(bind(descriptor, pointer, length) == 0 && getsockname(descriptor, pointer, &length) == 0)
+        }
+        return UInt16(bigEndian: $0.pointee.sin_port)
+    }
+}
+
+private struct Identities {
+    let certificates: [String]
+    let keys: [SecretBytes]
+
+    init(_ names: [String]) throws {
+        let made = try names.map { try PairIdentity.generate(name: $0, validDays: 1) }
+        certificates = made.map(\.certificatePEM)
+        keys = made.map(\.keyPEM)
+    }
+
+    func settings(own: Int, peer: Int, paths: [HeartbeatPath]) -> PairLinkSettings {
+        PairLinkSettings(paths: paths, certificatePEM: certificates[own], keyPEM: keys[own], peerCertificatePEM: certificates[peer])
+    }
+}
+
+private func path(_ local: UInt16, _ remote: UInt16) -> HeartbeatPath {
+    let loopback = IPAddress("127.0.0.1")!
+    return HeartbeatPath(local: Endpoint(loopback, local), remote: Endpoint(loopback, remote))
+}
+
+@Suite struct PairLinkTests {
+    @Test func frames_whenBothSend_arriveInOrder() async throws {
+        let identities = try Identities(["a", "b"])
+        let port = freePort()
+        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
+        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        for end in [zero, one] {
+            try await end.perform { link in
+                for index in 1...2000 {
+                    link.send(.acknowledge(index: UInt64(index)))
+                    if index % 7 == 0 { link.flush() }
+                }
+                link.flush()
+            }
+        }
+        let expected = [LinkEnd.Event.opened] + (1...2000).map { .frame(.acknowledge(index: UInt64($0))) }
+        for end in [zero, one] {
+            #expect(try await eventually { end.events.withLock { $0.count } == 2001 })
+            #expect(end.events.withLock { $0 } == expected)
+        }
+        try await zero.stop()
+        try await one.stop()
+    }
+
+    @Test func link_whenClosed_isOpenedAgain() async throws {
+        let identities = try Identities(["a", "b"])
+        let port = freePort()
+        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
+        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        try await zero.perform { $0.close(reason: "test") }
+        #expect(try await eventually { try await one.counter("opened") == 2 && zero.isOpen })
+        #expect(zero.events.withLock { $0 } == [.opened, .closed("test"), .opened])
+        let others = one.events.withLock { $0 }
+        #expect(others.count == 3 && others[1] == .closed("the peer closed the connection"))
+        try await zero.stop()
+        try await one.stop()
+    }
+
+    @Test func firstPath_whenNobodyAnswersThere_isPassedOver() async throws {
+        let identities = try Identities(["a", "b"])
+        let (dead, alive) = (freePort(), freePort())
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, dead), path(2, alive)]))
+        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(alive, 1)]))
+        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        #expect(try await one.counter("connect_failed") > 0)
+        try await zero.stop()
+        try await one.stop()
+    }
+
+    @Test func stranger_whenItKnocks_harmsNothing() async throws {
+        let identities = try Identities(["a", "b", "stranger"])
+        let port = freePort()
+        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
+        let stranger = try await LinkEnd(.one, identities.settings(own: 2, peer: 0, paths: [path(2, port)]))
+        #expect(try await eventually { try await zero.counter("wrong_certificate") >= 2 })
+        #expect(stranger.events.withLock { $0 } == [])
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
+        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        let garbage = try await ClientBootstrap(group: stranger.loop).connect(host: "127.0.0.1", port: Int(port)).get()
+        try await garbage.writeAndFlush(ByteBuffer(repeating: 0x47, count: 5000)).get()
+        #expect(try await eventually { try await zero.counter("handshake_failed") > 2 })
+        try await Task.sleep(for: .milliseconds(50))
+        #expect(try await zero.isOpen && one.isOpen)
+        #expect(zero.events.withLock { $0 } == [.opened])
+        let logged = zero.lines.withLock { $0.count }
+        #expect((1...5).contains(logged), "refusals are logged at most once a second")
+        for end in [stranger, zero, one] { try await end.stop() }
+    }
+
+    @Test func server_whenItIsNotThePeer_isRefused() async throws {
+        let identities = try Identities(["a", "b", "impostor"])
+        let port = freePort()
+        let impostor = try await LinkEnd(.zero, identities.settings(own: 2, peer: 1, paths: [path(port, 1)]))
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
+        #expect(try await eventually { try await one.counter("wrong_certificate") >= 2 })
+        #expect(one.events.withLock { $0 } == [] && impostor.events.withLock { $0 } == [])
+        try await impostor.stop()
+        try await one.stop()
+    }
+
+    @Test func peer_whenItTakesNothing_isGivenUp() async throws {
+        let identities = try Identities(["a", "b"])
+        let port = freePort()
+        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
+        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        try await zero.perform { link in
+            let reports = (1...4096).map { ReplayReport(inboundSPI: 0x8000_0000 | UInt32($0), top: 1 << 61) }
+            for index in 1...2000 { link.send(.entry(index: UInt64(index), .replay(reports))) }
+        }
+        let events = zero.events.withLock { $0 }
+        #expect(events.count == 2 && events[1] == .closed("the peer takes nothing: 64 MiB wait for it"))
+        try await zero.stop()
+        try await one.stop()
+    }
+}
+
+@Suite struct HeartbeatSocketTests {
+    @Test func heartbeats_whenFromThePathsRemote_areHandedIn() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.next()
+        let (a, b) = (freePort(), freePort())
+        let received = Mutex<[String]>([])
+        let foreign = HeartbeatPath(local: Endpoint(IPAddress("127.0.0.1")!, b), remote: Endpoint(IPAddress("127.0.0.9")!, a))
+        let both = try await loop.submit {
+            func make(_ name: String, _ path: HeartbeatPath) -> HeartbeatSockets {
+                let sockets = HeartbeatSockets([path], eventLoop: loop, log: { _ in }) { path, bytes in
+                    received.withLock { $0.append("\(name) \(path) \(bytes)") }
+                }
+                sockets.start()
+                return sockets
+            }
+            return NIOLoopBound((make("a", path(a, b)), make("b", path(b, a))), eventLoop: loop)
+        }.get()
+        #expect(
+            try await eventually {
+                try await loop.submit {
+                    both.value.0.send(path: 0, [1, 2, 3])
+                    both.value.1.send(path: 0, [])
+                    both.value.1.send(path: 0, [UInt8](repeating: 0, count: 257))
+                    both.value.1.send(path: 0, [UInt8](repeating: 7, count: 2))
+                }.get()
+                return received.withLock { Set($0) } == ["b 0 [1, 2, 3]", "a 0 []", "a 0 [7, 7]"]
+            })
+        try await loop.submit {
+            #expect(both.value.0.counters["too_long", default: 0] > 0)
+            both.value.1.stop()
+            let stranger = HeartbeatSockets([foreign], eventLoop: loop, log: { _ in }) { _, _ in received.withLock { $0 = ["stranger"] } }
+            stranger.start()
+            both.value.0.send(path: 0, [9])
+            loop.assumeIsolated().scheduleTask(in: .milliseconds(100)) {
+                both.value.0.send(path: 0, [9])
+            }
+            loop.assumeIsolated().scheduleTask(in: .milliseconds(200)) {
+                #expect(stranger.counters["stranger", default: 0] > 0)
+                stranger.stop()
+                both.value.0.stop()
+            }
+        }.get()
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(received.withLock { $0 } != ["stranger"])
+        try await group.shutdownGracefully()
+    }
+}

@@ -1,0 +1,250 @@
+import Cryptography
+import Session
+import Testing
+
+@Suite struct SessionTableTests {
+    private let one = SessionID(rawValue: 1)
+
+    // MARK: Each change
+
+    @Test func created_whenApplied_isFoundByEveryIndex() throws {
+        let session = Sample.session(1)
+        var table = SessionTable()
+        let applied = try table.apply(1, .created(session))
+        #expect(applied.before == nil && applied.after == session)
+        #expect(table[one] == session)
+        #expect(table.session(localSPI: 100) == session)
+        #expect(table.session(inboundSPI: 10) == session)
+        #expect(table.session(virtualAddress: address("10.9.0.1")) == session)
+        #expect(table.sessions(remoteIdentity: Identity(text: "road.example")) == [session])
+        #expect(table.count == 1 && table.childCount == 1 && table.withPendingRequest.isEmpty)
+    }
+
+    @Test func removed_whenApplied_leavesNoTrace() throws {
+        var table = try SessionTable(Sample.session(1))
+        let applied = try table.apply(1, .requested(localSPI: 100, request: Sample.request), .removed(reason: "peer deleted it"))
+        #expect(applied.before == Sample.session(1) && applied.after == nil)
+        #expect(table.count == 0 && table.childCount == 0 && table.withPendingRequest.isEmpty)
+        #expect(!table.isInUse(localSPI: 100) && !table.isInUse(inboundSPI: 10))
+        #expect(table.session(virtualAddress: address("10.9.0.1")) == nil)
+        #expect(table.sessions(remoteIdentity: Identity(text: "road.example")).isEmpty)
+        // Everything may be used again.
+        #expect(throws: Never.self) { try table.apply(1, .created(Sample.session(1))) }
+    }
+
+    @Test func answered_whenApplied_movesTheWindowAndKeepsTheResponse() throws {
+        var table = try SessionTable(Sample.session(1))
+        try table.apply(1, .answered(localSPI: 100, nextReceiveID: 3, response: Sample.response))
+        #expect(table[one]?.ikeSA.nextReceiveID == 3 && table[one]?.ikeSA.lastResponse == Sample.response)
+    }
+
+    @Test func requested_whenCompleted_isPendingOnlyBetween() throws {
+        var table = try SessionTable(Sample.session(1))
+        try table.apply(1, .requested(localSPI: 100, request: Sample.request))
+        #expect(table[one]?.ikeSA.nextSendID == 1 && table[one]?.ikeSA.pendingRequest == Sample.request)
+        #expect(table.withPendingRequest == [one])
+        try table.apply(1, .requestCompleted(localSPI: 100, messageID: 7))
+        #expect(table.withPendingRequest == [one], "the answer to another request completes nothing")
+        try table.apply(1, .requestCompleted(localSPI: 100, messageID: 0))
+        #expect(table[one]?.ikeSA.pendingRequest == nil && table.withPendingRequest.isEmpty)
+        #expect(table[one]?.ikeSA.nextSendID == 1)
+    }
+
+    @Test func moved_whenApplied_changesTheEndpoints() throws {
+        var table = try SessionTable(Sample.session(1))
+        let (local, remote) = (Endpoint(address("192.0.2.2"), 4500), Endpoint(address("203.0.113.9"), 1025))
+        try table.apply(1, .moved(local: local, remote: remote))
+        #expect(table[one]?.local == local && table[one]?.remote == remote)
+    }
+
+    @Test func children_whenAddedRekeyedAndRemoved_moveTheIndex() throws {
+        var table = try SessionTable(Sample.session(1))
+        try table.apply(1, .childAdded(Sample.child(11)), .childRekeyed(inboundSPI: 10))
+        #expect(table.childCount == 2 && table.session(inboundSPI: 11)?.id == one)
+        #expect(table[one]?.children.map(\.isRekeyed) == [true, false])
+        try table.apply(1, .childRemoved(inboundSPI: 10))
+        #expect(table.childCount == 1 && !table.isInUse(inboundSPI: 10) && table.isInUse(inboundSPI: 11))
+    }
+
+    @Test func ikeSA_whenRekeyed_isFoundUnderBothSPIsUntilTheOldOneGoes() throws {
+        var table = try SessionTable(Sample.session(1))
+        try table.apply(1, .ikeSARekeyed(Sample.ikeSA(localSPI: 101, role: .initiator)))
+        #expect(table.session(localSPI: 100)?.id == one && table.session(localSPI: 101)?.id == one)
+        #expect(table[one]?.ikeSA.localSPI == 101 && table[one]?.rekeyedIKESA == Sample.session(1).ikeSA)
+        // The old IKE SA still answers under its own SPI.
+        try table.apply(1, .answered(localSPI: 100, nextReceiveID: 4, response: Sample.response))
+        #expect(table[one]?.rekeyedIKESA?.nextReceiveID == 4 && table[one]?.ikeSA.nextReceiveID == 2)
+        try table.apply(1, .rekeyedIKESARemoved)
+        #expect(!table.isInUse(localSPI: 100) && table.isInUse(localSPI: 101))
+        #expect(table[one]?.children == Sample.session(1).children)
+    }
+
+    @Test func ikeSA_whenRekeyedTwice_forgetsTheFirst() throws {
+        var table = try SessionTable(Sample.session(1))
+        try table.apply(1, .ikeSARekeyed(Sample.ikeSA(localSPI: 101)))
+        try table.apply(1, .ikeSARekeyed(Sample.ikeSA(localSPI: 102)))
+        #expect([100, 101, 102].map(table.isInUse(localSPI:)) == [false, true, true])
+    }
+
+    @Test func counters_whenApplied_onlyRise() throws {
+        var table = try SessionTable(Sample.session(1))
+        try table.apply(1, .leased(inboundSPI: 10, lease: Lease(slice: 2)), .inboundAdvanced(inboundSPI: 10, top: 50))
+        #expect(table[one]?.children[0].lease == Lease(slice: 2) && table[one]?.children[0].inboundTop == 50)
+        try table.apply(1, .leased(inboundSPI: 10, lease: Lease(slice: 2)), .inboundAdvanced(inboundSPI: 10, top: 50))
+        #expect(throws: ApplyError.wentBackwards(session: one, inboundSPI: 10)) {
+            try table.apply(1, .leased(inboundSPI: 10, lease: Lease(slice: 1)))
+        }
+        #expect(throws: ApplyError.wentBackwards(session: one, inboundSPI: 10)) {
+            try table.apply(1, .inboundAdvanced(inboundSPI: 10, top: 49))
+        }
+    }
+
+    // MARK: Each error, and that it leaves the table as it was
+
+    private static let faults: [(change: [SessionChange], error: ApplyError)] = {
+        let id = SessionID(rawValue: 1)
+        let unknownSA = ApplyError.unknownIKESA(session: id, localSPI: 999)
+        let unknownChild = ApplyError.unknownChildSA(session: id, inboundSPI: 999)
+        return [
+            ([.created(Sample.session(1))], .duplicateSession(id)),
+            ([.removed(reason: ""), .moved(local: Sample.session(1).local, remote: Sample.session(1).remote)], .unknownSession(id)),
+            ([.removed(reason: ""), .created(Sample.session(3))], .sessionMismatch(delta: id, created: SessionID(rawValue: 3))),
+            ([.answered(localSPI: 999, nextReceiveID: 3, response: Sample.response)], unknownSA),
+            ([.requested(localSPI: 999, request: Sample.request)], unknownSA),
+            ([.requestCompleted(localSPI: 999, messageID: 0)], unknownSA), ([.childRekeyed(inboundSPI: 999)], unknownChild),
+            ([.childRemoved(inboundSPI: 999)], unknownChild), ([.leased(inboundSPI: 999, lease: Lease(slice: 9))], unknownChild),
+            ([.inboundAdvanced(inboundSPI: 999, top: 9)], unknownChild),
+            // SPIs of the other session, and of its own.
+            ([.childAdded(Sample.child(20))], .spiInUse(20)), ([.childAdded(Sample.child(10))], .spiInUse(10)),
+            ([.ikeSARekeyed(Sample.ikeSA(localSPI: 200))], .spiInUse(200)), ([.ikeSARekeyed(Sample.ikeSA(localSPI: 100))], .spiInUse(100)),
+        ]
+    }()
+
+    @Test(arguments: faults.indices) func apply_whenOneChangeFails_changesNothing(index: Int) throws {
+        let (changes, error) = SessionTableTests.faults[index]
+        var table = try SessionTable(Sample.session(1), Sample.session(2))
+        let before = table.sessions
+        // Changes before the bad one must not stay either.
+        let good: [SessionChange] = [
+            .childAdded(Sample.child(15)), .requested(localSPI: 100, request: Sample.request), .inboundAdvanced(inboundSPI: 10, top: 99),
+        ]
+        #expect(throws: error) { try table.apply(SessionDelta(session: one, changes: good + changes)) }
+        #expect(table.sessions == before)
+        #expect(table.inconsistency(probing: [100, 200, 999], inboundSPIs: [10, 15, 20], identities: ["road.example"]) == nil)
+        #expect(table.withPendingRequest.isEmpty && table.childCount == 2)
+    }
+
+    @Test func apply_whenSessionIsUnknown_throws() {
+        var table = SessionTable()
+        #expect(throws: ApplyError.unknownSession(one)) { try table.apply(1, .rekeyedIKESARemoved) }
+        #expect(table.count == 0)
+    }
+
+    @Test func created_whenAnotherHoldsItsSPIs_throws() throws {
+        var table = try SessionTable(Sample.session(1))
+        var other = Sample.session(2)
+        other.ikeSA = Sample.ikeSA(localSPI: 100)
+        #expect(throws: ApplyError.spiInUse(100)) { try table.apply(2, .created(other)) }
+        other = Sample.session(2)
+        other.children = [Sample.child(20), Sample.child(10)]
+        #expect(throws: ApplyError.spiInUse(10)) { try table.apply(2, .created(other)) }
+        #expect(throws: ApplyError.spiInUse(10)) { try table.replace(with: other) }
+        #expect(!table.isInUse(inboundSPI: 20) && table.count == 1)
+    }
+
+    @Test func created_whenTheTableIsFull_throwsAndReplaceStillWorks() throws {
+        var table = SessionTable(sessionCountMax: 2)
+        for id in UInt64(1)...2 { try table.apply(id, .created(Sample.session(id))) }
+        #expect(throws: ApplyError.tooManySessions(2)) { try table.apply(3, .created(Sample.session(3))) }
+        var changed = Sample.session(2)
+        changed.children.append(Sample.child(21))
+        let applied = try table.replace(with: changed)
+        #expect(applied.before == Sample.session(2) && applied.after == changed && table.childCount == 3)
+    }
+
+    @Test func replace_whenTheKnownSessionDiffers_dropsItsIndexes() throws {
+        var table = try SessionTable(Sample.session(1))
+        var fresh = Sample.session(1, identity: "other.example")
+        fresh.ikeSA = Sample.ikeSA(localSPI: 150)
+        fresh.children = [Sample.child(15)]
+        fresh.virtualAddresses = []
+        try table.replace(with: fresh)
+        #expect(!table.isInUse(localSPI: 100) && !table.isInUse(inboundSPI: 10))
+        #expect(table.session(virtualAddress: address("10.9.0.1")) == nil)
+        let identities = ["road.example", "other.example"]
+        #expect(table.inconsistency(probing: [100, 150], inboundSPIs: [10, 15], identities: identities) == nil)
+    }
+}
+
+@Suite struct SessionTablePropertyTests {
+    private let identities = ["a.example", "b.example"]
+
+    /// The same deltas on both nodes: the same answers, the same state, and indexes that agree with it.
+    @Test(arguments: 0..<10) func deltas_whenRandom_giveBothTablesTheSameAndKeepTheIndexesRight(seed: Int) {
+        var generator = SeededGenerator(seed: UInt64(seed))
+        var (active, standby) = (SessionTable(), SessionTable())
+        var (accepted, errors) = (0, Set<String>())
+        for step in 0..<1500 {
+            let delta = randomDelta(known: active, &generator)
+            let before = active.sessions
+            let (first, second) = (result(of: delta, on: &active), result(of: delta, on: &standby))
+            #expect(first == second)
+            switch first {
+            case .success(let applied):
+                accepted += 1
+                #expect(applied.before == before[delta.session] && applied.after == active[delta.session])
+            case .failure(let error):
+                errors.insert(String(String(describing: error).prefix { $0 != "(" }))
+                #expect(active.sessions == before)
+            }
+            if step % 10 == 0 {
+                let fault = active.inconsistency(probing: 0..<24, inboundSPIs: 0..<24, identities: identities)
+                #expect(fault == nil, "step \(step)")
+            }
+        }
+        #expect(active.sessions == standby.sessions && active.withPendingRequest == standby.withPendingRequest)
+        #expect(accepted > 300 && errors.count == 7, "\(accepted) accepted, \(errors)")
+    }
+
+    private func result(of delta: SessionDelta, on table: inout SessionTable) -> Result<AppliedDelta, ApplyError> {
+        do { return .success(try table.apply(delta)) } catch { return .failure(error) }
+    }
+
+    /// SPIs from a small space, so that they collide.
+    private func randomDelta(known table: SessionTable, _ generator: inout SeededGenerator) -> SessionDelta {
+        let id = UInt64.random(in: 1...6, using: &generator)
+        let count = Int.random(in: 1...3, using: &generator)
+        let session = table[SessionID(rawValue: id)]
+        let changes = (0..<count).map { _ in randomChange(id: id, session: session, &generator) }
+        return SessionDelta(session: SessionID(rawValue: id), changes: changes)
+    }
+
+    private func randomChange(id: UInt64, session: Session?, _ generator: inout SeededGenerator) -> SessionChange {
+        let anySPI = UInt64.random(in: 0..<24, using: &generator)
+        let isKnown = Int.random(in: 0..<5, using: &generator) > 0
+        let localSPI = isKnown ? session?.localSPIs.randomElement(using: &generator) ?? anySPI : anySPI
+        let inboundSPI = isKnown ? session?.children.randomElement(using: &generator)?.inboundSPI ?? UInt32(anySPI) : UInt32(anySPI)
+        let number = UInt64.random(in: 0..<40, using: &generator)
+        let kind = session == nil ? 0 : Int.random(in: 0..<16, using: &generator)
+        switch kind {
+        case 0:
+            let owner = Int.random(in: 0..<20, using: &generator) == 0 ? id + 1 : id
+            var created = Sample.session(owner, identity: identities[Int(number) % 2])
+            created.ikeSA = Sample.ikeSA(localSPI: anySPI)
+            created.children = [Sample.child(UInt32(number % 24))]
+            return .created(created)
+        case 1: return number < 20 ? .removed(reason: "") : .rekeyedIKESARemoved
+        case 2, 3: return .answered(localSPI: localSPI, nextReceiveID: UInt32(number), response: Sample.response)
+        case 4, 5: return .requested(localSPI: localSPI, request: Sample.request)
+        case 6: return .requestCompleted(localSPI: localSPI, messageID: UInt32(number % 2))
+        case 7: return .moved(local: session!.local, remote: Endpoint(address("203.0.113.1"), UInt16(number)))
+        case 8, 9: return .childAdded(Sample.child(UInt32(anySPI)))
+        case 10: return .childRekeyed(inboundSPI: inboundSPI)
+        case 11: return .childRemoved(inboundSPI: inboundSPI)
+        case 12: return .ikeSARekeyed(Sample.ikeSA(localSPI: anySPI, role: number % 2 == 0 ? .initiator : .responder))
+        case 13: return .rekeyedIKESARemoved
+        case 14: return .leased(inboundSPI: inboundSPI, lease: Lease(slice: number))
+        default: return .inboundAdvanced(inboundSPI: inboundSPI, top: number)
+        }
+    }
+}
