@@ -79,6 +79,10 @@ let package = Package(
                 "Cryptography", "IKE", "Session", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks/SessionGenerator", swiftSettings: strict),
+        // Run inside the kernel lab, where there is ESP.
+        .executableTarget(
+            name: "KernelLab", dependencies: ["Runtime", "Netlink", "Session", "Cryptography"], path: "Tests/KernelLab",
+            swiftSettings: strict),
 
         // Tests.
         .testTarget(name: "CryptographyTests", dependencies: ["Cryptography"], swiftSettings: strict),

@@ -132,6 +132,13 @@ class Gateway:
         except (OSError, ViciError):
             return None
 
+    def in_short(self):
+        """Role, epoch and pair state in a few words, for an error."""
+        state = self.status()
+        if state is None:
+            return f"{self.name} does not answer"
+        return f"{self.name} is {state['role']} in epoch {state['epoch']}, {state['pair_state']} ({state['pair_reason']})"
+
     def command(self, *arguments, check=True, timeout=30.0):
         """The operator's command, on this node's socket."""
         return run(os.path.join(self.build, "tandem"), *arguments, "--socket", self.socket, check=check, timeout=timeout)
@@ -201,8 +208,7 @@ class Pair:
         try:
             return wait_until("the pair is paired", paired, timeout, every=0.1)
         except LabError as error:
-            raise LabError(f"{error}\n" + "\n".join(
-                f"{name}: {gateway.status()}\n{gateway.process.tail()}" for name, gateway in self.nodes.items())) from None
+            raise LabError(f"{error}: " + "; ".join(gateway.in_short() for gateway in self.nodes.values())) from None
 
     def wait_active(self, gateway, since_epoch, timeout=10):
         """Waits until this node is active with a higher epoch than `since_epoch`; returns its status."""

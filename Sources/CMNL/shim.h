@@ -35,4 +35,15 @@ enum {
     tandem_replay_esn_header_size = offsetof(struct xfrm_replay_state_esn, bmp),
 };
 
+// Declared only for _GNU_SOURCE, which Swift's import of glibc may go without.
+static inline int tandem_unshare_network(void) {
+    extern int unshare(int flags);
+    return unshare(0x40000000);  // CLONE_NEWNET
+}
+
+static inline int tandem_enter_network(int descriptor) {
+    extern int setns(int descriptor, int kind);
+    return setns(descriptor, 0x40000000);  // CLONE_NEWNET
+}
+
 #endif

@@ -18,7 +18,7 @@ struct NetlinkMessage: Sendable {
             header.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST | flags)
             fill(NetlinkWriter(header: header, capacity: capacity))
             let count = Int(header.pointee.nlmsg_len)
-            let bytes = Array(buffer[..<(count + 3 & ~3)])
+            let bytes = Array(buffer[..<aligned(count)])
             explicit_bzero(buffer.baseAddress!, capacity)
             return bytes
         }
@@ -63,12 +63,12 @@ struct NetlinkWriter: ~Copyable {
     func attribute(_ attribute: some BinaryInteger, count: Int, _ fill: (UnsafeMutableRawBufferPointer) -> Void) {
         let start = Int(header.pointee.nlmsg_len)
         let total = MemoryLayout<nlattr>.size + count
-        precondition(start + (total + 3 & ~3) <= capacity)
+        precondition(start + aligned(total) <= capacity)
         let place = UnsafeMutableRawPointer(header) + start
         place.storeBytes(of: UInt16(total), as: UInt16.self)
         place.storeBytes(of: UInt16(attribute), toByteOffset: 2, as: UInt16.self)
         fill(UnsafeMutableRawBufferPointer(start: place + MemoryLayout<nlattr>.size, count: count))
-        header.pointee.nlmsg_len += UInt32(total + 3 & ~3)
+        header.pointee.nlmsg_len += UInt32(aligned(total))
     }
 
     /// An attribute that holds others.
@@ -91,7 +91,7 @@ struct NetlinkReply: Sendable {
 
     /// The attributes that follow a fixed header of `length` octets.
     func attributes(after length: Int) -> NetlinkAttributes {
-        NetlinkAttributes(payload.dropFirst(length + 3 & ~3))
+        NetlinkAttributes(payload.dropFirst(aligned(length)))
     }
 }
 
@@ -107,7 +107,7 @@ struct NetlinkAttributes: Sendable {
             let type = (UInt16(rest[start + 2]) | UInt16(rest[start + 3]) << 8) & UInt16(NLA_TYPE_MASK)
             guard length >= 4, length <= rest.count else { return }
             if values[type] == nil { values[type] = rest[(start + 4)..<(start + length)] }
-            rest = rest.dropFirst(length + 3 & ~3)
+            rest = rest.dropFirst(aligned(length))
         }
     }
 
@@ -122,6 +122,9 @@ struct NetlinkAttributes: Sendable {
         self[attribute].map { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
 }
+
+/// `count` rounded up to the 4 octets at which netlink's headers and attributes begin (NLMSG_ALIGNTO, NLA_ALIGNTO).
+func aligned(_ count: Int) -> Int { (count + 3) & ~3 }
 
 /// A C structure from the start of `bytes`; `nil` when they are too few.
 ///

@@ -234,7 +234,7 @@ final class NetlinkSocket {
                 NetlinkReply(
                     type: header.nlmsg_type, flags: header.nlmsg_flags, sequence: header.nlmsg_seq,
                     payload: Array(rest[(rest.startIndex + MemoryLayout<nlmsghdr>.size)..<(rest.startIndex + length)])))
-            rest = rest.dropFirst(length + 3 & ~3)
+            rest = rest.dropFirst(aligned(length))
         }
         return out
     }

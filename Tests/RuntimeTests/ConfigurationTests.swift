@@ -115,6 +115,7 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 remote = { auth = "eap-md5" }
                 dpd_delay = "soon"
                 children.net.local_ts = ["10.1.0.0/33"]
+                children.net.mode = "transport"
                 [secrets.shared]
                 secret = "x"
                 """)
@@ -132,6 +133,8 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                     + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
                 "tandem.toml:16: connections.road.children.net.local_ts: \"10.1.0.0/33\" is not a traffic selector, "
                     + "as in 10.1.0.0/16, 10.1.0.1[tcp/443] or dynamic; correct it",
+                "tandem.toml:17: connections.road.children.net.mode: the value \"transport\" is not supported yet; "
+                    + "remove the key, or set it to tunnel",
             ])
     }
 
@@ -195,6 +198,13 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
 
     @Test(arguments: ["", "ms", "-1s", "1.5s", "5 s", "99999999999999999999s", "9223372036854775807d"])
     func duration_whenWrong_isRefused(text: String) { #expect(DurationText.parse(text) == nil) }
+
+    @Test func espDefault_whenAPeerWantsPFSOrNot_hasBoth() throws {
+        let defaults = try ProposalText.esp("default")
+        #expect(defaults.map(\.groups.isEmpty) == [true, true, false, false])
+        #expect(defaults.map { $0.ciphers[0].isAEAD } == [true, false, true, false])
+        #expect(defaults.allSatisfy { $0.extendedSequenceNumbers == [false] })
+    }
 
     @Test func proposals_whenWrittenAsInSwanctl_areRead() throws {
         #expect(

@@ -36,8 +36,11 @@ private let tandem: String? = {
     var buffer = [CChar](repeating: 0, count: 4096)
     let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
     let own = String(decoding: buffer[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    let folders = [own] + CommandLine.arguments
-    return folders.map { "\($0[..<($0.lastIndex(of: "/") ?? $0.startIndex)])/tandem" }.first { access($0, X_OK) == 0 }
+    let candidates = ([own] + CommandLine.arguments).map { (program: String) -> String in
+        let folder = program.lastIndex(of: "/").map { String(program[..<$0]) } ?? "."
+        return "\(folder)/tandem"
+    }
+    return candidates.first(where: { access($0, X_OK) == 0 })
 }()
 
 /// A process that plays the daemon: it starts the guard as tandemd does, then only sleeps. This test holds the pipe.
@@ -47,17 +50,21 @@ private final class FakeDaemon {
 
     init(configuration: String) throws {
         var ends: [Int32] = [-1, -1]
-        try #require(Glibc.pipe(&ends) == 0)
+        let piped = Glibc.pipe(&ends)
+        try #require(piped == 0)
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_adddup2(&actions, ends[0], 3)
         let script = "\"$0\" fence --watch 3 --config \"$1\" & exec sleep 60 3<&-"
-        let arguments = ["/bin/sh", "-c", script, try #require(tandem), configuration].map { strdup($0) } + [nil]
+        let program: String = try #require(tandem)
+        let words: [String] = ["/bin/sh", "-c", script, program, configuration]
+        let arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }
         var process: pid_t = 0
-        try #require(posix_spawn(&process, "/bin/sh", &actions, nil, arguments, environ) == 0)
+        let spawned = posix_spawn(&process, "/bin/sh", &actions, nil, arguments, environ)
+        try #require(spawned == 0)
         close(ends[0])
         pipe = ends[1]
         self.process = process

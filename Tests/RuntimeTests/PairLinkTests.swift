@@ -101,13 +101,20 @@ private func path(_ local: UInt16, _ remote: UInt16) -> HeartbeatPath {
     return HeartbeatPath(local: Endpoint(loopback, local), remote: Endpoint(loopback, remote))
 }
 
+private func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
+    try await eventually {
+        guard try await zero.isOpen else { return false }
+        return try await one.isOpen
+    }
+}
+
 @Suite struct PairLinkTests {
     @Test func frames_whenBothSend_arriveInOrder() async throws {
         let identities = try Identities(["a", "b"])
         let port = freePort()
         let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
         let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
-        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        #expect(try await bothOpen(zero, one))
         for end in [zero, one] {
             try await end.perform { link in
                 for index in 1...2000 {
@@ -131,12 +138,30 @@ private func path(_ local: UInt16, _ remote: UInt16) -> HeartbeatPath {
         let port = freePort()
         let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
         let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
-        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        #expect(try await bothOpen(zero, one))
         try await zero.perform { $0.close(reason: "test") }
-        #expect(try await eventually { try await one.counter("opened") == 2 && zero.isOpen })
-        #expect(zero.events.withLock { $0 } == [.opened, .closed("test"), .opened])
+        #expect(try await eventually { try await one.counter("opened") == 2 })
+        #expect(try await eventually { zero.events.withLock { $0 } == [.opened, .closed("test"), .opened] })
         let others = one.events.withLock { $0 }
         #expect(others.count == 3 && others[1] == .closed("the peer closed the connection"))
+        try await zero.stop()
+        try await one.stop()
+    }
+
+    @Test func link_whenHeartbeatsComeFast_isStillOpened() async throws {
+        let identities = try Identities(["a", "b"])
+        let port = freePort()
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
+        // Until the wait between two attempts is at its longest.
+        #expect(try await eventually { try await one.counter("connect_failed") >= 5 })
+        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
+        let start = ContinuousClock.now
+        while ContinuousClock.now - start < .seconds(5), try await !one.isOpen {
+            try await one.perform { $0.peerWasHeard() }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        #expect(try await bothOpen(zero, one))
+        #expect(ContinuousClock.now - start < .milliseconds(900), "sooner than the longest wait")
         try await zero.stop()
         try await one.stop()
     }
@@ -146,7 +171,7 @@ private func path(_ local: UInt16, _ remote: UInt16) -> HeartbeatPath {
         let (dead, alive) = (freePort(), freePort())
         let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, dead), path(2, alive)]))
         let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(alive, 1)]))
-        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        #expect(try await bothOpen(zero, one))
         #expect(try await one.counter("connect_failed") > 0)
         try await zero.stop()
         try await one.stop()
@@ -160,12 +185,13 @@ private func path(_ local: UInt16, _ remote: UInt16) -> HeartbeatPath {
         #expect(try await eventually { try await zero.counter("wrong_certificate") >= 2 })
         #expect(stranger.events.withLock { $0 } == [])
         let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
-        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        #expect(try await bothOpen(zero, one))
         let garbage = try await ClientBootstrap(group: stranger.loop).connect(host: "127.0.0.1", port: Int(port)).get()
         try await garbage.writeAndFlush(ByteBuffer(repeating: 0x47, count: 5000)).get()
         #expect(try await eventually { try await zero.counter("handshake_failed") > 2 })
         try await Task.sleep(for: .milliseconds(50))
-        #expect(try await zero.isOpen && one.isOpen)
+        #expect(try await zero.isOpen)
+        #expect(try await one.isOpen)
         #expect(zero.events.withLock { $0 } == [.opened])
         let logged = zero.lines.withLock { $0.count }
         #expect((1...5).contains(logged), "refusals are logged at most once a second")
@@ -188,7 +214,7 @@ private func path(_ local: UInt16, _ remote: UInt16) -> HeartbeatPath {
         let port = freePort()
         let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
         let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
-        #expect(try await eventually { try await zero.isOpen && one.isOpen })
+        #expect(try await bothOpen(zero, one))
         try await zero.perform { link in
             let reports = (1...4096).map { ReplayReport(inboundSPI: 0x8000_0000 | UInt32($0), top: 1 << 61) }
             for index in 1...2000 { link.send(.entry(index: UInt64(index), .replay(reports))) }

@@ -68,7 +68,8 @@ import Testing
 
     private func receive(_ descriptor: Int32) -> String {
         var bytes = [UInt8](repeating: 0, count: 4096)
-        return String(decoding: bytes.prefix(max(0, recv(descriptor, &bytes, bytes.count, Int32(MSG_DONTWAIT)))), as: UTF8.self)
+        let count = recv(descriptor, &bytes, bytes.count, Int32(MSG_DONTWAIT))
+        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
     }
 }
 

@@ -11,7 +11,7 @@ public enum Addresses {
     public static func add(_ prefix: IPPrefix, to interface: String) throws(NetlinkError) {
         let message = try message(
             RTM_NEWADDR, flags: NLM_F_CREATE | NLM_F_EXCL, prefix, interface, operation: "add address \(prefix) to \(interface)")
-        do { _ = try NetlinkSocket(.route).request(message) } catch where error.isAlreadyThere {}
+        do { _ = try NetlinkSocket(.route).request(message) } catch  where error.isAlreadyThere {}
     }
 
     /// Takes the address away; no error when it, or the interface, is not there.
@@ -19,7 +19,7 @@ public enum Addresses {
         do {
             let message = try message(RTM_DELADDR, flags: 0, prefix, interface, operation: "remove address \(prefix) from \(interface)")
             _ = try NetlinkSocket(.route).request(message)
-        } catch where error.isNotThere {}
+        } catch  where error.isNotThere {}
     }
 
     public static func list(of interface: String) throws(NetlinkError) -> [IPPrefix] {

@@ -12,9 +12,7 @@ public enum Neighbours {
         let link = try Links.link(named: interface)
         guard link.hardwareAddress.count == 6 else { return }  // a TUN device has no neighbours
         let operation = "announce \(address) on \(interface)"
-        let descriptor = socket(AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw NetlinkError(operation: operation, code: errno) }
-        defer { close(descriptor) }
+        guard descriptor >= 0 else { throw NetlinkError(operation: operation, code: EACCES) }
         for frame in announcements(of: address, hardwareAddress: link.hardwareAddress) {
             var to = sockaddr_ll()
             to.sll_family = UInt16(AF_PACKET)
@@ -28,6 +26,9 @@ public enum Neighbours {
             guard sent == frame.count else { throw NetlinkError(operation: operation, code: errno) }
         }
     }
+
+    /// Opened at the first use and never closed: closing a packet socket waits for an RCU grace period, some 10 ms of a takeover.
+    private static let descriptor = socket(AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
 
     static func announcements(of address: IPAddress, hardwareAddress: [UInt8]) -> [[UInt8]] {
         switch address.family {

@@ -45,7 +45,7 @@ public enum Routes {
         do {
             let message = try message(RTM_DELROUTE, flags: 0, route, operation: "remove route to \(route.destination)")
             _ = try NetlinkSocket(.route).request(message)
-        } catch where error.isNotThere {}
+        } catch  where error.isNotThere {}
     }
 
     private static func message(_ type: Int, flags: Int32, _ route: Route, operation: String) throws(NetlinkError) -> NetlinkMessage {

@@ -247,7 +247,8 @@ extension XFRMEncoding {
         let words = Int(replay.window + 31) / 32
         let header = Int(tandem_replay_esn_header_size)
         writer.attribute(XFRMA_REPLAY_ESN_VAL.rawValue, count: header + words * 4) { raw in
-            let (sent, top) = replay.isExtended ? (replay.lastSent, replay.top) : (min(replay.lastSent, 0xFFFF_FFFF), min(replay.top, 0xFFFF_FFFF))
+            let highest: UInt64 = replay.isExtended ? .max : 0xFFFF_FFFF
+            let (sent, top) = (min(replay.lastSent, highest), min(replay.top, highest))
             let fields = [
                 UInt32(words), UInt32(truncatingIfNeeded: sent), UInt32(truncatingIfNeeded: top), UInt32(sent >> 32), UInt32(top >> 32),
                 replay.window,

@@ -13,7 +13,7 @@ extension Sections {
     ]
 
     private static let unsupportedInChild: [String: String?] = [
-        "rekey_time": "0", "life_time": "0", "rand_time": nil, "rekey_bytes": "0", "life_bytes": "0", "rand_bytes": nil,
+        "mode": "tunnel", "rekey_time": "0", "life_time": "0", "rand_time": nil, "rekey_bytes": "0", "life_bytes": "0", "rand_bytes": nil,
         "rekey_packets": "0", "life_packets": "0", "rand_packets": nil, "updown": nil, "hostaccess": "no", "policies": "yes",
         "start_action": "none", "close_action": "none", "dpd_action": "clear", "ipcomp": "no", "inactivity": "0", "reqid": nil,
         "priority": nil, "interface": nil, "mark_in": nil, "mark_out": nil, "set_mark_in": nil, "set_mark_out": nil, "if_id_in": nil,
@@ -107,12 +107,10 @@ extension Sections {
     }
 
     private func child(_ table: TableReader, name: String) -> ChildConfiguration {
-        table.allow(["local_ts", "remote_ts", "esp_proposals", "mode"], unsupported: Sections.unsupportedInChild)
-        let mode = table.choice("mode", ["tunnel", "transport"])
+        table.allow(["local_ts", "remote_ts", "esp_proposals"], unsupported: Sections.unsupportedInChild)
         return ChildConfiguration(
             name: name, localSelectors: selectors(table, "local_ts"), remoteSelectors: selectors(table, "remote_ts"),
-            proposals: proposals(table, "esp_proposals", ProposalText.espDefaults, ProposalText.esp),
-            mode: mode == "transport" ? .transport : .tunnel)
+            proposals: proposals(table, "esp_proposals", ProposalText.espDefaults, ProposalText.esp))
     }
 
     private func selectors(_ table: TableReader, _ key: String) -> [SelectorConfiguration] {

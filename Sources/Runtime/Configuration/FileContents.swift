@@ -107,3 +107,12 @@ enum SecretText {
         return digits.count % 4 == 1 ? nil : out
     }
 }
+
+enum AbsolutePath {
+    /// The path, from the root: for a process that may be elsewhere.
+    static func of(_ path: String) -> String {
+        guard let resolved = realpath(path, nil) else { return path }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+}

@@ -22,15 +22,11 @@ enum ProposalText {
             groups: [.curve25519, .ecp256, .ecp384, .ecp521, .modp3072, .modp4096, .modp2048]),
     ]
 
-    /// What `default` stands for in `esp_proposals`: as strongSwan's, without PFS and without ESN.
-    static let espDefaults = [
-        ESPProposal(
-            ciphers: [Cipher(.aesGCM16, keyBits: 128), Cipher(.aesGCM16, keyBits: 256), Cipher(.aesGCM16, keyBits: 192)], integrity: [],
-            groups: []),
-        ESPProposal(
-            ciphers: [Cipher(.aesCBC, keyBits: 128), Cipher(.aesCBC, keyBits: 256), Cipher(.aesCBC, keyBits: 192)],
-            integrity: [.hmacSHA256_128, .hmacSHA384_192, .hmacSHA512_256], groups: []),
-    ]
+    /// What `default` stands for in `esp_proposals`: as strongSwan's, without PFS and without ESN; and, for peers that ask for PFS
+    /// when they rekey, the same with every group.
+    static let espDefaults = [[], ikeDefaults[0].groups].flatMap { groups in
+        ikeDefaults.map { ESPProposal(ciphers: $0.ciphers, integrity: $0.integrity, groups: groups) }
+    }
 
     static func ike(_ text: String) throws(Refusal) -> [IKEProposal] {
         if text == "default" { return ikeDefaults }

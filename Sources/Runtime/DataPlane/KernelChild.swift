@@ -15,6 +15,9 @@ struct KernelChild {
     /// which is one system call, is far less.
     static let moveGap: UInt64 = 1 << 16
 
+    /// Numbers end here, so that none can overflow: an SA that comes to it sends nothing more. `Lease.sliceMax` leaves more room.
+    private static let numberMax = UInt64.max - (1 << 29)
+
     var installation: ChildInstallation
     /// One for the CHILD SAs of a session with the same selectors, so that what comes on the old SA of a rekey is still let in.
     let requestID: UInt32
@@ -53,8 +56,8 @@ struct KernelChild {
         self.requestID = requestID
         self.selectors = selectors
         self.order = order
-        lastSent = max(installation.numbers.next, 1) - 1
-        limit = installation.numbers.limit
+        lastSent = min(max(installation.numbers.next, 1) - 1, KernelChild.numberMax)
+        limit = min(installation.numbers.limit, KernelChild.numberMax)
         top = installation.child.inboundTop
         outbound.seen.packets = lastSent
     }
@@ -65,15 +68,15 @@ struct KernelChild {
     ///
     /// - Returns: whether it was lower.
     mutating func raise(next: UInt64) -> Bool {
-        guard next > lastSent + 1 else { return false }
-        lastSent = next - 1
+        guard next > lastSent + 1, lastSent < KernelChild.numberMax else { return false }
+        lastSent = min(next - 1, KernelChild.numberMax)
         outbound.seen.packets = max(outbound.seen.packets, lastSent)
         return true
     }
 
     mutating func raise(limit: UInt64) -> Bool {
-        guard limit > self.limit else { return false }
-        self.limit = limit
+        guard min(limit, KernelChild.numberMax) > self.limit else { return false }
+        self.limit = min(limit, KernelChild.numberMax)
         return true
     }
 
@@ -86,7 +89,7 @@ struct KernelChild {
     /// What the kernel says of the outbound SA.
     mutating func observeOutbound(_ counters: XFRMCounters) -> XFRM.UseCounters {
         let new = outbound.observe(packets: counters.packets, bytes: counters.bytes)
-        lastSent = max(lastSent, counters.lastSent, counters.packets)
+        lastSent = min(max(lastSent, counters.lastSent, counters.packets), KernelChild.numberMax)
         return new
     }
 
@@ -101,11 +104,14 @@ struct KernelChild {
         lastSent = max(lastSent, limit)
     }
 
+    /// Numbers that are left of the lease.
+    var left: UInt64 { limit > lastSent ? limit - lastSent : 0 }
+
     /// Both SAs are made anew elsewhere.
     mutating func move(to installation: ChildInstallation, wasSending: Bool) {
         self.installation = installation
         // The new SA's counter starts at `lastSent`, its octets at 0; the inbound one's both at 0.
-        if wasSending { lastSent += KernelChild.moveGap }
+        if wasSending { lastSent = min(lastSent + KernelChild.moveGap, KernelChild.numberMax) }
         outbound.seen = XFRM.UseCounters(packets: lastSent, bytes: 0)
         inbound.seen = XFRM.UseCounters(packets: 0, bytes: 0)
     }
@@ -151,7 +157,6 @@ struct KernelChild {
     /// The soft limit, half way, makes the kernel speak up long before the end, even should every report be lost.
     func outboundState(thresholds: XFRMReportThresholds) -> XFRMState {
         let (child, local, remote) = (installation.child, installation.local, installation.remote)
-        let left = limit > lastSent ? limit - lastSent : 0
         return XFRMState(
             id: outboundID, source: local.address, requestID: requestID, mode: child.mode, cipher: child.algorithms.cipher,
             integrity: child.algorithms.integrity, keys: child.outboundKeys,

@@ -77,7 +77,7 @@ public final class KernelDataPlane: DataPlane {
 
     // MARK: The kernel's events
 
-    /// Notes events; with `flush` reports what moved.
+    /// Notes events; reports what moved when it is time, or at once when a lease comes to its end.
     ///
     /// - Returns: whether something waits to be reported.
     private func note(_ round: KernelEventThread.Round, reader: XFRM, events: (DataPlaneEvent) -> Void) -> KernelEventThread.Wish {
@@ -90,7 +90,8 @@ public final class KernelDataPlane: DataPlane {
                 case .counters(let counters): database.note(counters)
                 case .expired(let counters, let isHard): if database.noteExpiry(counters, isHard: isHard) { urgent = true }
                 case .moved(let id, let remote):
-                    if let spi = database.movedChild(id, remote: remote) { endpoints.append(.endpointChanged(inboundSPI: spi, remote: remote)) }
+                    guard let spi = database.movedChild(id, remote: remote) else { continue }
+                    endpoints.append(.endpointChanged(inboundSPI: spi, remote: remote))
                 case .overrun: database.noteOverrun()
                 }
             }

@@ -9,6 +9,9 @@ struct KernelDatabase {
     /// can hold sessions.
     static let requestIDs: Range<UInt32> = 0x5A00_0000..<0x5B00_0000
 
+    /// So many numbers are not sent between two requests of one system call: a second's worth at a million packets a second.
+    private static let leftMin: UInt64 = 1 << 20
+
     /// CHILD SAs whose inbound SAs share a request id: those of one session with the same selectors.
     private struct Group: Hashable {
         var session: SessionID
@@ -16,7 +19,7 @@ struct KernelDatabase {
     }
 
     private struct Pending {
-        enum Role { case plain, removal, outboundLimit(UInt32, from: UInt64), outboundState(UInt32) }
+        enum Role { case plain, removal, outboundLimit(UInt32, from: UInt64), outboundState(UInt32), outboundJump(UInt32) }
         var request: XFRM.Request
         var role: Role
         var command: DataPlaneCommand
@@ -110,8 +113,9 @@ struct KernelDatabase {
     }
 
     private mutating func takeRequestID() -> UInt32 {
+        let all = KernelDatabase.requestIDs
         repeat {
-            nextRequestID = nextRequestID + 1 < KernelDatabase.requestIDs.upperBound ? nextRequestID + 1 : KernelDatabase.requestIDs.lowerBound
+            nextRequestID = nextRequestID + 1 < all.upperBound ? nextRequestID + 1 : all.lowerBound
         } while !requestIDsInUse.insert(nextRequestID).inserted
         return nextRequestID
     }
@@ -154,17 +158,23 @@ struct KernelDatabase {
     ) throws {
         guard children[spi] != nil else { throw DataPlaneFailure(command, reason: "no such CHILD SA") }
         if numbers.next > children[spi]!.lastSent + 1, gate != .closed { refresh(spi, &failures) }
-        if children[spi]!.raise(next: numbers.next), children[spi]!.isSending {
-            let child = children[spi]!
-            enqueue(
-                .setReplay(child.outboundID, source: child.installation.local.address, child.outboundReplay, counters: child.outbound.seen),
-                command)
+        let before = children[spi]!
+        let (jumps, extends) = (children[spi]!.raise(next: numbers.next), children[spi]!.raise(limit: numbers.limit))
+        let child = children[spi]!
+        guard child.isSending else {
+            guard extends else { return }
+            children[spi]!.restartOutbound()
+            return enqueue(.addState(child.outboundState(thresholds: thresholds)), command, .outboundState(spi))
         }
-        let before = children[spi]!.limit
-        guard children[spi]!.raise(limit: numbers.limit) else { return }
-        if children[spi]!.isSending { return enqueueOutboundUpdate(spi, from: before, command) }
-        children[spi]!.restartOutbound()
-        enqueue(.addState(children[spi]!.outboundState(thresholds: thresholds)), command, .outboundState(spi))
+        let jump = XFRM.Request.setReplay(
+            child.outboundID, source: child.installation.local.address, child.outboundReplay, counters: child.outbound.seen)
+        // The kernel takes number and limit one after the other. With numbers left there is time to raise the limit first, and no
+        // packet is lost. Else the number goes first: what is sent between the two ends the SA (`resolve` makes it anew), but
+        // none of the numbers in between, which are the other node's, is used.
+        let limitFirst = before.left > KernelDatabase.leftMin
+        if jumps, !limitFirst { enqueue(jump, command) }
+        if extends { enqueueOutboundUpdate(spi, from: before.limit, command) }
+        if jumps, limitFirst { enqueue(jump, command, .outboundJump(spi)) }
     }
 
     private mutating func advanceInbound(
@@ -227,7 +237,8 @@ struct KernelDatabase {
             enqueue(.addState(children[spi]!.outboundState(thresholds: thresholds)), item.command, .outboundState(spi))
             return
         case .outboundState(let spi): children[spi]?.isSending = false
-        case .plain, .removal, .outboundLimit: break
+        case .outboundJump(let spi) where error.isNotThere && children[spi]?.isSending == true: return  // made anew already
+        case .plain, .removal, .outboundLimit, .outboundJump: break
         }
         failures.append(DataPlaneFailure(item.command, reason: "\(error)"))
     }

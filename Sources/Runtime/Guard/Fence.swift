@@ -31,11 +31,20 @@ public struct Fence {
         return failures
     }
 
+    /// What may follow without haste: takes the SAs behind the gate out of the kernel.
+    ///
+    /// - Returns: what could not be done.
+    public func clear() -> [String] {
+        do { try gate?.clear() } catch { return ["\(error)"] }
+        return []
+    }
+
     /// `tandem fence`: reads the configuration and fences.
     ///
     /// - Throws: `ConfigurationError`, or `FenceError` when something was left undone.
     public static func run(configurationPath: String) throws {
-        let failures = Fence(configuration: try Configuration.load(path: configurationPath)).engage()
+        let fence = Fence(configuration: try Configuration.load(path: configurationPath))
+        let failures = fence.engage() + fence.clear()
         if !failures.isEmpty { throw FenceError(failures: failures) }
     }
 }

@@ -90,8 +90,9 @@ public enum GuardWatch {
             case .wait(let patience): verdict = waitForSign(descriptor, patience, &machine)
             case .quit: return 0
             case .fence(let reason, let mustKill):
-                let failures = fence.engage()
+                var failures = fence.engage()
                 if mustKill { daemon.kill() }
+                failures += fence.clear()
                 var line = LogLine(.error, "the guard fenced this host", [.init("reason", reason)])
                 if !failures.isEmpty { line.fields.append(.init("undone", failures.joined(separator: "; "))) }
                 log.write(line)

@@ -113,7 +113,11 @@ final class LinkConnection: ChannelInboundHandler {
         if context.channel.isActive { begin(context) }
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+    /// Comes without `channelInactive` when there was never a TCP connection.
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        close(.ordinary("cannot connect"))
+    }
 
     func channelActive(context: ChannelHandlerContext) {
         begin(context)

@@ -42,6 +42,7 @@ public final class PairLink {
     private var isStopped = false
     private var backoff = PairLink.backoffMin
     private var redial: Scheduled<Void>?
+    private var redialAt = NIODeadline.uptimeNanoseconds(0)
     private var limiter = LogLimiter()
     /// By reason, for metrics.
     public private(set) var counters: [String: UInt64] = [:]
@@ -82,7 +83,9 @@ public final class PairLink {
 
     /// A heartbeat of the peer came: the next attempt need not wait.
     public func peerWasHeard() {
-        guard node == .one, current == nil, !isDialling, !isStopped, backoff > PairLink.backoffMin else { return }
+        guard node == .one, current == nil, !isDialling, !isStopped else { return }
+        // Heartbeats come as fast as the shortest wait: one that is as near as that must not be put off by each of them.
+        guard redialAt - .now() > PairLink.backoffMin else { return }
         backoff = PairLink.backoffMin
         dialLater()
     }
@@ -164,7 +167,7 @@ public final class PairLink {
             .assumeIsolated()
             .whenFailure { _ in
                 self.count("connect_failed")
-                // Unless a handler was there already and has told of it.
+                // Unless there is a connection already, which will tell of its end.
                 if self.isDialling, self.opening.isEmpty { self.dial(index + 1) }
             }
     }
@@ -172,7 +175,8 @@ public final class PairLink {
     private func dialLater() {
         guard node == .one, !isStopped, current == nil else { return }
         redial?.cancel()
-        redial = eventLoop.assumeIsolated().scheduleTask(in: backoff) { self.dial(0) }
+        redialAt = .now() + backoff
+        redial = eventLoop.assumeIsolated().scheduleTask(deadline: redialAt) { self.dial(0) }
         backoff = min(backoff * 2, PairLink.backoffMax)
     }
 
@@ -181,10 +185,10 @@ public final class PairLink {
     private func add(_ channel: any Channel, _ handler: some ChannelHandler, description: String, path index: Int? = nil) throws {
         let connection = LinkConnection(description: description, delegate: self)
         connection.path = index
-        opening[ObjectIdentifier(connection)] = connection
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(handler)
         try pipeline.addHandler(connection)
+        opening[ObjectIdentifier(connection)] = connection
         if index == nil {
             try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
             try channel.syncOptions?.setOption(PairLink.userTimeout, value: PairLink.userTimeoutMilliseconds)

@@ -24,13 +24,14 @@ final class DaemonLife {
         self.log = log
         self.eventLoop = eventLoop
         let choice = try DataPlaneChoice(configuration.dataPlane.kind)
-        log.write(LogLine(.info, "data plane", [.init("kind", choice.kind.rawValue), .init("reason", choice.reason)]))
+        log.write(LogLine(.info, "data plane", [.init("kind", choice.kind.name), .init("reason", choice.reason)]))
         let inbox = Inbox()
         let packets = try PacketLoop(
             PacketLoop.Configuration(
                 addresses: configuration.listenAddresses, ikePort: configuration.runtime.ikePort,
-                encapsulationPort: configuration.runtime.natTraversalPort, encapsulationInKernel: choice.kind == .kernel),
+                encapsulationPort: configuration.runtime.natTraversalPort, encapsulationInKernel: choice.isKernel),
             schedule: { eventLoop.execute($0) }, handleIKE: { inbox.put($0.map(Input.datagram)) })
+        if choice.isKernel { DaemonLife.exemptFromPolicies(packets, log) }
         let dataPlane = try choice.make(configuration.dataPlaneConfiguration(routes: .netlink), loop: packets)
         let addresses = SharedAddresses(addresses: configuration.node.addresses)
         for problem in addresses.release() { log.write(problem) }
@@ -42,6 +43,17 @@ final class DaemonLife {
         runner = Runner(configuration: configuration.node, world: world, eventLoop: eventLoop)
         inbox.open(NIOLoopBound(runner, eventLoop: eventLoop))
         try packets.start()
+    }
+
+    /// IKE must get through where the block policies would stop it: an `any` among the traffic selectors covers the peers too.
+    private static func exemptFromPolicies(_ packets: PacketLoop, _ log: LogSink) {
+        for socket in packets.ikeSockets.sockets + packets.encapsulationSockets.sockets {
+            do throws(NetlinkError) {
+                try XFRMSockets.bypassPolicies(of: socket.descriptor, isIPv6: !socket.address.isIPv4)
+            } catch {
+                log.write(LogLine(.warning, "cannot exempt a socket of IKE from policies", [.init("reason", "\(error)")]))
+            }
+        }
     }
 
     /// Control socket, guard, heartbeats, link; then the node is told that it may begin.
@@ -77,7 +89,8 @@ final class DaemonLife {
             return log.write(LogLine(.error, "no guard: the program tandem was not found; set runtime.guard_program"))
         }
         let log = log
-        runner.world.watchman = GuardProcess(program: program, configurationPath: configuration.path) { log.write($0) }
+        let file = AbsolutePath.of(configuration.path)
+        runner.world.watchman = GuardProcess(program: program, configurationPath: file) { log.write($0) }
     }
 
     private func startPair(_ settings: PairLinkSettings) throws {
@@ -121,6 +134,7 @@ final class DaemonLife {
     private func finish() {
         guard !hasEnded else { return }
         hasEnded = true
+        runner.stop()
         let world = runner.world
         for failure in world.dataPlane.apply([.gate(.closed)]) {
             log.write(LogLine(.error, "cannot shut the data plane's gate", [.init("reason", failure.description)]))

@@ -3,27 +3,32 @@ import Session
 
 /// Which data plane this host gets, and why.
 struct DataPlaneChoice {
-    enum Kind: String { case kernel, user }
+    enum Kind: Hashable {
+        case kernel(ESPSupport)
+        case user
+
+        var name: String {
+            switch self {
+            case .kernel: "kernel"
+            case .user: "user"
+            }
+        }
+    }
 
     let kind: Kind
     let reason: String
 
     /// - Throws: when the kernel is demanded and has no ESP.
-    init(_ wanted: DataPlaneSettings.Kind) throws {
-        switch wanted {
-        case .user:
+    init(_ wanted: DataPlaneSettings.Kind) throws(Unsupported) {
+        guard wanted != .user else {
             kind = .user
             reason = "dataplane.kind is \"user\""
-        case .kernel:
-            let support = XFRM.supportsESP()
-            guard support.isSupported else { throw Unsupported(reason: support.reason) }
-            kind = .kernel
-            reason = support.reason
-        case .auto:
-            let support = XFRM.supportsESP()
-            kind = support.isSupported ? .kernel : .user
-            reason = support.reason
+            return
         }
+        let support = XFRM.supportsESP()
+        guard support.isSupported || wanted == .auto else { throw Unsupported(reason: support.reason) }
+        kind = support.isSupported ? .kernel(support) : .user
+        reason = support.reason
     }
 
     struct Unsupported: Error, CustomStringConvertible {
@@ -31,10 +36,12 @@ struct DataPlaneChoice {
         var description: String { "dataplane.kind is \"kernel\", but \(reason); use \"auto\" or \"user\"" }
     }
 
+    var isKernel: Bool { kind != .user }
+
     func make(_ configuration: DataPlaneConfiguration, loop: PacketLoop) throws -> any DataPlane {
         switch kind {
         case .user: UserDataPlane(configuration: configuration, reason: reason, loop: loop)
-        case .kernel: UserDataPlane(configuration: configuration, reason: reason, loop: loop)
+        case .kernel(let support): try KernelDataPlane(configuration: configuration, support: support)
         }
     }
 }

@@ -42,6 +42,7 @@ final class Runner {
     private var datagrams = InputQueue()
     private var isDraining = false
     private var isWaitingForTurn = false
+    private var isStopped = false
     private var armed: (at: Instant, task: Scheduled<Void>)?
     private var responders: [RequestToken: (ControlResponse) -> Void] = [:]
     private var nextToken: UInt64 = 1
@@ -86,11 +87,21 @@ final class Runner {
 
     func submit(_ input: Input) { submit([input]) }
 
+    /// From now on nothing happens to the node any more: a daemon that has given everything up must not take it back because
+    /// it no longer hears its peer.
+    func stop() {
+        isStopped = true
+        armed?.task.cancel()
+        armed = nil
+        responders = [:]
+    }
+
     /// Hands in what happened. Effects are carried out before it returns, unless it is called by one of them.
     ///
     /// IKE datagrams wait for everything else, so that a flood of them delays neither heartbeats nor the pair's link, and take
     /// turns with the loop's other work.
     func submit(_ batch: [Input]) {
+        guard !isStopped else { return }
         for input in batch {
             guard case .datagram = input else {
                 urgent.append(input)
@@ -106,7 +117,7 @@ final class Runner {
         isDraining = true
         let start = NIODeadline.now()
         var handled = 0
-        while let input = urgent.take() ?? datagrams.take() {
+        while !isStopped, let input = urgent.take() ?? datagrams.take() {
             handle(input)
             handled += 1
             if urgent.isEmpty, !datagrams.isEmpty, NIODeadline.now() - start > Runner.turn {
@@ -165,7 +176,7 @@ final class Runner {
     /// Wakes the node at its next deadline: one task, replaced when the deadline moves nearer. One that moved away is met all the
     /// same and finds nothing to do.
     private func arm() {
-        guard let deadline = node.nextDeadline() else { return }
+        guard !isStopped, let deadline = node.nextDeadline() else { return }
         if let armed, armed.at <= deadline { return }
         armed?.task.cancel()
         let task = eventLoop.assumeIsolated().scheduleTask(deadline: .uptimeNanoseconds(deadline.nanoseconds)) { self.wake() }
@@ -257,7 +268,7 @@ final class Runner {
         }
         add("runtime", counters)
         add("link", world.link?.counters ?? [:])
-        add("heartbeat", world.heartbeats?.counters ?? [:])
+        add("heartbeat_socket", world.heartbeats?.counters ?? [:])
         add("packets", world.packets.statistics())
         let plane = world.dataPlane.statistics()
         add("dataplane", plane.counters.filter { all["packets_\($0.key)"] == nil })
