@@ -36,7 +36,7 @@ class HostLab:
 
     def run(self, wanted):
         if "files" in wanted:
-            pair = Pair(self.lab.network, self.lab.directory, self.lab.settings.build, self.lab.settings.dataplane)
+            pair = Pair(self.lab.network, os.path.join(self.lab.directory, "files"), self.lab.settings.build)
             self.checks.run("files", lambda: files(self.checks, pair.nodes["sg1"]))
         if set(wanted) == {"files"}:
             return

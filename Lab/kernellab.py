@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The kernel lab: the demo and the takeovers with XFRM in the gateways and in the client. Times are only reported.
 
-    Lab/uml/run -t 900 -o .build/lab Lab/kernellab.py --build .build/release
+    mkdir -p .build/lab && Lab/uml/run -t 900 -o .build/lab Lab/kernellab.py
 """
 
 import argparse
@@ -17,13 +17,15 @@ from tandemlab.processes import LabError
 
 def main():
     parser = argparse.ArgumentParser(description="The demo's and the takeovers' checks on a kernel with ESP.")
-    parser.add_argument("--build", default=".build/release")
+    parser.add_argument("--build", default=os.path.join(os.environ.get("LAB_TREE", "."), ".build/release"))
     parser.add_argument("--out", default=os.environ.get("LAB_OUT", ".build/lab"))
     parser.add_argument("--count", type=int, default=20, help="takeovers in a row")
     parser.add_argument("--bytes", type=int, default=20_000_000, help="size of the demo's download: one slow CPU does it all")
     parser.add_argument("--rate", type=float, default=500e3, help="bytes a second")
     parser.add_argument("--client", default="kernel-netlink")
     parser.add_argument("--dataplane", default="kernel")
+    parser.add_argument("--heartbeat", default="200ms", help="one slow CPU for all hosts: shorter ones give false alarms")
+    parser.add_argument("--switchover-rate", type=int, default=200)
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     options.report_times_only = True

@@ -38,7 +38,8 @@ class Security:
     first: float = 0.0
     last: float = 0.0
     highest: int = 0
-    numbers: set = field(default_factory=set)
+    #: number → (hop limit, hash of what follows) of its first packet
+    numbers: dict = field(default_factory=dict)
     senders: set = field(default_factory=set)
 
 
@@ -49,6 +50,8 @@ class Findings:
     packets: int = 0
     esp: dict = field(default_factory=lambda: collections.defaultdict(Security))
     reused_numbers: list = field(default_factory=list)
+    #: Packets that a host which had given up the address sent on to the one that has it now: the same octets, a smaller hop limit.
+    forwarded: int = 0
     #: New numbers that came so far behind the highest that a receiver's window has left them: it must take them for replays.
     late_numbers: list = field(default_factory=list)
     reused_ivs: list = field(default_factory=list)
@@ -87,8 +90,9 @@ class Recorder:
         found = self._process.find(r"dropped by kernel")
         self.dropped = int(re.match(r"(\d+)", found[1]).group(1)) if found else None
 
-    def findings(self):
-        return analyse(frames(self.path, self._offset))
+    def findings(self, forger=None):
+        """`forger`: the hardware address of a host that sends forged ESP and IKE, which say nothing of the pair."""
+        return analyse(frames(self.path, self._offset), forger)
 
 
 def frames(path, offset):
@@ -107,7 +111,7 @@ def frames(path, offset):
         position += captured
 
 
-def analyse(recording):
+def analyse(recording, forger=None):
     """Goes through a recording once."""
     found = Findings()
     inner = [(int(net.network_address), int(net.netmask)) for net in map(ipaddress.ip_network, (INNER_NET, POOL_NET))]
@@ -124,6 +128,8 @@ def analyse(recording):
         source, destination = struct.unpack_from("!II", frame, 26)
         if any(address & mask == net for net, mask in inner for address in (source, destination)):
             found.clear.append((when, str(ipaddress.ip_address(source)), str(ipaddress.ip_address(destination)), frame[23]))
+            continue
+        if frame[6:12] == forger:
             continue
         _protected(found, ivs, when, frame, source, destination)
     return found
@@ -149,12 +155,16 @@ def _esp(found, when, frame, start, destination):
         return
     spi, number = struct.unpack_from("!II", frame, start)
     seen = found.esp[(destination, spi)]
-    if number in seen.numbers:
+    first, this = seen.numbers.get(number), (frame[22], hash(frame[start:]))
+    if first and first[1] == this[1] and this[0] < first[0]:
+        found.forwarded += 1
+        return
+    if first:
         found.reused_numbers.append((when, f"{spi:08x}", number))
     elif number + REPLAY_WINDOW <= seen.highest:
         found.late_numbers.append((when, f"{spi:08x}", seen.highest - number))
     seen.highest = max(seen.highest, number)
-    seen.numbers.add(number)
+    seen.numbers[number] = this
     seen.packets += 1
     seen.first = seen.first or when
     seen.last = when

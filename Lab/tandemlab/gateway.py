@@ -23,7 +23,7 @@ peer = "{peer}"
 certificate = "pair/{name}.crt"
 key = "pair/{name}.key"
 peer_certificate = "pair/{peer}.crt"
-
+{heartbeat}
 [[pair.path]]
 local = "{pair_local}:4510"
 remote = "{pair_remote}:4510"
@@ -66,7 +66,7 @@ addrs = "{pool}"
 class Gateway:
     """One node of the pair. `build` is the folder with the programs `tandemd` and `tandem`."""
 
-    def __init__(self, network, name, directory, build, dataplane="auto"):
+    def __init__(self, network, name, directory, build, dataplane="auto", heartbeat=None):
         self.network, self.name, self.build = network, name, build
         self.peer = NODES[1 - NODES.index(name)]
         self.directory = os.path.join(directory, name)
@@ -78,7 +78,8 @@ class Gateway:
         self.configuration = CONFIGURATION.format(
             name=name, id=NODES.index(name), peer=self.peer, socket=self.socket, dataplane=dataplane,
             pair_local=PAIR[name], pair_remote=PAIR[self.peer], inner_local=INNER[name], inner_remote=INNER[self.peer],
-            outer_shared=OUTER_SHARED, inner_shared=INNER_SHARED, pool=POOL_NET)
+            outer_shared=OUTER_SHARED, inner_shared=INNER_SHARED, pool=POOL_NET,
+            heartbeat=f'heartbeat = {{ interval = "{heartbeat}" }}\n' if heartbeat else "")
         self.write("tandem.toml", self.configuration)
 
     def write(self, name, text, mode=0o644):
@@ -172,8 +173,8 @@ def make_key(build, name, peer, directory):
 class Pair:
     """Both gateways with their keys."""
 
-    def __init__(self, network, directory, build, dataplane="auto"):
-        self.nodes = {name: Gateway(network, name, directory, build, dataplane) for name in NODES}
+    def __init__(self, network, directory, build, dataplane="auto", heartbeat=None):
+        self.nodes = {name: Gateway(network, name, directory, build, dataplane, heartbeat) for name in NODES}
         self.make_keys(build)
 
     def make_keys(self, build):

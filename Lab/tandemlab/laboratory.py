@@ -31,6 +31,8 @@ class Settings:
     client_kernel: str = "kernel-libipsec"
     #: `dataplane.kind` of both gateways.
     dataplane: str = "auto"
+    #: `pair.heartbeat.interval`; None leaves it at its default.
+    heartbeat: str | None = None
     #: Keep the run's folder (logs, recording) instead of removing it.
     keep: bool = False
 
@@ -79,7 +81,7 @@ class Laboratory:
 
     def start_pair(self):
         """Both gateways up and paired; returns (active, standby)."""
-        self.pair = Pair(self.network, self.directory, self.settings.build, self.settings.dataplane)
+        self.pair = Pair(self.network, self.directory, self.settings.build, self.settings.dataplane, self.settings.heartbeat)
         self._ends.append(self.pair.stop)
         self.pair.start()
         return self.pair.wait_paired()

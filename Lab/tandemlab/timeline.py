@@ -1,9 +1,10 @@
 """What happened when: the events of a run, each with what the probes, the recording and the new active say of it."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-#: How long after an event its probes are looked at, at least.
+#: How long after traffic flows again the probes still count for the event's blackout; what is lost counts until the next event.
+BLACKOUT_TAIL_S = 0.5
 SETTLE_S = 1.5
 
 
@@ -26,9 +27,13 @@ class Event:
     #: The node that carries on, when it is a takeover.
     successor: str = ""
     rate: int = 100
+    #: The end of the span in which the blackout is looked for, and of that in which lost probes are counted.
+    blackout_until: float = 0.0
     until: float = 0.0
     takeover: dict = field(default_factory=dict)
     interruptions: dict = field(default_factory=dict)
+    #: Of the whole span, the time after the blackout included.
+    longest_gap_ms: float = 0.0
     first_esp: float | None = None
     first_announcement: float | None = None
 
@@ -58,8 +63,11 @@ class Event:
 
     def measure(self, directions, records):
         for direction in directions:
-            self.interruptions[direction.key] = direction.interruption(
-                self.at, self.until, 1000 / self.rate, records[direction.name])
+            interval_ms, known = 1000 / self.rate, records[direction.name]
+            whole = direction.interruption(self.at, self.until, interval_ms, known)
+            near = direction.interruption(self.at, self.blackout_until or self.until, interval_ms, known)
+            self.interruptions[direction.key] = replace(near, lost=whole.lost, sent=whole.sent)
+            self.longest_gap_ms = max(self.longest_gap_ms, whole.blackout_ms)
 
     def observe(self, findings, hardware_address):
         """The successor's first packets as the switch saw them."""
@@ -95,7 +103,9 @@ class Event:
             return None if moment is None else round((moment - self.at) * 1000, 3)
 
         return {
-            "kind": self.kind, "text": self.text, "successor": self.successor, "blackout_ms": round(self.blackout_ms, 3), "lost": self.lost,
+            "kind": self.kind, "text": self.text, "successor": self.successor,
+            "blackout_ms": round(self.blackout_ms, 3), "lost": self.lost,
+            "longest_gap_ms": round(self.longest_gap_ms, 3),
             "probe_rate": self.rate, "cause": self.takeover.get("cause"), "epoch": self.takeover.get("epoch"),
             "detected_ms": after(self.detected), "first_esp_ms": after(self.first_esp),
             "first_announcement_ms": after(self.first_announcement),

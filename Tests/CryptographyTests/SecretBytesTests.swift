@@ -1,15 +1,16 @@
 import Cryptography
 import Testing
 
-struct SecretBytesTests {
-    private struct Holder { let key = SecretBytes([0x41, 0x42, 0x43]) }
+/// Not private: the name of a private type holds an address, whose digits could be taken for the secret's.
+struct SecretHolder { let key = SecretBytes([0x41, 0x42, 0x43]) }
 
+struct SecretBytesTests {
     @Test func print_inEveryWay_showsOnlyTheLength() {
         let secret = SecretBytes([0x41, 0x42, 0x43])
         var dumped = ""
         dump(secret, to: &dumped)
-        dump(Holder(), to: &dumped)
-        for text in [secret.description, String(reflecting: secret), "\(secret)", "\(Holder())", dumped] {
+        dump(SecretHolder(), to: &dumped)
+        for text in [secret.description, String(reflecting: secret), "\(secret)", "\(SecretHolder())", dumped] {
             #expect(text.contains("<secret, 3 bytes>"))
             for leak in ["41", "65", "ABC", "storage"] { #expect(!text.contains(leak), "\(text) shows \(leak)") }
         }

@@ -192,6 +192,8 @@ import Testing
             try slow.register("log")
             let line = ControlLogLine(group: "IKE", level: 1, thread: 0, message: String(repeating: "x", count: 60_000))
             for _ in 0..<200 { node.server?.broadcast(.log(line)) }
+            // Once another client is answered, all of them have been written, and nothing was read.
+            #expect(try TestClient(path).request("version")["daemon"] == "tandemd")
             var received = 0
             #expect(throws: TestClient.Failure.closed) {
                 while true {

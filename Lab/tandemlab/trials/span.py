@@ -3,6 +3,8 @@
 import contextlib
 import time
 
+from ..processes import LabError
+
 
 class Quiet:
     """Watches the established client while something else goes on."""
@@ -18,7 +20,12 @@ class Quiet:
         """What is inside may not touch the client's tunnel."""
         before, start = self.lab.client.proof(), time.monotonic()
         yield
-        self.lab.probes.wait_flowing(time.monotonic())
+        time.sleep(0.05)
+        try:
+            self.lab.probes.wait_flowing(time.monotonic(), timeout=5.0)
+        except LabError:
+            self.checks.expect(f"{name}: the established client does not notice", False, "probes do not flow any more")
+            return
         time.sleep(0.15)  # probes under way and the recorders' buffers
         after = self.lab.client.proof()
         gaps = measure(self.lab, start, time.monotonic() - 0.1)

@@ -25,7 +25,7 @@ final class RuntimeLock {
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let reason = errno
             let holder = RuntimeLock.holder(descriptor)
-            close(descriptor)
+            // A throw from here runs deinit, which closes it; twice would close a file of somebody else.
             throw reason == EWOULDBLOCK ? .held(path, by: holder) : .unusable(path, errorText(reason))
         }
         let text = Array("\(getpid())\n".utf8)
@@ -33,7 +33,7 @@ final class RuntimeLock {
         _ = pwrite(descriptor, text, text.count, 0)
     }
 
-    deinit { close(descriptor) }
+    deinit { if descriptor >= 0 { close(descriptor) } }
 
     private static func holder(_ descriptor: Int32) -> String {
         var text = [UInt8](repeating: 0, count: 16)
