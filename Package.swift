@@ -36,7 +36,10 @@ let package = Package(
         .target(
             name: "Session",
             dependencies: ["Cryptography"], swiftSettings: strict),
-        .target(name: "IKE", dependencies: ["IKEWire", "Session", "Cryptography"], swiftSettings: strict),
+        .target(
+            name: "IKE",
+            dependencies: ["IKEWire", "Session", "Cryptography", .product(name: "HeapModule", package: "swift-collections")],
+            swiftSettings: strict),
         .target(
             name: "Pair",
             dependencies: [

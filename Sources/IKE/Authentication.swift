@@ -58,10 +58,12 @@ extension IKEConfiguration {
 
 extension SharedSecret {
     /// How well the secret fits, or `nil`: it has to be the peer's, anybody's, or ours with no peer named.
+    ///
+    /// A peer that gives our own identity for its own is not named by ours: else whoever shares a secret with us could pass for us.
     fileprivate func score(local: Identity, remote: Identity) -> Int? {
         func match(_ identity: Identity) -> Int { identities.contains(identity) ? 2 : identities.contains(nil) ? 1 : 0 }
         if identities.isEmpty { return 0 }
-        let remoteMatch = match(remote)
+        let remoteMatch = remote == local ? (identities.contains(nil) ? 1 : 0) : match(remote)
         let namesOnlyUs = identities.allSatisfy { $0 == local }
         guard remoteMatch > 0 || namesOnlyUs else { return nil }
         return 3 * remoteMatch + match(local)

@@ -141,8 +141,14 @@ public struct PoolConfiguration: Hashable, Sendable {
 public struct IKELimits: Hashable, Sendable {
     /// Half-open IKE SAs above which an initiator must first return a cookie (RFC 7296 §2.6).
     public var cookieThreshold = 32
-    /// Half-open IKE SAs that are kept at all; the next IKE_SA_INIT is dropped and counted. 4,096 take some 8 MiB.
+    /// Half-open IKE SAs that are kept at all; the next IKE_SA_INIT is dropped and counted. 4,096 take some 8 MiB, and at most
+    /// 40 MiB if every request is as long as `initRequestLengthMax`.
     public var halfOpenMax = 4096
+    /// Half-open IKE SAs of one IPv4 address or IPv6 /64, so that one client who returns cookies does not take the place of all
+    /// others; a NAT with a crowd behind it still gets hundreds of handshakes a second through.
+    public var halfOpenPerAddressMax = 64
+    /// Octets of an IKE_SA_INIT request, which is kept until IKE_AUTH: several times what known initiators send.
+    public var initRequestLengthMax = 8192
     /// How long an initiator has from IKE_SA_INIT to IKE_AUTH: as strongSwan's `half_open_timeout`.
     public var halfOpenTimeout: Duration = .seconds(30)
     /// CHILD SAs in one IKE SA; the next is refused with NO_ADDITIONAL_SAS.
@@ -151,8 +157,17 @@ public struct IKELimits: Hashable, Sendable {
     public var retransmitTimeout: Duration = .seconds(4)
     public var retransmitBase = 1.8
     public var retransmitTries = 5
+    /// The longest wait, whatever base and tries say: who is silent for an hour is gone.
+    public static let retransmitWaitMax: Duration = .seconds(3600)
 
     public init() {}
+
+    /// How long to wait for a response to what was repeated `repeats` times.
+    func wait(repeats: Int) -> Duration {
+        var wait = retransmitTimeout
+        for _ in 0..<repeats where wait < IKELimits.retransmitWaitMax { wait = wait * retransmitBase }
+        return min(wait, IKELimits.retransmitWaitMax)
+    }
 }
 
 /// What the IKE machine has to know beforehand.

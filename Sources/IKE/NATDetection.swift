@@ -15,8 +15,10 @@ struct NATDetection: Hashable {
         isSupported = !sources.isEmpty && !destinations.isEmpty
         guard isSupported else { return }
         // The sender may list several of its addresses; one that fits is enough.
-        remoteBehindNAT = !sources.contains { $0.data == NATDetection.hash(spis: spis, endpoint: remote) }
-        localBehindNAT = !destinations.contains { $0.data == NATDetection.hash(spis: spis, endpoint: local) }
+        let source = NATDetection.hash(spis: spis, endpoint: remote)
+        let destination = NATDetection.hash(spis: spis, endpoint: local)
+        remoteBehindNAT = !sources.contains { $0.data == source }
+        localBehindNAT = !destinations.contains { $0.data == destination }
     }
 
     /// Both notifies of a message from `local` to `remote`.

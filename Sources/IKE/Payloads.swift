@@ -48,9 +48,12 @@ extension Payload {
 }
 
 extension Identity {
-    /// `nil` for an ID type that is not known, or an address of a wrong length.
+    /// Octets of a peer's identity: several times a name or a distinguished name. Each is kept, indexed and replicated.
+    static let lengthMax = 2048
+
+    /// `nil` for an ID type that is not known, an address of a wrong length, or more than `lengthMax` octets.
     init?(_ payload: IdentificationPayload) {
-        guard let kind = Kind(rawValue: payload.kind) else { return nil }
+        guard let kind = Kind(rawValue: payload.kind), payload.data.count <= Identity.lengthMax else { return nil }
         switch kind {
         case .ipv4Address where payload.data.count != 4, .ipv6Address where payload.data.count != 16: return nil
         case .ipv4Address, .ipv6Address, .fqdn, .rfc822Address, .derASN1DN, .derASN1GN, .keyID: break

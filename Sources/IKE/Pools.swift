@@ -5,21 +5,21 @@ import Session
 struct PoolCursors: Sendable {
     /// Addresses tried behind the identity's own place before the cursor is used.
     private static let probes: UInt64 = 16
+    /// Addresses looked at for one lease: 2^16 look-ups take a few milliseconds, and a pool of a /16 is searched whole. In a
+    /// larger one that is all but full the next search goes on where this one ended.
+    static let lookupsMax: UInt64 = 1 << 16
 
     private var cursors: [String: UInt64] = [:]
 
-    /// A free address of `pool`, or `nil` when all are leased.
+    /// A free address of `pool`, or `nil` when none is found (see `lookupsMax`).
     ///
     /// - Parameters:
     ///   - requested: what the peer asked for; given if it is free.
-    ///   - leaving: sessions that end in the same breath; their addresses count as free.
+    ///   - leaving: addresses of sessions that end in the same breath; they count as free.
     mutating func lease(
-        from pool: PoolConfiguration, for identity: Identity, requested: IPAddress?, table: SessionTable, leaving: Set<SessionID>
+        from pool: PoolConfiguration, for identity: Identity, requested: IPAddress?, table: SessionTable, leaving: Set<IPAddress>
     ) -> IPAddress? {
-        func isFree(_ address: IPAddress) -> Bool {
-            guard let holder = table.session(virtualAddress: address) else { return true }
-            return leaving.contains(holder.id)
-        }
+        func isFree(_ address: IPAddress) -> Bool { !table.isLeased(address) || leaving.contains(address) }
         guard pool.first.family == pool.last.family, pool.first <= pool.last else { return nil }
         if let requested, requested >= pool.first, requested <= pool.last, isFree(requested) { return requested }
         // The same peer finds the same address again: its place is a hash of its identity.
@@ -30,12 +30,10 @@ struct PoolCursors: Sendable {
         }
         // Among one address more than there are leases, one is free.
         var cursor = (cursors[pool.name] ?? home) % count
-        for _ in 0..<min(count, UInt64(table.leasesAtMost) + 1) {
+        defer { cursors[pool.name] = cursor }
+        for _ in 0..<min(count, UInt64(table.leasesAtMost) + 1, PoolCursors.lookupsMax) {
             cursor = cursor + 1 < count ? cursor + 1 : 0
-            if let address = pool.address(cursor), isFree(address) {
-                cursors[pool.name] = cursor
-                return address
-            }
+            if let address = pool.address(cursor), isFree(address) { return address }
         }
         return nil
     }

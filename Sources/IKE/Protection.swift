@@ -65,7 +65,8 @@ struct MessageProtection {
         } catch {
             throw .malformedInside
         }
-        if let type = payloads.firstUnknownCritical { throw .unknownCriticalPayload(type) }
+        // Those before the Encrypted payload are authenticated with it, but mean nothing; an unknown critical one is refused there, too.
+        if let type = message.payloads.firstUnknownCritical ?? payloads.firstUnknownCritical { throw .unknownCriticalPayload(type) }
         return payloads.filter { $0.isKnown }
     }
 

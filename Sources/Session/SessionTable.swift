@@ -25,6 +25,8 @@ public struct SessionTable: Sendable {
     public func session(localSPI: UInt64) -> Session? { byLocalSPI[localSPI].flatMap { sessions[$0] } }
     public func session(inboundSPI: UInt32) -> Session? { byInboundSPI[inboundSPI].flatMap { sessions[$0] } }
     public func session(virtualAddress: IPAddress) -> Session? { byVirtualAddress[virtualAddress].flatMap { sessions[$0] } }
+    /// Whether a session has this virtual address. Copies no session: a search for a free address asks for many.
+    public func isLeased(_ address: IPAddress) -> Bool { byVirtualAddress[address] != nil }
     public func sessions(remoteIdentity: Identity) -> [Session] {
         (byRemoteIdentity[remoteIdentity] ?? []).sorted().compactMap { sessions[$0] }
     }

@@ -1,7 +1,9 @@
 import Cryptography
-import IKE
+import IKEWire
 import Session
 import Testing
+
+@testable import IKE
 
 /// CREATE_CHILD_SA and INFORMATIONAL (RFC 7296 §1.3, §1.4).
 @Suite struct ExchangeTests {
@@ -47,6 +49,15 @@ import Testing
         world.settle()
         world.expectAgreement(children: 2)
         #expect(world.gateway.table.childCount == 2)
+    }
+
+    /// To the data plane a second SA with the same SPI and address would be the first.
+    @Test func secondChild_withAnSPIInUse_isRefused() throws {
+        var world = established()
+        let child = world.client.childPayloads(spi: try #require(world.client.children.first).inboundSPI, groups: nil)
+        let request = try world.sealed([child[0], .nonce([UInt8](repeating: 1, count: 32))] + child[1...], exchange: .createChildSA)
+        #expect(try world.opened(try #require(world.deliver(request).first)) == [.notify(.noProposalChosen)])
+        #expect(world.session?.children.count == 1)
     }
 
     @Test func children_whenTooMany_areRefusedButRekeysAreNot() {
@@ -182,6 +193,32 @@ import Testing
         #expect(world.gateway.table.count == 0)
         #expect(world.gateway.engine.counters.peersDead == 1)
         #expect(world.gateway.engine.counters.requestsRetransmitted == 5)
+    }
+
+    /// The peer has done with the IKE SA in which we asked: the one that replaced it tells whether it lives.
+    @Test func liveness_whenTheIKESAWasReplacedMeanwhile_doesNotEndTheSession() throws {
+        var world = established()
+        let session = try #require(world.session)
+        world.link.lossPercent = 100
+        world.gateway { $0.checkLiveness(session: session.id, table: $1, context: $2) }
+        world.client { $0.rekeyIKE(context: $1) }
+        world.deliver(world.toGateway(try #require(world.fromClient.last)))
+        #expect(world.session?.rekeyedIKESA?.pendingRequest != nil)
+        world.gateway { $0.terminate(session: session.id, table: $1, context: $2) }
+        world.pass(.seconds(164))
+        #expect(world.session?.rekeyedIKESA?.pendingRequest != nil)
+        world.pass(.seconds(2))
+        let after = try #require(world.session)
+        #expect(after.rekeyedIKESA == nil && world.gateway.engine.counters.peersDead == 0)
+        #expect(after.ikeSA.pendingRequest?.purpose == .deleteIKESA, "what had to wait goes on in the new one")
+    }
+
+    @Test func retransmission_neverWaitsLongerThanAnHour() {
+        var limits = IKELimits()
+        #expect(limits.wait(repeats: 0) == .seconds(4) && limits.wait(repeats: 1) > .seconds(7))
+        limits.retransmitBase = 10
+        limits.retransmitTimeout = .seconds(60)
+        #expect(limits.wait(repeats: 20) == .seconds(3600))
     }
 
     @Test func liveness_whenTrafficFlows_isNotAsked() throws {

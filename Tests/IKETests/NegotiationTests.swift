@@ -77,6 +77,40 @@ import Testing
         #expect(configuration.secret(local: gateway, remote: Identity(text: "bob")) != nil)
     }
 
+    /// Alice shares a secret with the gateway; it does not make her the gateway.
+    @Test func secret_forAPeerThatClaimsOurIdentity_isNotAnothersSecret() {
+        let gateway = Identity(text: "gw")
+        func configuration(_ ids: [Identity?]) -> IKEConfiguration {
+            IKEConfiguration(connections: [], secrets: [SharedSecret(identities: ids, secret: SecretBytes([1]))], pools: [])
+        }
+        #expect(configuration([gateway, Identity(text: "alice")]).secret(local: gateway, remote: gateway) == nil)
+        #expect(configuration([gateway, nil]).secret(local: gateway, remote: gateway) != nil)
+    }
+
+    @Test func identity_whenTooLong_isNone() {
+        let name = [UInt8](repeating: 0x61, count: Identity.lengthMax)
+        #expect(Identity(IdentificationPayload(kind: 2, data: name)) != nil)
+        #expect(Identity(IdentificationPayload(kind: 2, data: name + [0x61])) == nil)
+    }
+
+    @Test func deadlines_comeInOrderOfTimeThenOfArrival() {
+        var queue = DeadlineQueue()
+        let random = RandomSource.seeded(3)
+        var expected: [(at: UInt64, session: UInt64)] = []
+        for number in 0..<500 {
+            let at = random.uint64() % 50
+            expected.append((at, UInt64(number)))
+            queue.insert(.liveness(SessionID(rawValue: UInt64(number))), at: Instant(nanoseconds: at))
+        }
+        expected.sort { $0 < $1 }
+        #expect(queue.next == Instant(nanoseconds: expected[0].at))
+        for (at, session) in expected {
+            if at > 0 { #expect(queue.popDue(at: Instant(nanoseconds: at - 1)) == nil) }
+            #expect(queue.popDue(at: Instant(nanoseconds: at)) == .liveness(SessionID(rawValue: session)))
+        }
+        #expect(queue.next == nil)
+    }
+
     @Test func pool_handsOutEveryAddressOnce() {
         var world = World(gateway: .standard(pools: [.road(count: 30)]))
         var seen: Set<IPAddress> = []

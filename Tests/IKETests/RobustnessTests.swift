@@ -114,6 +114,53 @@ import Testing
         #expect(try world.opened(try #require(world.deliver(next).first)) == [])
     }
 
+    @Test func unknownPayload_beforeTheEncryptedOne_isTreatedAsInside() throws {
+        var world = established()
+        let critical = try world.sealed([], exchange: .informational, outside: (type: 201, body: [1], isCritical: true))
+        #expect(try world.opened(try #require(world.deliver(critical).first)) == [.notify(.unsupportedCriticalPayload, [201])])
+        let harmless = try world.sealed([], exchange: .informational, messageID: 3, outside: (type: 201, body: [1], isCritical: false))
+        #expect(try world.opened(try #require(world.deliver(harmless).first)) == [])
+        var forged = try world.sealed([], exchange: .informational, messageID: 4, outside: (type: 201, body: [1], isCritical: true))
+        forged.bytes[16] = 202
+        #expect(world.deliver(forged).isEmpty, "what is outside is authenticated, too")
+        #expect(world.gateway.engine.counters.dropped(.integrity) == 1)
+    }
+
+    /// RFC 7296 §2.21.3: fatal for the IKE SA that it came in; the successor and the CHILD SAs have nothing to do with it.
+    @Test func malformedRequest_inTheRekeyedIKESA_endsOnlyThat() throws {
+        var world = established()
+        world.client { $0.rekeyIKE(context: $1) }
+        world.deliver(world.toGateway(try #require(world.fromClient.last)))
+        let before = try #require(world.session)
+        #expect(before.rekeyedIKESA != nil)
+        // The client still seals with the old keys.
+        let malformed = try world.sealed(inner: [0, 0, 1, 0], first: PayloadType.notify, exchange: .informational)
+        #expect(try world.opened(try #require(world.deliver(malformed).first)) == [.notify(.invalidSyntax)])
+        let after = try #require(world.session)
+        #expect(after.rekeyedIKESA == nil && after.ikeSA == before.ikeSA && after.children == before.children)
+    }
+
+    /// RFC 7296 §2.21.3: whoever answers INVALID_SYNTAX has deleted the IKE SA.
+    @Test func response_ofInvalidSyntax_endsTheSession() throws {
+        var world = established()
+        let session = try #require(world.session)
+        world.gateway { $0.checkLiveness(session: session.id, table: $1, context: $2) }
+        let answer = try world.sealed([.notify(.invalidSyntax)], exchange: .informational, messageID: 0, isResponse: true)
+        #expect(world.deliver(answer).isEmpty)
+        #expect(world.gateway.table.count == 0 && world.gateway.events.contains(.deletedByPeer(session: session.id)))
+    }
+
+    /// Law 3: after the last message ID the first would come again, and with it its IV.
+    @Test func request_withTheLastMessageID_isNotAnswered() throws {
+        var world = established()
+        var session = try #require(world.session)
+        session.ikeSA.nextReceiveID = .max
+        let aged = session
+        #expect(throws: Never.self) { try world.gateway.table.replace(with: aged) }
+        #expect(world.deliver(try world.sealed([], exchange: .informational, messageID: .max)).isEmpty)
+        #expect(world.session?.ikeSA.nextReceiveID == .max)
+    }
+
     @Test func request_withTheSameIDAndOtherBytes_isDropped() throws {
         var world = established()
         world.client { $0.liveness(context: $1) }

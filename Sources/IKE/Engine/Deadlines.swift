@@ -1,3 +1,4 @@
+import HeapModule
 import Session
 
 /// What may be due. Each is checked against the session table when it fires: a late or needless one does nothing.
@@ -20,7 +21,7 @@ enum Deadline: Hashable {
 
 /// Deadlines in order of time; of equals, in order of arrival, so that a run can be repeated.
 struct DeadlineQueue {
-    private struct Entry {
+    private struct Entry: Comparable {
         let instant: Instant
         let number: UInt64
         let deadline: Deadline
@@ -28,39 +29,22 @@ struct DeadlineQueue {
         static func < (lhs: Entry, rhs: Entry) -> Bool { (lhs.instant.nanoseconds, lhs.number) < (rhs.instant.nanoseconds, rhs.number) }
     }
 
-    /// A binary heap: the first is the earliest.
-    private var heap: [Entry] = []
+    private var heap = Heap<Entry>()
+    /// Of all that were ever inserted: no two entries have the same number.
     private var count: UInt64 = 0
 
-    var next: Instant? { heap.first?.instant }
+    var next: Instant? { heap.min?.instant }
 
     mutating func insert(_ deadline: Deadline, at instant: Instant) {
         count += 1
-        heap.append(Entry(instant: instant, number: count, deadline: deadline))
-        var child = heap.count - 1
-        while child > 0 {
-            let parent = (child - 1) / 2
-            guard heap[child] < heap[parent] else { break }
-            heap.swapAt(child, parent)
-            child = parent
-        }
+        heap.insert(Entry(instant: instant, number: count, deadline: deadline))
     }
 
     /// The earliest deadline that is due at `instant`, taken out.
     mutating func popDue(at instant: Instant) -> Deadline? {
-        guard let first = heap.first, first.instant <= instant else { return nil }
-        heap.swapAt(0, heap.count - 1)
-        heap.removeLast()
-        var parent = 0
-        while true {
-            var smallest = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child] < heap[smallest] { smallest = child }
-            if smallest == parent { break }
-            heap.swapAt(parent, smallest)
-            parent = smallest
-        }
-        return first.deadline
+        guard let first = heap.min, first.instant <= instant else { return nil }
+        return heap.popMin()?.deadline
     }
 
-    mutating func removeAll() { heap.removeAll() }
+    mutating func removeAll() { heap = Heap() }
 }

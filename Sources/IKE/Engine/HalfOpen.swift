@@ -25,9 +25,14 @@ struct HalfOpenSA {
 struct HalfOpenTable {
     private var bySPI: [UInt64: HalfOpenSA] = [:]
     private var byRequest: [[UInt8]: UInt64] = [:]
+    private var countByOrigin: [IPAddress: Int] = [:]
     private var expiries = ExpiryQueue()
+    /// Key exchanges that came to nothing, each for as long as a half-open IKE SA lives.
+    private var failures = ExpiryQueue()
 
     var count: Int { bySPI.count }
+    /// What counts for the cookie threshold: a request with a public value that is none costs as much as a good one.
+    var pressure: Int { bySPI.count + failures.count }
     var nextDeadline: Instant? { bySPI.isEmpty ? nil : expiries.next }
     subscript(spi: UInt64) -> HalfOpenSA? { bySPI[spi] }
 
@@ -37,7 +42,22 @@ struct HalfOpenTable {
         return half
     }
 
+    /// Half-open IKE SAs of peers at this address.
+    func count(from address: IPAddress) -> Int { countByOrigin[HalfOpenTable.origin(address)] ?? 0 }
+
+    /// An IPv6 host may use any address of its /64.
+    private static func origin(_ address: IPAddress) -> IPAddress { address.isIPv4 ? address : address.masked(to: 64) }
+
+    /// Notes a failed key exchange; at most `limit` are remembered.
+    mutating func noteFailure(limit: Int, now: Instant, expiresAt deadline: Instant) {
+        forgetFailures(at: now)
+        if failures.count < limit { failures.append(0, at: deadline) }
+    }
+
+    mutating func forgetFailures(at now: Instant) { while failures.popDue(at: now) != nil {} }
+
     mutating func insert(_ half: HalfOpenSA, expiresAt deadline: Instant) {
+        countByOrigin[HalfOpenTable.origin(half.remote.address), default: 0] += 1
         bySPI[half.spis.responder] = half
         byRequest[half.requestDigest] = half.spis.responder
         expiries.append(half.spis.responder, at: deadline)
@@ -46,6 +66,9 @@ struct HalfOpenTable {
     mutating func remove(_ spi: UInt64) {
         guard let half = bySPI.removeValue(forKey: spi) else { return }
         if byRequest[half.requestDigest] == spi { byRequest[half.requestDigest] = nil }
+        let origin = HalfOpenTable.origin(half.remote.address)
+        let left = (countByOrigin[origin] ?? 0) - 1
+        countByOrigin[origin] = left > 0 ? left : nil
     }
 
     /// What has expired, at most `limit` of it.
@@ -83,9 +106,9 @@ struct Farewells {
         expiries.append(localSPI, at: now + Farewells.lifetime)
     }
 
-    /// The answer to a request with this digest, and the session whose end it told.
-    func response(localSPI: UInt64, digest: [UInt8]) -> (bytes: [UInt8], session: SessionID?)? {
-        guard let farewell = bySPI[localSPI], farewell.digest == digest else { return nil }
+    /// The answer to this request, and the session whose end it told.
+    func response(localSPI: UInt64, request: [UInt8]) -> (bytes: [UInt8], session: SessionID?)? {
+        guard let farewell = bySPI[localSPI], farewell.digest == sha256(request) else { return nil }
         return (farewell.response, farewell.session)
     }
 
@@ -97,6 +120,7 @@ struct ExpiryQueue {
     private var entries: [(deadline: Instant, spi: UInt64)] = []
     private var head = 0
 
+    var count: Int { entries.count - head }
     var next: Instant? { head < entries.count ? entries[head].deadline : nil }
 
     mutating func append(_ spi: UInt64, at deadline: Instant) { entries.append((deadline, spi)) }

@@ -17,7 +17,7 @@ extension IKEEngine {
         if let half = halfOpen[localSPI] {
             return receiveAuth(datagram, header: header, half: half, table: table, context: context)
         }
-        if !header.isResponse, let response = farewells.response(localSPI: localSPI, digest: sha256(datagram.bytes)) {
+        if !header.isResponse, let response = farewells.response(localSPI: localSPI, request: datagram.bytes) {
             counters.responsesRepeated += 1
             return IKEOutcome(datagrams: [reply(response.bytes, to: datagram)], session: response.session)
         }
@@ -51,7 +51,8 @@ extension IKEEngine {
     private mutating func receiveRequest(_ message: ReceivedMessage, table: SessionTable, context: IKEContext) -> IKEOutcome {
         let sa = message.sa
         let id = message.header.messageID
-        if id != sa.nextReceiveID { return repeatResponse(message) }
+        // The last ID of all is never answered: after it the IDs, and with them the IVs, would come again (RFC 7296 §2.2).
+        guard id == sa.nextReceiveID, id < .max else { return repeatResponse(message) }
         let payloads: [Payload]
         do {
             payloads = try MessageProtection(sa.algorithms, keys: sa.receivingKeys).open(message.datagram.bytes)
@@ -94,6 +95,7 @@ extension IKEEngine {
     /// Seals the answer and says as one delta what the request changed.
     private mutating func answer(_ message: ReceivedMessage, with answer: RequestAnswer, context: IKEContext) -> IKEOutcome {
         let sa = message.sa
+        let answer = message.isInRekeyedSA ? answer.confinedToRekeyedSA : answer
         let header = IKEHeader(
             initiatorSPI: sa.spis.initiator, responderSPI: sa.spis.responder, exchangeType: message.header.exchangeType,
             isInitiator: sa.role == .initiator, isResponse: true, messageID: message.header.messageID)
@@ -168,6 +170,11 @@ struct RequestAnswer {
 
     static func fatal(_ payload: Payload, reason: String) -> RequestAnswer {
         RequestAnswer(payloads: [payload], endsSession: reason, endsIKESA: true)
+    }
+
+    /// What ends an IKE SA that has a successor ends nothing else: the CHILD SAs are the successor's (RFC 7296 §2.8).
+    var confinedToRekeyedSA: RequestAnswer {
+        endsSession == nil ? self : RequestAnswer(payloads: payloads, changes: [.rekeyedIKESARemoved], endsIKESA: true)
     }
 }
 

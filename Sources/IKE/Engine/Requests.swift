@@ -91,13 +91,15 @@ extension IKEEngine {
         guard let pending = sa.pendingRequest, pending.messageID == message.header.messageID,
             message.header.exchangeType == .informational
         else { return drop(.unexpectedResponse, message.datagram, session: session.id) }
+        let response: PayloadSet
         do {
-            // What is inside matters only in so far as it is the peer's: every one of our requests is done when it is answered.
-            _ = try MessageProtection(sa.algorithms, keys: sa.receivingKeys).open(message.datagram.bytes)
+            response = PayloadSet(try MessageProtection(sa.algorithms, keys: sa.receivingKeys).open(message.datagram.bytes))
         } catch {
             return drop(error.dropReason, message.datagram, session: session.id)
         }
         noteAlive(session, at: context.now.instant)
+        // Nothing else that is inside matters: every one of our requests is done when it is answered.
+        if response.has(.invalidSyntax) { return end(sa, of: session, at: context.now.instant) }
         let moves = movement(message)
         var changes = moves.changes + [.requestCompleted(localSPI: sa.localSPI, messageID: pending.messageID)]
         var events = moves.events
@@ -116,6 +118,22 @@ extension IKEEngine {
         }
         releaseWaiting(session.id, at: context.now.instant)
         return IKEOutcome(deltas: [SessionDelta(session: session.id, changes: changes)], events: events, session: session.id)
+    }
+
+    /// RFC 7296 §2.21.3: a peer that could not read our request has deleted the IKE SA, and so do we.
+    private mutating func end(_ sa: IKESA, of session: Session, at now: Instant) -> IKEOutcome {
+        guard sa.localSPI == session.ikeSA.localSPI else { return endRekeyedSA(of: session, at: now) }
+        let events = [IKEEvent.deletedByPeer(session: session.id)]
+        count(events)
+        forget(session.id)
+        let removed = SessionChange.removed(reason: "the peer reported INVALID_SYNTAX")
+        return IKEOutcome(deltas: [SessionDelta(session: session.id, changes: [removed])], events: events, session: session.id)
+    }
+
+    /// The IKE SA that was replaced is over, and with it the request that went in it; the session lives on in the new one.
+    mutating func endRekeyedSA(of session: Session, at now: Instant) -> IKEOutcome {
+        releaseWaiting(session.id, at: now)
+        return IKEOutcome(deltas: [SessionDelta(session: session.id, changes: [.rekeyedIKESARemoved])], session: session.id)
     }
 }
 

@@ -60,10 +60,8 @@ extension IKEEngine {
     // MARK: Retransmission (RFC 7296 §2.1, §2.4)
 
     mutating func awaitResponse(_ session: SessionID, _ localSPI: UInt64, _ messageID: UInt32, repeats: Int, from now: Instant) {
-        let limits = configuration.limits
-        var wait = limits.retransmitTimeout
-        for _ in 0..<repeats { wait = wait * limits.retransmitBase }
-        deadlines.insert(.retransmit(session: session, localSPI: localSPI, messageID: messageID, repeats: repeats), at: now + wait)
+        let deadline = Deadline.retransmit(session: session, localSPI: localSPI, messageID: messageID, repeats: repeats)
+        deadlines.insert(deadline, at: now + configuration.limits.wait(repeats: repeats))
     }
 
     private mutating func retransmit(
@@ -72,7 +70,11 @@ extension IKEEngine {
         guard let session = table[id], let pending = session.pendingRequest(localSPI: localSPI), pending.messageID == messageID else {
             return .nothing
         }
-        guard repeats < configuration.limits.retransmitTries else { return giveUp(session, pending) }
+        guard repeats < configuration.limits.retransmitTries else {
+            // A peer may have done with the IKE SA that was replaced; whether it lives, the new one tells.
+            let isCurrent = session.ikeSA.localSPI == localSPI
+            return isCurrent ? giveUp(session, pending) : endRekeyedSA(of: session, at: context.now.instant)
+        }
         counters.requestsRetransmitted += 1
         awaitResponse(id, localSPI, messageID, repeats: repeats + 1, from: context.now.instant)
         return IKEOutcome(datagrams: [send(pending.bytes, in: session)], session: id)
@@ -190,6 +192,8 @@ extension IKEEngine {
 
     private mutating func sweep(table: SessionTable, context: IKEContext) {
         var rest = unswept ?? table.sessions.keys.sorted()
+        // Held once, so that a page costs a page and not a copy of all.
+        unswept = nil
         for id in rest.suffix(IKEEngine.sweepPage) {
             if let session = table[id] { watch(session, from: context.now.instant) }
         }

@@ -95,7 +95,7 @@ public struct IKEInitiator: Sendable {
             return []
         }
         request.repeats += 1
-        request.wait = request.wait * configuration.limits.retransmitBase
+        request.wait = configuration.limits.wait(repeats: request.repeats)
         request.deadline = context.now.instant + request.wait
         outstanding = request
         counters.retransmissions += 1

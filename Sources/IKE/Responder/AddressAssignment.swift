@@ -13,7 +13,7 @@ struct AddressAssignment {
 extension IKEEngine {
     /// Leases an address of each family that the peer asks for and that a pool of the connection has.
     mutating func assignAddresses(
-        _ request: ConfigurationPayload?, admission: Admission, table: SessionTable, leaving: Set<SessionID>
+        _ request: ConfigurationPayload?, admission: Admission, table: SessionTable, leaving: Set<IPAddress>
     ) -> AddressAssignment {
         let pools = admission.connection.pools.compactMap { name in configuration.pools.first { $0.name == name } }
         let wanted = AddressFamilyRequest.all(in: request)

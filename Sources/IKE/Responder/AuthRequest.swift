@@ -9,6 +9,7 @@ extension IKEEngine {
     ) -> IKEOutcome {
         guard header.isInitiator, !header.isResponse, header.initiatorSPI == half.spis.initiator else { return drop(.wrongRole, datagram) }
         guard header.exchangeType == .ikeAuth, header.messageID == 1 else { return drop(.unexpectedExchange, datagram) }
+        guard table.count < SessionTable.sessionCountMax else { return drop(.tooManySessions, datagram) }
         var exchange = AuthExchange(datagram: datagram, half: half)
         let payloads: [Payload]
         do {
@@ -68,8 +69,8 @@ extension IKEEngine {
         let id = SessionID(rawValue: half.spis.responder)
         guard let childRequest = ChildRequest(exchange.request, nonces: half.nonces, isAuth: true) else { throw .malformed }
         let replaced = exchange.request.has(.initialContact) ? sessionsLikeThis(admission, table: table) : []
-        let assignment = assignAddresses(
-            exchange.request.configuration, admission: admission, table: table, leaving: Set(replaced.map(\.id)))
+        let leaving = Set(replaced.flatMap(\.virtualAddresses).map(\.address))
+        let assignment = assignAddresses(exchange.request.configuration, admission: admission, table: table, leaving: leaving)
         var session = newSession(id, exchange: exchange, admission: admission, table: table, context: context)
         session.virtualAddresses = assignment.addresses
 
@@ -197,6 +198,7 @@ extension ChildParent {
         self.init(
             connection: connection, prf: session.ikeSA.algorithms.prf, derivation: session.ikeSA.keys.derivation,
             local: session.local.address, remote: session.remote.address,
-            virtualAddresses: session.virtualAddresses.map(\.address), preferredChild: rekeying?.name)
+            virtualAddresses: session.virtualAddresses.map(\.address), preferredChild: rekeying?.name,
+            outboundSPIs: Set(session.children.map(\.outboundSPI)))
     }
 }

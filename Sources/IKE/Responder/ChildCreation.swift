@@ -39,6 +39,8 @@ struct ChildParent {
     var virtualAddresses: [IPAddress]
     /// The name of the CHILD SA that is rekeyed: its configuration is tried first.
     var preferredChild: String?
+    /// The peer's SPIs of the session's CHILD SAs: a second SA with one of them would displace the first in a data plane.
+    var outboundSPIs: Set<UInt32>
 
     /// Whom `dynamic` means on the peer's side: its virtual addresses, else the address that it comes from.
     var remoteDynamic: [IPAddress] { virtualAddresses.isEmpty ? [remote] : virtualAddresses }
@@ -58,6 +60,7 @@ extension IKEEngine {
         _ request: ChildRequest, parent: ChildParent, table: SessionTable, context: IKEContext
     ) throws(ChildRefusal) -> CreatedChild {
         let match = try matchChild(request, parent: parent)
+        guard !parent.outboundSPIs.contains(match.chosen.peerSPI) else { throw .noProposalChosen }
         let (shared, ownKeyExchange) = try exchangeKeys(request, group: match.chosen.algorithms.keyExchangeGroup, context: context)
         let keys = KeyDerivation.child(
             prf: parent.prf, derivation: parent.derivation, algorithms: match.chosen.algorithms, nonces: request.nonces,

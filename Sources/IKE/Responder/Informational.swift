@@ -15,8 +15,7 @@ extension IKEEngine {
     }
 
     private func deleteIKESA(_ message: ReceivedMessage) -> RequestAnswer {
-        if message.isInRekeyedSA { return RequestAnswer(changes: [.rekeyedIKESARemoved], endsIKESA: true) }
-        return RequestAnswer(
+        RequestAnswer(
             events: [.deletedByPeer(session: message.session.id)], endsSession: "deleted by the peer", endsIKESA: true)
     }
 

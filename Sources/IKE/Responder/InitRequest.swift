@@ -9,6 +9,7 @@ extension IKEEngine {
         guard header.isInitiator, !header.isResponse, header.responderSPI == 0, header.messageID == 0 else {
             return drop(.badInitRequest, datagram)
         }
+        guard datagram.bytes.count <= configuration.limits.initRequestLengthMax else { return drop(.oversizedInitRequest, datagram) }
         let digest = sha256(datagram.bytes)
         if let half = halfOpen.repeated(digest: digest, remote: datagram.remote) {
             counters.responsesRepeated += 1
@@ -22,12 +23,16 @@ extension IKEEngine {
         guard let request = InitRequest(payloads, header: header, datagram: datagram, digest: digest) else {
             return drop(.badInitRequest, datagram)
         }
-        if halfOpen.count >= configuration.limits.cookieThreshold, !hasValidCookie(payloads, request, context: context) {
+        halfOpen.forgetFailures(at: context.now.instant)
+        if halfOpen.pressure >= configuration.limits.cookieThreshold, !hasValidCookie(payloads, request, context: context) {
             let cookie = cookies.cookie(
                 nonce: request.nonce, remote: datagram.remote, initiatorSPI: header.initiatorSPI, now: context.now)
             return refuseInit(header, datagram, .notify(.cookie, cookie), events: [.cookieRequired(remote: datagram.remote)])
         }
         guard halfOpen.count < configuration.limits.halfOpenMax else { return drop(.tooManyHalfOpen, datagram) }
+        guard halfOpen.count(from: datagram.remote.address) < configuration.limits.halfOpenPerAddressMax else {
+            return drop(.tooManyHalfOpenFromAddress, datagram)
+        }
         guard table.count < SessionTable.sessionCountMax else { return drop(.tooManySessions, datagram) }
         return negotiate(request, payloads: payloads, table: table, context: context)
     }
@@ -53,9 +58,14 @@ extension IKEEngine {
                 request.header, datagram, .notify(.invalidKEPayload, group.rawValue.networkBytes),
                 events: [.invalidKeyExchange(remote: datagram.remote, wantedGroup: group.rawValue)])
         }
-        guard let keyExchange = try? KeyExchange(group: group, random: context.random),
+        let expiry = context.now.instant + configuration.limits.halfOpenTimeout
+        guard request.keyExchange.data.count == group.publicValueLength,
+            let keyExchange = try? KeyExchange(group: group, random: context.random),
             let shared = try? keyExchange.sharedSecret(peerPublicValue: request.keyExchange.data)
-        else { return drop(.badInitRequest, datagram) }
+        else {
+            halfOpen.noteFailure(limit: configuration.limits.cookieThreshold, now: context.now.instant, expiresAt: expiry)
+            return drop(.badInitRequest, datagram)
+        }
 
         let spis = IKESPIs(initiator: request.header.initiatorSPI, responder: newIKESPI(table: table, context: context))
         let nonces = NoncePair(initiator: request.nonce, responder: context.random.bytes(ownNonceLength))
@@ -78,7 +88,7 @@ extension IKEEngine {
             derived: KeyDerivation.initial(algorithms: chosen.algorithms, nonces: nonces, sharedSecret: shared, spis: spis),
             nonces: nonces, request: datagram.bytes, response: response, requestDigest: request.digest, remote: datagram.remote, nat: nat,
             forcesEncapsulation: connection.forceEncapsulation, capabilities: PeerCapabilities(initNotifies: payloads))
-        halfOpen.insert(half, expiresAt: context.now.instant + configuration.limits.halfOpenTimeout)
+        halfOpen.insert(half, expiresAt: expiry)
         counters.halfOpenCreated += 1
         return IKEOutcome(datagrams: [reply(response, to: datagram)])
     }

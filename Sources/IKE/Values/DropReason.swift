@@ -4,7 +4,7 @@ public enum IKEDropReason: String, CaseIterable, Hashable, Sendable {
     case malformed
     /// Major version 1, or a response of a higher version (RFC 7296 §2.5).
     case version
-    /// An IKE_SA_INIT that is no request of an initiator, or lacks SA, KE or nonce.
+    /// An IKE_SA_INIT that is no request of an initiator, lacks SA, KE or nonce, or has a public value that is none.
     case badInitRequest
     /// No IKE SA of ours has this SPI (RFC 7296 §2.21.4 allows silence).
     case unknownSPI
@@ -26,8 +26,12 @@ public enum IKEDropReason: String, CaseIterable, Hashable, Sendable {
     case unexpectedResponse
     /// An exchange that has no place in this state.
     case unexpectedExchange
+    /// An IKE_SA_INIT that is longer than the limit allows.
+    case oversizedInitRequest
     /// As many half-open IKE SAs as the limit allows.
     case tooManyHalfOpen
+    /// As many half-open IKE SAs from one address as the limit allows.
+    case tooManyHalfOpenFromAddress
     /// As many sessions as a table takes.
     case tooManySessions
     /// Keys or algorithms of the session that libcrypto refuses: a fault of ours or of the other node.

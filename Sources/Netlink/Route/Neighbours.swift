@@ -30,6 +30,30 @@ public enum Neighbours {
     /// Opened at the first use and never closed: closing a packet socket waits for an RCU grace period, some 10 ms of a takeover.
     private static let descriptor = socket(AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
 
+    /// Drops what waits on an interface for a neighbour that has not answered yet.
+    ///
+    /// When a host's links come back, the kernel would send those packets with the numbers of an owner that is none any more.
+    public static func dropWaiting(on interface: String) throws(NetlinkError) {
+        let index = try Links.index(of: interface)
+        let operation = "read neighbours on \(interface)"
+        let list = NetlinkMessage(RTM_GETNEIGH, operation: operation) { writer in writer.header(ndmsg.self) { $0.ndm_ifindex = index } }
+        let socket = try NetlinkSocket(.route)
+        for entry in try socket.dump(list) {
+            guard let neighbour = entry.header(ndmsg.self), neighbour.ndm_ifindex == index,
+                Int32(neighbour.ndm_state) & (NUD_INCOMPLETE | NUD_FAILED) != 0,
+                let address = entry.attributes(after: MemoryLayout<ndmsg>.size)[NDA_DST]
+            else { continue }
+            let delete = NetlinkMessage(RTM_DELNEIGH, operation: "forget a neighbour on \(interface)") { writer in
+                writer.header(ndmsg.self) {
+                    $0.ndm_family = neighbour.ndm_family
+                    $0.ndm_ifindex = index
+                }
+                writer.attribute(NDA_DST, bytes: Array(address))
+            }
+            do { _ = try socket.request(delete) } catch where error.isNotThere {}
+        }
+    }
+
     static func announcements(of address: IPAddress, hardwareAddress: [UInt8]) -> [[UInt8]] {
         switch address.family {
         case .ipv4:

@@ -93,6 +93,7 @@ final class ControlConnection: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) { fail("\(error)") }
 
     private func fail(_ reason: String) {
+        connections.rejected += 1
         logger.debug("control client is let go", metadata: ["reason": "\(reason)"])
         close()
     }

@@ -69,6 +69,9 @@ public final class ControlServer: Sendable {
         }
     }
 
+    /// By name, for `tandem status`. On the event loop only.
+    public var counters: [String: UInt64] { ["clients_rejected": connections.value.rejected] }
+
     /// Closes the socket and every connection, and removes the socket's file if it is still this server's.
     public func stop() -> EventLoopFuture<Void> {
         let (path, inode, connections) = (path, inode, connections)
@@ -80,6 +83,8 @@ public final class ControlServer: Sendable {
 /// The clients that are connected. Lives on the server's event loop.
 final class ControlConnections {
     private var byIdentifier: [ObjectIdentifier: ControlConnection] = [:]
+    /// Clients that were let go: they sent what is no packet, or did not read.
+    var rejected: UInt64 = 0
 
     var count: Int { byIdentifier.count }
 

@@ -269,6 +269,7 @@ final class Runner {
         add("runtime", counters)
         add("link", world.link?.counters ?? [:])
         add("heartbeat_socket", world.heartbeats?.counters ?? [:])
+        add("control", world.control?.counters ?? [:])
         add("packets", world.packets.statistics())
         let plane = world.dataPlane.statistics()
         add("dataplane", plane.counters.filter { all["packets_\($0.key)"] == nil })

@@ -17,6 +17,7 @@ struct SharedAddresses {
     func release() -> [LogLine] {
         each("cannot take a shared address from its interface") { address throws(NetlinkError) in
             try Addresses.remove(address.prefix, from: address.interface)
+            try Neighbours.dropWaiting(on: address.interface)
         }
     }
 
