@@ -84,7 +84,7 @@ struct Generator {
         var next = 0
         while next < initiators.count || !inFlight.isEmpty, Clock.now().instant < started + patience {
             while next < initiators.count, inFlight.count < parallel {
-                let datagrams = begin(&initiators[next], context())
+                let datagrams = begin(&initiators[next], Generator.context())
                 if let bytes = datagrams.first?.bytes, let spi = Generator.initiatorSPI(bytes) { bySPI[spi] = next }
                 inFlight.insert(next)
                 send(datagrams)
@@ -108,7 +108,7 @@ struct Generator {
         let now = Clock.now().instant
         for position in inFlight {
             guard let due = initiators[position].nextDeadline(), due <= now else { continue }
-            send(initiators[position].advance(context: context()))
+            send(initiators[position].advance(context: Generator.context()))
         }
     }
 
@@ -118,7 +118,7 @@ struct Generator {
             guard let spi = Generator.initiatorSPI(bytes), let position = bySPI[spi] else { continue }
             let configuration = initiators[position].configuration
             let datagram = Datagram(local: configuration.local, remote: configuration.remote, bytes: bytes)
-            send(initiators[position].receive(datagram, context: context()))
+            send(initiators[position].receive(datagram, context: Generator.context()))
         }
     }
 
@@ -131,7 +131,7 @@ struct Generator {
         bytes.count < 28 ? nil : bytes.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     }
 
-    private func context() -> IKEContext { IKEContext(now: Clock.now(), epoch: 0, random: .system) }
+    private static func context() -> IKEContext { IKEContext(now: Clock.now(), epoch: 0, random: .system) }
 }
 
 private enum Clock {

@@ -149,6 +149,9 @@ public struct IKELimits: Hashable, Sendable {
     public var halfOpenPerAddressMax = 64
     /// Octets of an IKE_SA_INIT request, which is kept until IKE_AUTH: several times what known initiators send.
     public var initRequestLengthMax = 8192
+    /// Errors told in clear, to whoever it may be, in one second; the rest is dropped and counted (RFC 7296 §2.21.4). A gateway
+    /// with all of its clients wrongly configured answers each of a thousand within ten seconds.
+    public var clearErrorsPerSecond = 100
     /// How long an initiator has from IKE_SA_INIT to IKE_AUTH: as strongSwan's `half_open_timeout`.
     public var halfOpenTimeout: Duration = .seconds(30)
     /// CHILD SAs in one IKE SA; the next is refused with NO_ADDITIONAL_SAS.

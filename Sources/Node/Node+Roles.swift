@@ -38,7 +38,17 @@ extension Node {
             perform(roles.heartbeat(heartbeat, at: now.instant), now: now)
         } catch {
             counters.heartbeatsRejected[error, default: 0] += 1
+            heldBack(by: error, path: path, now: now)
         }
+    }
+
+    /// A heartbeat in form, but of another key or version: said once in a life, since it comes every 50 ms.
+    private mutating func heldBack(by rejection: HeartbeatRejection, path: Int, now: Now) {
+        guard rejection == .forged || rejection == .otherVersion, roles.unverifiedHeard(at: now.instant), !watch.hasWarned else { return }
+        watch.hasWarned = true
+        let text = rejection == .forged ? "its key does not belong to [pair] peer_certificate" : "it speaks another protocol version"
+        log(.error, "somebody on a heartbeat path cannot be verified; not becoming active", [.init("path", "\(path)"), .init("reason", text)])
+        note(.standBy, "not becoming active: somebody on heartbeat path \(path) cannot be verified: \(text)", now: now)
     }
 
     /// A former owner that we had taken for dead was active all the while, and may have taken leases that nobody told us of: ours go

@@ -115,6 +115,24 @@ struct Farewells {
     func knows(_ localSPI: UInt64) -> Bool { bySPI[localSPI] != nil }
 }
 
+/// How many errors may still be told in clear in this second.
+struct RefusalBudget {
+    private static let window: Duration = .seconds(1)
+
+    private var windowEnd = Instant(nanoseconds: 0)
+    private var count = 0
+
+    /// Whether one more may be told.
+    mutating func take(_ limits: IKELimits, at now: Instant) -> Bool {
+        if windowEnd <= now {
+            windowEnd = now + RefusalBudget.window
+            count = 0
+        }
+        count += 1
+        return count <= limits.clearErrorsPerSecond
+    }
+}
+
 /// SPIs in the order in which they expire: all have the same lifetime, so that the first in is the first out.
 struct ExpiryQueue {
     private var entries: [(deadline: Instant, spi: UInt64)] = []

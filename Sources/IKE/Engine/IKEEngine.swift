@@ -15,6 +15,7 @@ public struct IKEEngine: Sendable {
 
     var halfOpen = HalfOpenTable()
     var farewells = Farewells()
+    var refusals = RefusalBudget()
     var pools = PoolCursors()
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.

@@ -7,7 +7,7 @@ extension IKEEngine {
     public mutating func receive(_ datagram: Datagram, table: SessionTable, context: IKEContext) -> IKEOutcome {
         counters.datagramsReceived += 1
         guard let header = try? IKEHeader(parsing: datagram.bytes), header.initiatorSPI != 0 else { return drop(.malformed, datagram) }
-        guard header.majorVersion == 2 else { return refuseVersion(header, datagram) }
+        guard header.majorVersion == 2 else { return refuseVersion(header, datagram, at: context.now.instant) }
         if header.exchangeType == .ikeSAInit { return receiveInit(datagram, header: header, table: table, context: context) }
         // The I flag says whose SPI is whose (RFC 7296 §2.6).
         let localSPI = header.isInitiator ? header.responderSPI : header.initiatorSPI
@@ -25,9 +25,9 @@ extension IKEEngine {
     }
 
     /// RFC 7296 §2.5: a higher major version is dropped and told which one we speak; nothing else of the message is believed.
-    private mutating func refuseVersion(_ header: IKEHeader, _ datagram: Datagram) -> IKEOutcome {
+    private mutating func refuseVersion(_ header: IKEHeader, _ datagram: Datagram, at now: Instant) -> IKEOutcome {
         var outcome = drop(.version, datagram)
-        guard header.majorVersion > 2, !header.isResponse else { return outcome }
+        guard header.majorVersion > 2, !header.isResponse, refusals.take(configuration.limits, at: now) else { return outcome }
         let answer = IKEMessage(
             initiatorSPI: header.initiatorSPI, responderSPI: header.responderSPI, exchangeType: header.exchangeType,
             isInitiator: !header.isInitiator, isResponse: true, messageID: header.messageID, payloads: [.notify(.invalidMajorVersion)])
@@ -74,7 +74,10 @@ extension IKEEngine {
             return answer(
                 message, with: answerCreateChildSA(request, message: message, table: table, context: context), context: context)
         default:
-            return drop(.unexpectedExchange, message.datagram, session: message.session.id)
+            // RFC 7296 §2.21.3: every authenticated request with an error is answered; a type that is out of range is a wrong syntax.
+            let answer = RequestAnswer.fatal(
+                .notify(.invalidSyntax), reason: "a request of exchange type \(message.header.exchangeType.rawValue)")
+            return self.answer(message, with: answer, context: context)
         }
     }
 

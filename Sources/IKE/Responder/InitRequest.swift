@@ -17,6 +17,7 @@ extension IKEEngine {
         }
         guard let message = try? IKEMessage(parsing: datagram.bytes) else { return drop(.malformed, datagram) }
         if let type = message.payloads.firstUnknownCritical {
+            guard refusals.take(configuration.limits, at: context.now.instant) else { return drop(.tooManyClearErrors, datagram) }
             return refuseInit(header, datagram, .notify(.unsupportedCriticalPayload, [type]), events: [])
         }
         let payloads = PayloadSet(message.payloads)
@@ -49,6 +50,7 @@ extension IKEEngine {
     ) -> IKEOutcome {
         let datagram = request.datagram
         guard let (chosen, connection) = choose(request) else {
+            guard refusals.take(configuration.limits, at: context.now.instant) else { return drop(.tooManyClearErrors, datagram) }
             return refuseInit(
                 request.header, datagram, .notify(.noProposalChosen), events: [.noProposalChosen(remote: datagram.remote)])
         }

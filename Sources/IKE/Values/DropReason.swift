@@ -24,10 +24,12 @@ public enum IKEDropReason: String, CaseIterable, Hashable, Sendable {
     case futureRequest
     /// A response to nothing that we asked.
     case unexpectedResponse
-    /// An exchange that has no place in this state.
+    /// An exchange that has no place before IKE_AUTH is done.
     case unexpectedExchange
     /// An IKE_SA_INIT that is longer than the limit allows.
     case oversizedInitRequest
+    /// An IKE_SA_INIT that would be refused, when as many were in this second as the limit allows.
+    case tooManyClearErrors
     /// As many half-open IKE SAs as the limit allows.
     case tooManyHalfOpen
     /// As many half-open IKE SAs from one address as the limit allows.

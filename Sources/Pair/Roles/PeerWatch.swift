@@ -13,6 +13,8 @@ public struct PeerWatch: Sendable {
     public private(set) var boot: UInt64 = 0
     /// The last heartbeat that counted.
     public private(set) var last: Heartbeat?
+    /// It was said that somebody cannot be verified.
+    public var hasWarned = false
     private let me: NodeID
     private let myBoot: UInt64
     private let freshFor: Duration

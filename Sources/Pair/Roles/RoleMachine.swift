@@ -136,6 +136,17 @@ public struct RoleMachine: Sendable {
         }
     }
 
+    /// Somebody speaks on a heartbeat path and cannot be verified: most likely the peer, with another key than the pinned one. A
+    /// starting node must not become a second owner beside it, so it listens on for as long as that goes on. Whoever can forge
+    /// the peer's address on the pair's own network can so keep a node from starting alone, and nothing else.
+    ///
+    /// - Returns: whether the node is held back.
+    public mutating func unverifiedHeard(at now: Instant) -> Bool {
+        guard case .starting = state else { return false }
+        state = .starting(until: now + timing.grace(for: node))
+        return true
+    }
+
     private mutating func heardWhileStarting(_ heartbeat: Heartbeat, at now: Instant) -> [RoleAction] {
         switch heartbeat.role {
         case .active:
