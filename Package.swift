@@ -28,6 +28,7 @@ let package = Package(
     targets: [
         // System libraries.
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CMNL", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
 
         // The core: values in, values out; no socket, clock or thread.
@@ -51,7 +52,9 @@ let package = Package(
         .target(name: "Control", swiftSettings: strict),
         .target(
             name: "Node",
-            dependencies: ["IKE", "Pair", "Session", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections")],
+            dependencies: [
+                "IKE", "Pair", "Session", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
+            ],
             swiftSettings: strict),
 
         // The edges: packets, the kernel, the event loop.
@@ -60,7 +63,7 @@ let package = Package(
         .target(
             name: "Runtime",
             dependencies: [
-                "Cryptography", "IKE", "Session", "Pair", "Control", "Node", "ESP", "Netlink",
+                "CLinux", "Cryptography", "IKE", "Session", "Pair", "Control", "Node", "ESP", "Netlink",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

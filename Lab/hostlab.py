@@ -20,13 +20,14 @@ from tandemlab.laboratory import Laboratory
 from tandemlab.trials.failures import Failures
 from tandemlab.trials.files import files
 from tandemlab.trials.garbage import garbage
+from tandemlab.trials.initiate import initiate
 from tandemlab.trials.keys import foreign_keys
 from tandemlab.trials.refusals import refusals
 from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.wire import check_wire
 
 TRIALS = (
-    "files", "swanctl", "refusals", "garbage", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
+    "files", "swanctl", "initiate", "refusals", "garbage", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
 
 
 class HostLab:
@@ -59,6 +60,7 @@ class HostLab:
         active, standby = self.lab.pair.wait_paired()
         trials = {
             "swanctl": lambda: swanctl(self.lab, self.checks, active, standby),
+            "initiate": lambda: initiate(self.lab, self.checks, active, standby),
             "refusals": lambda: refusals(self.lab, self.checks, active),
             "garbage": lambda: garbage(self.lab, self.checks, active, standby),
             "keys": lambda: foreign_keys(self.lab, self.checks, active, standby),

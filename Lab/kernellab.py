@@ -5,6 +5,7 @@
 """
 
 import argparse
+import json
 import os
 import sys
 
@@ -36,6 +37,14 @@ def main():
             checks.expect(name, part.perform(settings, options) == 0)
         except LabError as error:
             checks.expect(name, False, str(error))
+    result = {"passed": len(checks.passed), "failed": len(checks.failed)}
+    for name in ("demo", "takeovers"):
+        path = os.path.join(out, name, "result.json")
+        if os.path.exists(path):
+            with open(path) as file:
+                result[name] = json.load(file)
+    with open(os.path.join(out, "result.json"), "w") as file:
+        json.dump(result, file, indent=2)
     sys.exit(checks.close())
 
 

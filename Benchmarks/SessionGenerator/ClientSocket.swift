@@ -21,8 +21,10 @@ struct ClientSocket {
     }
 
     /// A datagram that the system does not take is lost like any other, and repeated by the initiator.
-    func send(_ bytes: [UInt8], to remote: Endpoint) {
-        _ = ClientSocket.withAddress(remote) { sendto(descriptor, bytes, bytes.count, 0, $0, $1) }
+    func send(_ datagrams: [Datagram]) {
+        for datagram in datagrams {
+            _ = ClientSocket.withAddress(datagram.remote) { sendto(descriptor, datagram.bytes, datagram.bytes.count, 0, $0, $1) }
+        }
     }
 
     /// Waits for a datagram; returns all that are there.

@@ -18,6 +18,8 @@ struct Generator {
     private var bySPI: [UInt64: Int] = [:]
     /// Sessions of which an answer is awaited.
     private var inFlight: Set<Int> = []
+    private let local: Endpoint
+    private let remote: Endpoint
     private let socket: ClientSocket
     private let parallel: Int
     private let patience: Duration
@@ -26,6 +28,8 @@ struct Generator {
     private static let pollMilliseconds: Int32 = 50
 
     init(local: Endpoint, remote: Endpoint, options: SessionGenerator, network: IPPrefix) throws {
+        self.local = local
+        self.remote = remote
         socket = try ClientSocket(local)
         parallel = options.parallel
         patience = .seconds(options.timeout)
@@ -87,7 +91,7 @@ struct Generator {
                 let datagrams = begin(&initiators[next], Generator.context())
                 if let bytes = datagrams.first?.bytes, let spi = Generator.initiatorSPI(bytes) { bySPI[spi] = next }
                 inFlight.insert(next)
-                send(datagrams)
+                socket.send(datagrams)
                 next += 1
             }
             receive()
@@ -108,7 +112,7 @@ struct Generator {
         let now = Clock.now().instant
         for position in inFlight {
             guard let due = initiators[position].nextDeadline(), due <= now else { continue }
-            send(initiators[position].advance(context: Generator.context()))
+            socket.send(initiators[position].advance(context: Generator.context()))
         }
     }
 
@@ -116,14 +120,9 @@ struct Generator {
     private mutating func receive() {
         for bytes in socket.receive(waitingMilliseconds: Generator.pollMilliseconds) {
             guard let spi = Generator.initiatorSPI(bytes), let position = bySPI[spi] else { continue }
-            let configuration = initiators[position].configuration
-            let datagram = Datagram(local: configuration.local, remote: configuration.remote, bytes: bytes)
-            send(initiators[position].receive(datagram, context: Generator.context()))
+            let datagram = Datagram(local: local, remote: remote, bytes: bytes)
+            socket.send(initiators[position].receive(datagram, context: Generator.context()))
         }
-    }
-
-    private func send(_ datagrams: [Datagram]) {
-        for datagram in datagrams { socket.send(datagram.bytes, to: datagram.remote) }
     }
 
     /// The first eight octets of every message of an IKE SA that is never rekeyed name its session.

@@ -13,9 +13,11 @@ import struct
 import time
 from dataclasses import dataclass, field
 
-from .namespaces import INNER_NET, POOL_NET
+from .namespaces import INNER_NET, POOL_NET, SITE_NET
 from .processes import Process
 
+#: libpcap hands a block of the kernel's ring over after a second at the latest; what is in an unread block dies with tcpdump.
+FLUSH_S = 1.2
 SNAPLEN = 192
 #: Kernel buffer in KiB: over a second of 10,000 packets a second.
 BUFFER_KIB = 16384
@@ -86,6 +88,7 @@ class Recorder:
         """Ends the recording; `dropped` says how many packets the kernel could not keep for it (a check must see 0)."""
         if self._process.ended_by_us:
             return
+        time.sleep(FLUSH_S)
         self._process.end()
         found = self._process.find(r"dropped by kernel")
         self.dropped = int(re.match(r"(\d+)", found[1]).group(1)) if found else None
@@ -114,7 +117,7 @@ def frames(path, offset):
 def analyse(recording, forger=None):
     """Goes through a recording once."""
     found = Findings()
-    inner = [(int(net.network_address), int(net.netmask)) for net in map(ipaddress.ip_network, (INNER_NET, POOL_NET))]
+    inner = [(int(net.network_address), int(net.netmask)) for net in map(ipaddress.ip_network, (INNER_NET, POOL_NET, SITE_NET))]
     ivs = {}
     for when, frame in recording:
         found.packets += 1

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from .namespaces import INNER, INNER_SHARED, NODES, OUTER_SHARED, PAIR, POOL_NET
+from .namespaces import INNER, INNER_SHARED, NODES, OUTER_SHARED, PAIR, POOL_NET, SITE_NET, STRANGER
 from .processes import LabError, Process, run, wait_until
 from .strongswan import PRE_SHARED_KEY
 from .vici import Vici, ViciError
@@ -54,6 +54,20 @@ remote = {{ auth = "psk", id = "%any" }}
 local_ts = ["10.10.0.0/16"]
 esp_proposals = ["default"]
 
+[connections.site]
+local_addrs = ["{outer_shared}"]
+remote_addrs = ["{site}"]
+local = {{ auth = "psk", id = "gw.example.net" }}
+remote = {{ auth = "psk", id = "site.example.net" }}
+
+[connections.site.children.branch]
+local_ts = ["10.10.0.0/16"]
+remote_ts = ["{site_net}"]
+
+[secrets.site]
+ids = ["gw.example.net", "site.example.net"]
+file = "road.psk"
+
 [secrets.road]
 ids = ["gw.example.net", "anna@example.net", "bert@example.net", "carl@example.net"]
 file = "road.psk"
@@ -78,7 +92,7 @@ class Gateway:
         self.configuration = CONFIGURATION.format(
             name=name, id=NODES.index(name), peer=self.peer, socket=self.socket, dataplane=dataplane,
             pair_local=PAIR[name], pair_remote=PAIR[self.peer], inner_local=INNER[name], inner_remote=INNER[self.peer],
-            outer_shared=OUTER_SHARED, inner_shared=INNER_SHARED, pool=POOL_NET,
+            outer_shared=OUTER_SHARED, inner_shared=INNER_SHARED, pool=POOL_NET, site=STRANGER, site_net=SITE_NET,
             heartbeat=f'heartbeat = {{ interval = "{heartbeat}" }}\n' if heartbeat else "")
         self.write("tandem.toml", self.configuration)
 

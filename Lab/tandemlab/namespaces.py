@@ -25,6 +25,9 @@ STRANGER = "192.0.2.66"
 SERVER = "10.10.0.80"
 INNER_NET = "10.10.0.0/16"
 POOL_NET = "10.20.0.0/16"
+#: What lies behind the stranger when the pair calls it as a site.
+SITE_NET = "10.30.0.0/16"
+SITE = "10.30.0.1"
 NODES = ("sg1", "sg2")
 OUTER = {"sg1": "192.0.2.11", "sg2": "192.0.2.12"}
 INNER = {"sg1": "10.10.0.2", "sg2": "10.10.0.3"}
@@ -33,7 +36,7 @@ PAIR = {"sg1": "10.1.0.1", "sg2": "10.1.0.2"}
 #: host → its interfaces as (name, bridge, addresses)
 PORTS = {
     "client": [("eth0", "outer", [f"{CLIENT}/24"])],
-    "stranger": [("eth0", "outer", [f"{STRANGER}/24"])],
+    "stranger": [("eth0", "outer", [f"{STRANGER}/24", f"{SITE}/16"])],
     "sg1": [("eth0", "outer", ["192.0.2.11/24"]), ("eth1", "inner", ["10.10.0.2/16"]), ("eth2", "pair", ["10.1.0.1/24"])],
     "sg2": [("eth0", "outer", ["192.0.2.12/24"]), ("eth1", "inner", ["10.10.0.3/16"]), ("eth2", "pair", ["10.1.0.2/24"])],
     "server": [("eth0", "inner", [f"{SERVER}/16"])],
@@ -43,7 +46,7 @@ ROUTES = {
     "stranger": ["default via 192.0.2.1"],
     "sg1": ["default via 192.0.2.1"],
     "sg2": ["default via 192.0.2.1"],
-    "server": [f"{POOL_NET} via {INNER_SHARED}"],
+    "server": [f"{POOL_NET} via {INNER_SHARED}", f"{SITE_NET} via {INNER_SHARED}"],
 }
 BRIDGES = ("outer", "inner", "pair")
 #: sysctls under /proc/sys/net for every namespace: no reverse-path filter in the way, no IPv6 chatter before an address is set.

@@ -194,6 +194,26 @@ secrets {{ ike-{name} {{
     secret = "{secret}"
 }} }}
 """
+#: A gateway of another site, which waits to be called.
+SITE_CONF = """\
+connections {{
+    headquarters {{
+        local_addrs = {address}
+        remote_addrs = {gateway}
+        rekey_time = 0
+        local {{ auth = psk
+            id = {identity} }}
+        remote {{ auth = psk
+            id = gw.example.net }}
+        children {{ branch {{
+            local_ts = {local_ts}
+            remote_ts = {remote_ts}
+            rekey_time = 0
+        }} }}
+    }}
+}}
+"""
+SITE_IDENTITY = "site.example.net"
 IDENTITY = "anna@example.net"
 PRE_SHARED_KEY = "correct horse battery staple"
 
@@ -202,3 +222,9 @@ def road_conf(gateway, connection="road", identity=IDENTITY, secret=PRE_SHARED_K
     """A road warrior's swanctl.conf: pre-shared key, virtual address, proposals left at their defaults."""
     return ROAD_CONF.format(connection=connection, gateway=gateway, identity=identity, dpd=dpd, remote_ts=remote_ts, more=more) + (
         SECRET_CONF.format(name=connection, identity=identity, secret=secret))
+
+
+def site_conf(address, gateway, local_ts, remote_ts, secret=PRE_SHARED_KEY):
+    """The other end of a tunnel between two networks; it answers, and does not call."""
+    conf = SITE_CONF.format(address=address, gateway=gateway, identity=SITE_IDENTITY, local_ts=local_ts, remote_ts=remote_ts)
+    return conf + SECRET_CONF.format(name="headquarters", identity=SITE_IDENTITY, secret=secret)

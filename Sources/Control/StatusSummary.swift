@@ -22,7 +22,6 @@ public struct StatusSummary: Hashable, Sendable {
     public var isLinkUp: Bool = false
     /// What the standby has not acknowledged.
     public var lagDeltas: UInt64 = 0
-    public var lagBytes: UInt64 = 0
     public var sessionsOwned: Int = 0
     /// Sessions that are held for the other node.
     public var sessionsHeld: Int = 0
@@ -46,7 +45,7 @@ public struct StatusSummary: Hashable, Sendable {
     public init(
         version: String, node: String, nodeID: UInt8, role: String, roleSinceMilliseconds: Int64, epoch: UInt64, startedMilliseconds: Int64,
         peer: String, pairState: String, pairSinceMilliseconds: Int64, pairReason: String, isLinkUp: Bool, lagDeltas: UInt64,
-        lagBytes: UInt64, sessionsOwned: Int, sessionsHeld: Int, childrenOwned: Int, childrenHeld: Int, halfOpen: Int,
+        sessionsOwned: Int, sessionsHeld: Int, childrenOwned: Int, childrenHeld: Int, halfOpen: Int,
         addresses: [AddressSummary], dataPlane: String, dataPlaneReason: String, gate: String, heartbeatPaths: [HeartbeatPathSummary],
         lastTakeover: TakeoverSummary? = nil, counters: [String: UInt64]
     ) {
@@ -63,7 +62,6 @@ public struct StatusSummary: Hashable, Sendable {
         self.pairReason = pairReason
         self.isLinkUp = isLinkUp
         self.lagDeltas = lagDeltas
-        self.lagBytes = lagBytes
         self.sessionsOwned = sessionsOwned
         self.sessionsHeld = sessionsHeld
         self.childrenOwned = childrenOwned
@@ -169,7 +167,6 @@ extension StatusSummary: Summary {
         coder.text("pair-reason", &pairReason)
         coder.flag("link-up", &isLinkUp)
         coder.number("lag-deltas", &lagDeltas)
-        coder.number("lag-bytes", &lagBytes)
         coder.sections("heartbeat-paths", &heartbeatPaths)
     }
 

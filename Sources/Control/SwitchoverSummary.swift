@@ -19,12 +19,11 @@ public struct SwitchoverSummary: Hashable, Sendable {
     /// Sessions that were handed over.
     public var sessions: Int = 0
     public var totalMicroseconds: Int64 = 0
-    public var steps: [StepSummary] = []
 
     public init() {}
 
     public init(
-        outcome: Outcome, reason: String, epoch: UInt64, owner: String, sessions: Int, totalMicroseconds: Int64, steps: [StepSummary]
+        outcome: Outcome, reason: String, epoch: UInt64, owner: String, sessions: Int, totalMicroseconds: Int64
     ) {
         self.outcome = outcome
         self.reason = reason
@@ -32,7 +31,6 @@ public struct SwitchoverSummary: Hashable, Sendable {
         self.owner = owner
         self.sessions = sessions
         self.totalMicroseconds = totalMicroseconds
-        self.steps = steps
     }
 }
 
@@ -46,7 +44,6 @@ extension SwitchoverSummary: Summary {
         coder.text("owner", &owner)
         coder.number("sessions", &sessions)
         coder.fine("total", microseconds: &totalMicroseconds)
-        coder.sections("steps", &steps)
     }
 
     public func vici() -> VICIMessage { message() }

@@ -84,7 +84,12 @@ struct NetlinkReply: Sendable {
     let type: UInt16
     let flags: UInt16
     let sequence: UInt32
-    let payload: [UInt8]
+    private(set) var payload: [UInt8]
+
+    /// Overwrites the octets where they stand: a list of SAs comes with their keys.
+    mutating func wipe() {
+        payload.withUnsafeMutableBytes { if let start = $0.baseAddress { explicit_bzero(start, $0.count) } }
+    }
 
     /// The family's fixed header, or `nil` when the message is too short for it.
     func header<T>(_ type: T.Type) -> T? { loadStructure(payload[...], as: type) }

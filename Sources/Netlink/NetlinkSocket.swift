@@ -146,6 +146,7 @@ final class NetlinkSocket {
 
     /// A dump: all messages up to NLMSG_DONE. When the kernel says that the dump was interrupted by a change it is taken again.
     func dump(_ message: NetlinkMessage) throws(NetlinkError) -> [NetlinkReply] {
+        defer { buffer.withUnsafeMutableBytes { explicit_bzero($0.baseAddress!, $0.count) } }
         for _ in 0..<4 {
             if let replies = try dumpOnce(message) { return replies }
         }

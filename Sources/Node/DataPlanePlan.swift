@@ -8,7 +8,7 @@ struct DataPlanePlan {
     let isOwner: Bool
 
     func numbers(of child: ChildSA) -> LeasedNumbers {
-        let lease = isOwner ? child.lease : child.lease.next(for: node)
+        let lease = isOwner ? child.lease : LeaseStep.next.lease(after: child, for: node)
         return lease.numbers(extended: child.algorithms.extendedSequenceNumbers)
     }
 
@@ -23,8 +23,11 @@ struct DataPlanePlan {
 
     func commands(for applied: AppliedDelta) -> [DataPlaneCommand] {
         let before = applied.before
-        guard let after = applied.after else { return before.map { session in session.children.map { removal(of: $0, in: session) } } ?? [] }
-        let hasMoved = before.map { $0.local != after.local || $0.remote != after.remote || $0.encapsulation != after.encapsulation } ?? true
+        guard let after = applied.after else {
+            return before.map { session in session.children.map { removal(of: $0, in: session) } } ?? []
+        }
+        let hasMoved =
+            before.map { $0.local != after.local || $0.remote != after.remote || $0.encapsulation != after.encapsulation } ?? true
         var out: [DataPlaneCommand] = []
         for child in after.children {
             guard let known = before?.child(inboundSPI: child.inboundSPI), !hasMoved, known.isSameSA(as: child) else {

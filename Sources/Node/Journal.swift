@@ -71,7 +71,8 @@ extension IKEEvent {
             .childDeleted(let session, _), .childRefused(let session, _), .ikeRekeyed(let session), .replaced(let session, _),
             .deletedByPeer(let session), .terminated(let session), .peerDead(let session), .moved(let session, _, _):
             session
-        case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired:
+        case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired,
+            .initiationFailed:
             nil
         }
     }

@@ -15,7 +15,7 @@ extension Node {
         case .describe(let ids): respond(token, .sas(describe(ids, now: now)))
         case .listConnections(let name): respond(token, .connections(connectionSummaries(named: name)))
         case .listPools(let name, let withLeases): respond(token, .pools(poolSummaries(named: name, withLeases: withLeases)))
-        case .initiate(let request): respond(token, .done(.failure(refusal(of: request))))
+        case .initiate(let request): initiate(request, token: token, now: now)
         case .terminate(let request): terminate(request, token: token, now: now)
         case .status: respond(token, .status(statusSummary(now)))
         case .switchover(let force): switchover(force: force, token: token, now: now)
@@ -39,21 +39,6 @@ extension Node {
         ids.prefix(ControlRequest.describedSessionsMax).compactMap { table[SessionID(rawValue: $0)] }.map { summary(of: $0, now: now) }
     }
 
-    // MARK: - Initiate
-
-    /// The gateway answers; it does not begin. Said as it is, with the name that was asked for.
-    private func refusal(of request: InitiateRequest) -> String {
-        let connections = configuration.ike.connections.filter { connection in
-            (request.connection == nil || request.connection == connection.name)
-                && (request.child == nil || connection.children.contains { $0.name == request.child })
-        }
-        guard let connection = connections.first else {
-            return "no connection \(request.connection ?? "") with a child \(request.child ?? "") is configured"
-        }
-        if connection.remoteAddresses.isEmpty { return "connection \(connection.name) has remote_addrs %any: there is nobody to call" }
-        return "connection \(connection.name): this version answers its peers and does not call them"
-    }
-
     // MARK: - Terminate
 
     private mutating func terminate(_ request: TerminateRequest, token: RequestToken, now: Now) {
@@ -63,9 +48,11 @@ extension Node {
         let filter = SessionFilter(
             connection: request.connection, uniqueID: request.uniqueID, child: request.child, childUniqueID: request.childUniqueID)
         let sessions = find(filter, now: now).map(SessionID.init(rawValue:))
-        let matches = request.isForChildren ? terminateChildren(request, of: sessions, now: now) : terminateSessions(request, sessions, now: now)
+        let matches =
+            request.isForChildren ? terminateChildren(request, of: sessions, now: now) : terminateSessions(request, sessions, now: now)
         guard matches.count > 0 else {
-            return respond(token, .done(DoneSummary(success: false, error: "no matching SAs to terminate found", matches: 0, terminated: 0)))
+            return respond(
+                token, .done(DoneSummary(success: false, error: "no matching SAs to terminate found", matches: 0, terminated: 0)))
         }
         terminations.append(
             Termination(
@@ -141,7 +128,7 @@ extension Node {
     mutating func respond(_ token: RequestToken?, refusing reason: String) {
         guard let token else { return }
         let summary = SwitchoverSummary(
-            outcome: .refused, reason: reason, epoch: roles.epoch, owner: ownerName, sessions: 0, totalMicroseconds: 0, steps: [])
+            outcome: .refused, reason: reason, epoch: roles.epoch, owner: ownerName, sessions: 0, totalMicroseconds: 0)
         respond(token, .switchover(summary))
     }
 
@@ -149,7 +136,7 @@ extension Node {
         guard let token else { return }
         let summary = SwitchoverSummary(
             outcome: .done, reason: "", epoch: epoch, owner: ownerName, sessions: table.count,
-            totalMicroseconds: duration.inNanoseconds / 1000, steps: [])
+            totalMicroseconds: duration.inNanoseconds / 1000)
         respond(token, .switchover(summary))
     }
 }

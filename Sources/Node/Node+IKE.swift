@@ -12,7 +12,7 @@ extension Node {
             counters.datagramsNotOwner += 1
             return
         }
-        guard handover == nil else { return park(datagram) }
+        guard !isDraining else { return park(datagram) }
         commit(ike.receive(datagram, table: table, context: context(now)), now: now)
     }
 
@@ -25,13 +25,13 @@ extension Node {
         parked.append(datagram)
     }
 
-    /// The hand-over did not come to be: what waited is answered now.
+    /// What waited for a hand-over that did not come to be is answered now.
     mutating func unpark(now: Now) {
         while let datagram = parked.popFirst() { commit(ike.receive(datagram, table: table, context: context(now)), now: now) }
     }
 
     mutating func advanceIKE(now: Now) {
-        guard isOwner, handover == nil, let due = ike.nextDeadline(), now.instant >= due else { return }
+        guard isOwner, !isDraining, let due = ike.nextDeadline(), now.instant >= due else { return }
         for outcome in ike.advance(table: table, context: context(now)) { commit(outcome, now: now) }
     }
 
@@ -41,7 +41,10 @@ extension Node {
     mutating func commit(_ outcome: IKEOutcome, now: Now) {
         var commands: [DataPlaneCommand] = []
         for delta in outcome.deltas {
-            guard let applied = applyOwn(delta) else { return }
+            guard let applied = applyOwn(delta, now: now) else {
+                // What the deltas before it changed is so, and the data plane has to follow; but nothing of it is shown.
+                return release(commands: commands, datagrams: [], now: now)
+            }
             commands += plan.commands(for: applied)
         }
         if outcome.session == nil, outcome.deltas.isEmpty {
@@ -50,14 +53,17 @@ extension Node {
         } else {
             release(commands: commands, datagrams: outcome.datagrams, now: now)
         }
-        for event in outcome.events { report(event, now: now) }
+        for event in outcome.events {
+            noteCall(event)
+            report(event, now: now)
+        }
     }
 
     /// Applies one of our own deltas, and hands it to the log.
-    mutating func applyOwn(_ delta: SessionDelta) -> AppliedDelta? {
+    mutating func applyOwn(_ delta: SessionDelta, now: Now) -> AppliedDelta? {
         do {
             let applied = try table.apply(delta)
-            replicate(.delta(delta))
+            replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
             return applied
         } catch {
@@ -68,10 +74,19 @@ extension Node {
         }
     }
 
-    mutating func replicate(_ entry: LogEntry) {
+    mutating func replicate(_ entry: LogEntry, now: Now) {
         guard let frame = sender.append(entry).frame else { return }
         counters.entriesSent += 1
         effects.append(.frame(frame))
+        if sender.isOverrun { cutOffStandby(now: now) }
+    }
+
+    /// A standby that takes in nothing must not cost memory without end: it begins anew on another link.
+    private mutating func cutOffStandby(now: Now) {
+        sender.goSolo(.standbyTooSlow, at: now.instant)
+        releaseHeld()
+        pairStateChanged(now: now)
+        closeLink("the standby is too far behind")
     }
 
     /// Lets outputs go now, or when the standby has everything that was sent up to here.
@@ -109,7 +124,7 @@ extension Node {
         releaseHeld()
     }
 
-    private mutating func forgetTraffic(of applied: AppliedDelta) {
+    mutating func forgetTraffic(of applied: AppliedDelta) {
         for child in applied.before?.children ?? [] where applied.after?.child(inboundSPI: child.inboundSPI) == nil {
             traffic[child.inboundSPI] = nil
         }

@@ -6,18 +6,21 @@ extension LeaseWork {
     /// Sessions in one page: well under a millisecond of work, so that heartbeats and replies never wait for it.
     static let page = 256
 
-    mutating func beginRecording(afterGap gap: Bool, at now: Instant) {
-        afterGap = gap
-        toRecord = []
-        isRecordingDue = true
-        nextDeadline = now
+    /// Between two pages everything else gets its turn.
+    static let pause: Duration = .milliseconds(1)
+
+    mutating func begin(_ task: Task, at now: Instant) {
+        self.task = task
+        sessions = nil
+        nextDeadline = now + LeaseWork.pause
     }
 
-    mutating func beginArming(_ sessions: [SessionID], at now: Instant) {
-        toRecord = []
-        isRecordingDue = false
-        toArm = sessions
-        nextDeadline = sessions.isEmpty ? nil : now
+    mutating func end() { self = LeaseWork() }
+
+    mutating func takePage() -> [SessionID] {
+        let page = Array(sessions?.suffix(LeaseWork.page) ?? [])
+        sessions?.removeLast(page.count)
+        return page
     }
 }
 
@@ -27,39 +30,39 @@ extension Node {
     static let leaseReserve = Lease.size / 4
 
     mutating func workOnLeases(now: Now) {
-        guard let due = leases.nextDeadline, now.instant >= due else { return }
-        if leases.isRecordingDue {
-            leases.isRecordingDue = false
-            leases.toRecord = Array(table.sessions.keys)
+        // While a hand-over is offered nothing of ours changes.
+        guard let due = leases.nextDeadline, now.instant >= due, let task = leases.task, !isHandoverOffered else { return }
+        if leases.sessions == nil { leases.sessions = table.sessions.keys.sorted() }
+        let page = leases.takePage()
+        switch task {
+        case .record(let step): recordLeases(of: page, step, now: now)
+        case .arm: armStandby(page)
         }
-        if isOwner { recordLeases(now: now) } else { armStandby() }
-        let isDone = leases.isEmpty
-        leases.nextDeadline = isDone ? nil : now.instant
-        guard isDone, isOwner else { return }
-        leases.afterGap = false
+        guard leases.sessions?.isEmpty == true else {
+            leases.nextDeadline = now.instant + LeaseWork.pause
+            return
+        }
+        leases.end()
         startReplication(now: now)
         offerHandover(now: now)
     }
 
     /// After a takeover: the slices that this node went to are written into the table and told to the standby, so that whoever
     /// comes next goes past them.
-    private mutating func recordLeases(now: Now) {
-        for id in leases.toRecord.suffix(LeaseWork.page) {
+    private mutating func recordLeases(of page: [SessionID], _ step: LeaseStep, now: Now) {
+        for id in page {
             guard let session = table[id], !session.children.isEmpty else { continue }
             let changes = session.children.map { child in
-                let lease = leases.afterGap ? child.lease.nextAfterGap(for: configuration.id) : child.lease.next(for: configuration.id)
-                return SessionChange.leased(inboundSPI: child.inboundSPI, lease: lease)
+                SessionChange.leased(inboundSPI: child.inboundSPI, lease: step.lease(after: child, for: configuration.id))
             }
-            guard let applied = applyOwn(SessionDelta(session: id, changes: changes)) else { continue }
+            guard let applied = applyOwn(SessionDelta(session: id, changes: changes), now: now) else { continue }
             release(commands: plan.commands(for: applied), datagrams: [], now: now)
         }
-        leases.toRecord.removeLast(min(LeaseWork.page, leases.toRecord.count))
     }
 
     /// After a hand-over: the SAs of the former owner are set to where it would go on.
-    private mutating func armStandby() {
-        let commands = leases.toArm.suffix(LeaseWork.page).compactMap { table[$0] }.flatMap { session in session.children.map(plan.arm) }
-        leases.toArm.removeLast(min(LeaseWork.page, leases.toArm.count))
+    private mutating func armStandby(_ page: [SessionID]) {
+        let commands = page.compactMap { table[$0] }.flatMap { session in session.children.map(plan.arm) }
         if !commands.isEmpty { effects.append(.dataPlane(commands)) }
     }
 
@@ -73,11 +76,12 @@ extension Node {
     private mutating func countersReported(_ reports: [CounterReport], now: Now) {
         var moved: [ReplayReport] = []
         for report in reports {
-            guard let session = table.session(inboundSPI: report.inboundSPI), let child = session.child(inboundSPI: report.inboundSPI) else {
+            guard let session = table.session(inboundSPI: report.inboundSPI), let child = session.child(inboundSPI: report.inboundSPI)
+            else {
                 continue
             }
             traffic[report.inboundSPI] = report
-            guard isOwner, handover == nil else { continue }
+            guard isOwner, !isHandoverOffered else { continue }
             if report.inboundTop > child.inboundTop {
                 moved.append(ReplayReport(inboundSPI: report.inboundSPI, top: report.inboundTop))
                 ike.noteInboundTraffic(session: session.id, at: now.instant)
@@ -85,11 +89,11 @@ extension Node {
             extendLease(of: child, in: session, next: report.outboundNext, now: now)
         }
         for start in stride(from: 0, to: moved.count, by: PairProtocol.replayReportsMax) {
-            replicateReplay(Array(moved[start..<min(start + PairProtocol.replayReportsMax, moved.count)]))
+            replicateReplay(Array(moved[start..<min(start + PairProtocol.replayReportsMax, moved.count)]), now: now)
         }
     }
 
-    private mutating func replicateReplay(_ reports: [ReplayReport]) {
+    private mutating func replicateReplay(_ reports: [ReplayReport], now: Now) {
         for report in reports {
             guard let session = table.session(inboundSPI: report.inboundSPI) else { continue }
             let change = SessionChange.inboundAdvanced(inboundSPI: report.inboundSPI, top: report.top)
@@ -99,26 +103,33 @@ extension Node {
                 continue
             }
         }
-        replicate(.replay(reports))
+        replicate(.replay(reports), now: now)
     }
 
     /// Goes on to the next slice well before this one is used up (law 3).
     private mutating func extendLease(of child: ChildSA, in session: Session, next: UInt64, now: Now) {
         let numbers = plan.numbers(of: child)
-        guard next <= numbers.limit, next >= numbers.next, numbers.limit - next < Node.leaseReserve else { return }
-        let lease = child.lease.next(for: configuration.id)
+        // Until they are recorded, the table's leases are those of the former owner.
+        guard !leases.isRecording, next >= numbers.next, numbers.next <= numbers.limit,
+            next > numbers.limit || numbers.limit - next < Node.leaseReserve
+        else { return }
+        let isUrgent = next > numbers.limit || numbers.limit - next < Node.leaseReserve / 4
+        guard isUrgent || sender.mayRunAhead(at: now.instant) else { return }
+        // Used up, or left behind by what this node sent under a former ownership: above that too.
+        let used = max(child.lease.slice, next > numbers.limit ? (next - 2) / Lease.size : 0)
+        let lease = Lease(slice: used).next(for: configuration.id)
         let delta = SessionDelta(session: session.id, changes: [.leased(inboundSPI: child.inboundSPI, lease: lease)])
-        guard let applied = applyOwn(delta) else { return }
+        guard let applied = applyOwn(delta, now: now) else { return }
         release(commands: plan.commands(for: applied), datagrams: [], now: now)
     }
 
     /// A NAT gave the peer another port or address; a valid ESP packet proved it (RFC 7296 §2.23).
     private mutating func endpointChanged(inboundSPI: UInt32, remote: Endpoint, now: Now) {
-        guard isOwner, handover == nil, let session = table.session(inboundSPI: inboundSPI), session.remoteBehindNAT,
+        guard isOwner, !isHandoverOffered, let session = table.session(inboundSPI: inboundSPI), session.remoteBehindNAT,
             session.remote != remote
         else { return }
         let delta = SessionDelta(session: session.id, changes: [.moved(local: session.local, remote: remote)])
-        guard let applied = applyOwn(delta) else { return }
+        guard let applied = applyOwn(delta, now: now) else { return }
         release(commands: plan.commands(for: applied), datagrams: [], now: now)
         log(.info, "a peer behind a NAT moved", [.init("session", "\(session.id)"), .init("remote", "\(remote)")])
     }

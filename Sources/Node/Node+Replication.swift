@@ -4,13 +4,15 @@ import Session
 
 extension Node {
     mutating func linkOpened(now: Now) {
-        link = LinkState(isUp: true, peer: nil)
+        if link.isUp { linkClosed(reason: "another one was opened", now: now) }
+        link = LinkState(isUp: true)
         sayHello()
     }
 
-    /// The first frame on a link, and again whenever the role changes: it lets the active begin.
+    /// The first frame on a link. Said again by a standby, it means "nothing that was sent to me counts: begin"; by an active
+    /// one, "I own everything by my own decision, and take nothing from you".
     mutating func sayHello() {
-        guard link.isUp else { return }
+        guard link.isUp, !link.isClosing else { return }
         let hello = PairHello(
             version: PairProtocol.version, node: configuration.id, name: configuration.name, boot: boot, role: roles.role,
             epoch: roles.epoch)
@@ -21,17 +23,24 @@ extension Node {
         guard link.isUp else { return }
         link = LinkState()
         log(.warning, "the pair link closed", [.init("reason", reason)])
+        let heldEverything = receiver.isInStep
         receiver.linkClosed(at: now.instant)
-        if isOwner {
-            sender.goSolo(.linkClosed, at: now.instant)
-            releaseHeld()
-            pairStateChanged(now: now)
-        }
-        perform(roles.linkClosed(at: now.instant), now: now)
+        if isOwner { leaveStandby(.linkClosed, now: now) }
+        perform(roles.linkClosed(holdsEverything: heldEverything, at: now.instant), now: now)
         tellRole(now: now)
     }
 
+    /// Nobody takes anything from us any more.
+    private mutating func leaveStandby(_ reason: SoloReason, now: Now) {
+        // Who was cut off was cut off for a reason, which the end of the link does not change.
+        guard sender.pairState != .solo(reason: .standbyTooSlow) else { return }
+        sender.goSolo(reason, at: now.instant)
+        releaseHeld()
+        pairStateChanged(now: now)
+    }
+
     mutating func frameReceived(_ frame: PairFrame, now: Now) {
+        guard link.isUp, !link.isClosing else { return }
         if case .hello(let hello) = frame { return greeted(hello, now: now) }
         guard link.peer != nil else { return closeLink("a frame came before the peer's hello") }
         switch frame {
@@ -50,13 +59,29 @@ extension Node {
             return closeLink("the peer speaks version \(hello.version) of the pair protocol, this node version \(PairProtocol.version)")
         }
         guard hello.node == configuration.id.peer else {
-            return closeLink("the peer says it is node \(hello.node.rawValue), which this node is; set [node] id to 0 on one and 1 on the other")
+            return closeLink(
+                "the peer says it is node \(hello.node.rawValue), which this node is; set [node] id to 0 on one and 1 on the other")
         }
         link.peer = hello
-        startReplication(now: now)
+        if isOwner {
+            if sender.isRunning { leaveStandby(.standbyLeft, now: now) }
+            startReplication(now: now)
+        } else {
+            perform(roles.linked(to: hello.role, epoch: hello.epoch, life: hello.boot, at: now.instant), now: now)
+            if hello.role == .active, !receiver.isIdle { beginAnew(now: now) }
+        }
+    }
+
+    /// The peer did not take our hand-over but everything by itself: what it did since is not here.
+    private mutating func beginAnew(now: Now) {
+        receiver.reset()
+        sayHello()
+        tellRole(now: now)
     }
 
     mutating func closeLink(_ reason: String) {
+        guard link.isUp, !link.isClosing else { return }
+        link.isClosing = true
         counters.replicationErrors += 1
         log(.error, "closing the pair link", [.init("reason", reason)])
         effects.append(.closeLink(reason: reason))
@@ -64,16 +89,31 @@ extension Node {
 
     /// Begins to fill the standby, when there is one on the link and every lease of ours is recorded.
     mutating func startReplication(now: Now) {
-        guard isOwner, handover == nil, let peer = link.peer, peer.role != .active, !leases.isRecording else { return }
-        guard case .solo(let reason) = sender.pairState, reason != .commitTimeout else { return }
+        guard isOwner, !isHandoverOffered, !link.isClosing, let peer = link.peer, peer.role != .active else { return }
+        guard !leases.isRecording, !sender.isRunning else { return }
+        if hasSuccessor(peer, now: now) { return }
         effects += sender.begin(table: table, epoch: roles.epoch, at: now.instant).map(Effect.frame)
         pairStateChanged(now: now)
+    }
+
+    /// Another life of the peer than the one that held our sessions: the former may have been cut off, have owned everything alone
+    /// for a while, and have died of it. What it can have sent by then is left behind before the new one is filled (law 3), for
+    /// nobody is left who knows.
+    ///
+    /// - Returns: whether there are leases to be recorded first.
+    private mutating func hasSuccessor(_ peer: PairHello, now: Now) -> Bool {
+        defer { contact = Contact(life: peer.boot, at: now.instant) }
+        guard let contact, contact.life != peer.boot, table.childCount > 0 else { return false }
+        leases.begin(.record(.pastPeer(aloneFor: now.instant - contact.at)), at: now.instant)
+        return true
     }
 
     private mutating func acknowledged(_ index: UInt64, now: Now) {
         guard isOwner else { return }
         let before = sender.pairState
-        guard sender.acknowledge(index, at: now.instant) else { return closeLink("the peer acknowledged entry \(index), which was not sent") }
+        guard sender.acknowledge(index, at: now.instant) else {
+            return closeLink("the peer acknowledged entry \(index), which was not sent")
+        }
         emit(hold.release(upTo: index))
         if sender.pairState != before { pairStateChanged(now: now) }
         offerHandover(now: now)
@@ -88,13 +128,17 @@ extension Node {
     private mutating func standbyReceived(_ frame: PairFrame, now: Now) {
         // An owner takes nothing from anybody: the heartbeats will tell who it is.
         guard !isOwner else { return }
+        // What was sent before the peer heard our last hello.
+        if receiver.isIdle { guard case .snapshotBegin = frame else { return } }
         do {
             let wasInStep = receiver.isInStep
             let applied = try take(frame)
             let commands = applied.flatMap { plan.commands(for: $0) }
+            for change in applied { forgetTraffic(of: change) }
             if !commands.isEmpty { effects.append(.dataPlane(commands)) }
             acknowledge(frame)
             if receiver.isInStep != wasInStep {
+                if let peer = link.peer { contact = Contact(life: peer.boot, at: now.instant) }
                 // What has to look at every session is done now, not in the takeover (law 6).
                 ike.prepare(table: table)
                 log(.notice, "everything the active knows is here", [.init("sessions", "\(table.count)")])
@@ -137,6 +181,7 @@ extension Node {
         let fields = [LogLine.Field("state", state.name)] + (state.reason.map { [.init("reason", $0)] } ?? [])
         log(state == .paired ? .notice : .warning, "pair state", fields)
         note(.pairState, state.reason.map { "\(state.name): \($0)" } ?? state.name, now: now)
+        announceWhileAlone(now: now)
         tellRole(now: now)
     }
 }

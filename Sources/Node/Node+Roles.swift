@@ -4,7 +4,8 @@ import Session
 extension Node {
     mutating func beatIfDue(now: Now) {
         guard let due = beat.next, now.instant >= due, let pair = configuration.pair else { return }
-        sendHeartbeats(wantsAnswer: false, on: nil)
+        // Asked again with every heartbeat: one that overtakes the question would make it a late one.
+        sendHeartbeats(wantsAnswer: roles.isSuspecting, on: nil)
         // Without drift; after a pause no burst follows.
         beat.next = max(due + pair.heartbeatInterval, now.instant)
     }
@@ -28,11 +29,13 @@ extension Node {
     mutating func heartbeatReceived(_ bytes: [UInt8], path: Int, now: Now) {
         do {
             let heartbeat = try heartbeats.open(bytes)
-            let (isCounted, isNewLife) = try watch.receive(heartbeat, path: path, at: now.instant)
+            let worth = try watch.receive(heartbeat, path: path, at: now.instant)
             counters.heartbeatsReceived += 1
-            guard isCounted else { return }
+            guard worth != .unproven else { return }
+            if heartbeat.boot == contact?.life { contact?.at = now.instant }
             // One for one, and only to a proven peer, so that nothing can be amplified.
             if heartbeat.wantsAnswer { sendHeartbeats(wantsAnswer: false, on: path) }
+            guard case .latest(let isNewLife) = worth else { return }
             if isNewLife { log(.info, "the peer is heard", [.init("path", "\(path)"), .init("role", heartbeat.role.name)]) }
             noteSplit(heartbeat, now: now)
             perform(roles.heartbeat(heartbeat, at: now.instant), now: now)
@@ -47,21 +50,33 @@ extension Node {
         guard rejection == .forged || rejection == .otherVersion, roles.unverifiedHeard(at: now.instant), !watch.hasWarned else { return }
         watch.hasWarned = true
         let text = rejection == .forged ? "its key does not belong to [pair] peer_certificate" : "it speaks another protocol version"
-        log(.error, "somebody on a heartbeat path cannot be verified; not becoming active", [.init("path", "\(path)"), .init("reason", text)])
+        log(
+            .error, "somebody on a heartbeat path cannot be verified; not becoming active",
+            [.init("path", "\(path)"), .init("reason", text)])
         note(.standBy, "not becoming active: somebody on heartbeat path \(path) cannot be verified: \(text)", now: now)
     }
 
     /// A former owner that we had taken for dead was active all the while, and may have taken leases that nobody told us of: ours go
     /// past them, so that they are in the table whatever becomes of that node's memory (law 3).
     private mutating func noteSplit(_ heartbeat: Heartbeat, now: Now) {
-        guard isOwner, heartbeat.role == .active, heartbeat.epoch < roles.epoch else { return }
+        guard isOwner, isSplit(from: heartbeat) else { return }
+        // Whoever heard the other last sends to it: ours must be the last announcement, also after it has given way.
+        announceFromNow(now)
+        guard takeover.splitWith != heartbeat.boot else { return }
+        effects.append(.announceAddresses)
+        takeover.splitWith = heartbeat.boot
+        let fields: [LogLine.Field] = [.init("its_epoch", "\(heartbeat.epoch)"), .init("epoch", "\(roles.epoch)")]
+        log(.warning, "both nodes were active; the peer gives way", fields)
+        note(.takeover, "both nodes were active; the other one gives way to epoch \(roles.epoch)", now: now)
+        leases.begin(.record(.pastGap), at: now.instant)
+    }
+
+    private func isSplit(from heartbeat: Heartbeat) -> Bool {
+        // It may have heard of us before we hear of it, and have given way already: that it lives says enough.
+        if heartbeat.boot == takeover.deadLife { return heartbeat.role == .active || takeover.splitWith != heartbeat.boot }
+        guard heartbeat.role == .active, heartbeat.epoch < roles.epoch else { return false }
         // After a hand-over the former owner's last heartbeats are still under way.
-        guard takeover.cause != .switchover || heartbeat.epoch != takeover.previousEpoch else { return }
-        guard takeover.splitWith != heartbeat.epoch else { return }
-        takeover.splitWith = heartbeat.epoch
-        log(.warning, "both nodes were active; the peer gives way", [.init("its_epoch", "\(heartbeat.epoch)"), .init("epoch", "\(roles.epoch)")])
-        note(.takeover, "both nodes were active: epoch \(heartbeat.epoch) gives way to \(roles.epoch)", now: now)
-        leases.beginRecording(afterGap: true, at: now.instant)
+        return takeover.cause != .switchover || heartbeat.epoch != takeover.previousEpoch
     }
 
     mutating func perform(_ actions: [RoleAction], now: Now) {
@@ -71,6 +86,7 @@ extension Node {
     mutating func perform(_ action: RoleAction, now: Now) {
         switch action {
         case .takeOver(let cause, let epoch): takeOver(cause: cause, epoch: epoch, now: now)
+        case .outbid(let epoch): outbid(epoch: epoch, now: now)
         case .stepDown(let cause, let epoch): stepDown(cause: cause, epoch: epoch, now: now)
         case .standBy(let epoch): standBy(epoch: epoch, now: now)
         case .probe: sendHeartbeats(wantsAnswer: true, on: nil)
@@ -82,10 +98,16 @@ extension Node {
         log(.notice, "standing by", [.init("epoch", "\(epoch)")])
         note(.standBy, "standing by for epoch \(epoch)", now: now)
         tellRole(now: now)
-        sayHello()
+    }
+
+    private mutating func outbid(epoch: Epoch, now: Now) {
+        log(.notice, "staying active above the epoch that the peer knows", [.init("epoch", "\(epoch)")])
+        sendHeartbeats(wantsAnswer: false, on: nil)
+        tellRole(now: now)
     }
 
     mutating func tellRole(now: Now) {
-        effects.append(.roleChanged(role: roles.role, epoch: roles.epoch, paired: isOwner ? sender.pairState == .paired : receiver.isInStep))
+        effects.append(
+            .roleChanged(role: roles.role, epoch: roles.epoch, paired: isOwner ? sender.pairState == .paired : receiver.isInStep))
     }
 }

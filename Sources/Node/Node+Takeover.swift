@@ -13,11 +13,14 @@ extension Node {
         let heldEverything = table.count == 0 || receiver.holdsEverything(at: now.instant)
         counters.takeovers += 1
         takeover = TakeoverRecord(
-            cause: cause, epoch: epoch, previousEpoch: watch.last?.epoch ?? 0, wallMilliseconds: now.wallMilliseconds, sessions: table.count, steps: [(.detected, now.instant)])
+            cause: cause, epoch: epoch, previousEpoch: watch.last?.epoch ?? 0,
+            deadLife: cause == .heartbeatLost || cause == .linkClosed ? watch.boot : nil,
+            wallMilliseconds: now.wallMilliseconds, sessions: table.count, steps: [(.detected, now.instant)])
         effects.append(.milestone(.owned))
         receiver.reset()
         if cause != .switchover { sender.goSolo(configuration.pair == nil ? .noPair : .tookOver, at: now.instant) }
-        arm(afterGap: !heldEverything)
+        let step: LeaseStep = heldEverything ? .next : .pastGap
+        arm(step)
         effects.append(.milestone(.armed))
         setGate(.open)
         effects.append(.milestone(.gateOpened))
@@ -28,9 +31,10 @@ extension Node {
         for outcome in ike.becameOwner(table: table, context: context(now)) { commit(outcome, now: now) }
         effects.append(.milestone(.ikeLive))
 
-        announcements = Deque(Node.announcementDelays.map { now.instant + $0 })
-        leases.beginRecording(afterGap: !heldEverything, at: now.instant)
+        announceFromNow(now)
+        leases.begin(.record(step), at: now.instant)
         sendHeartbeats(wantsAnswer: false, on: nil)
+        if cause != .switchover { sayHello() }
         tellRole(now: now)
         let fields: [LogLine.Field] = [
             .init("cause", cause.name), .init("epoch", "\(epoch)"), .init("sessions", "\(table.count)"),
@@ -38,19 +42,18 @@ extension Node {
         ]
         log(.notice, "took over", fields)
         note(.takeover, "took over: \(cause.name), epoch \(epoch), \(table.count) sessions", now: now)
-        if table.count == 0 { startReplication(now: now) }
     }
 
     /// In the usual case nothing: the standby's SAs stand armed. Only after a hand-over that has just been, or when the dead
     /// owner may have done what we were not told, every SA has to be set ahead before the gate opens.
-    private mutating func arm(afterGap: Bool) {
-        let sessions = afterGap ? Array(table.sessions.keys) : leases.toArm
-        leases.toArm = []
+    private mutating func arm(_ step: LeaseStep) {
+        let unarmed = leases.task == .arm ? leases.sessions ?? Array(table.sessions.keys) : []
+        let sessions = step == .next ? unarmed : Array(table.sessions.keys)
         guard !sessions.isEmpty else { return }
         let node = configuration.id
         let commands = sessions.compactMap { table[$0] }.flatMap { session in
             session.children.map { child in
-                let lease = afterGap ? child.lease.nextAfterGap(for: node) : child.lease.next(for: node)
+                let lease = step.lease(after: child, for: node)
                 return DataPlaneCommand.lease(
                     inboundSPI: child.inboundSPI, numbers: lease.numbers(extended: child.algorithms.extendedSequenceNumbers))
             }
@@ -69,23 +72,33 @@ extension Node {
         announcements = []
         ike.lostOwnership()
         sender.goSolo(.noLink, at: now.instant)
-        switch cause {
-        case .switchover: receiver.continueInStep()
-        case .higherEpoch: receiver.reset()
-        }
-        leases.beginArming(Array(table.sessions.keys), at: now.instant)
+        // Only who got our offer can hold what we hold, and only on the connection on which it was made do its entries follow.
+        if cause == .switchover, link.offered == epoch { receiver.continueInStep() } else { receiver.reset() }
+        leases.begin(.arm, at: now.instant)
         finishHandover(cause: cause, epoch: epoch, now: now)
         sendHeartbeats(wantsAnswer: false, on: nil)
         tellRole(now: now)
-        sayHello()
+        if receiver.isIdle { sayHello() }
         log(.notice, "stepped down", [.init("cause", "\(cause)"), .init("epoch", "\(epoch)")])
         note(.stepDown, "stepped down: \(cause), the peer owns epoch \(epoch)", now: now)
+    }
+
+    mutating func announceFromNow(_ now: Now) { announcements = Deque(Node.announcementDelays.map { now.instant + $0 }) }
+
+    /// While nobody stands by, the other node may be cut off and have announced itself without our knowing; if it died of it, all
+    /// send to the dead until we announce again.
+    static let announcementPause: Duration = .seconds(5)
+
+    mutating func announceWhileAlone(now: Now) {
+        guard isOwner, configuration.pair != nil, !sender.isRunning, announcements.isEmpty else { return }
+        announcements.append(now.instant + Node.announcementPause)
     }
 
     mutating func announceIfDue(now: Now) {
         guard let due = announcements.first, now.instant >= due else { return }
         while let first = announcements.first, now.instant >= first { announcements.removeFirst() }
         if isOwner { effects.append(.announceAddresses) }
+        announceWhileAlone(now: now)
     }
 
     mutating func milestonePassed(_ step: TakeoverStep, at instant: Instant, now: Now) {
@@ -100,6 +113,12 @@ extension Node {
     /// How long the standby has to come into step before a switchover is refused.
     static let handoverPatience: Duration = .seconds(2)
 
+    var isHandoverOffered: Bool { handover?.isOffered == true }
+
+    /// Peers wait, so that the standby can come into step or stay so. One that is still being filled takes long: they are served
+    /// meanwhile.
+    var isDraining: Bool { handover != nil && (isHandoverOffered || sender.pairState == .paired) }
+
     mutating func beginSwitchover(token: RequestToken?, now: Now) {
         handover = Handover(token: token, began: now.instant, deadline: now.instant + Node.handoverPatience)
         offerHandover(now: now)
@@ -110,8 +129,8 @@ extension Node {
         guard var pending = handover, !pending.isOffered, sender.isInStep, hold.isEmpty, !leases.isRecording else { return }
         guard let epoch = roles.beginHandover(at: now.instant) else { return }
         pending.isOffered = true
-        pending.deadline = now.instant + Node.handoverPatience
         handover = pending
+        link.offered = epoch
         setGate(.inboundOnly)
         effects.append(.frame(.handover(epoch: epoch)))
     }
@@ -119,7 +138,8 @@ extension Node {
     mutating func handoverDeadline(now: Now) {
         guard let pending = handover, !pending.isOffered else { return }
         offerHandover(now: now)
-        guard handover?.isOffered == false, now.instant >= pending.deadline else { return }
+        if !isDraining { unpark(now: now) }
+        guard !isHandoverOffered, now.instant >= pending.deadline else { return }
         let reason = "the standby is not in step: \(sender.pairState.name), \(sender.lag) entries behind"
         handover = nil
         respond(pending.token, refusing: reason)
@@ -133,6 +153,8 @@ extension Node {
         log(.error, "the hand-over failed; carrying on as active", [.init("reason", reason)])
         respond(token, refusing: reason)
         unpark(now: now)
+        // The link may have been opened anew meanwhile.
+        startReplication(now: now)
     }
 
     private mutating func finishHandover(cause: StepDownCause, epoch: Epoch, now: Now) {

@@ -1,6 +1,6 @@
-import DequeModule
 import Control
 public import Cryptography
+import DequeModule
 import IKE
 import Pair
 public import Session
@@ -32,9 +32,11 @@ public struct Node: Sendable {
     var announcements: Deque<Instant> = []
     var beat = HeartbeatClock()
 
+    var contact: Contact?
     var takeover = TakeoverRecord()
     var traffic: [UInt32: CounterReport] = [:]
     var terminations: [Termination] = []
+    var calls: [Call] = []
     var journal = Journal()
     var counters = NodeCounters()
     var dataPlaneKind = ""
@@ -92,8 +94,10 @@ public struct Node: Sendable {
     public func nextDeadline() -> Instant? {
         guard isStarted else { return nil }
         let candidates: [Instant?] = [
-            beat.next, configuration.pair == nil ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first, leases.nextDeadline,
-            handover?.deadline, terminations.map(\.deadline).min(), roles.role == .active ? ike.nextDeadline() : nil,
+            beat.next, configuration.pair == nil ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first,
+            // An offered hand-over ends by the roles' deadline, and all else waits for that.
+            isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline,
+            terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -125,6 +129,7 @@ public struct Node: Sendable {
         handoverDeadline(now: now)
         advanceIKE(now: now)
         finishTerminations(now: now)
+        finishCalls(now: now)
     }
 
     private mutating func dataPlaneFailed(_ text: String) {

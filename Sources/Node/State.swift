@@ -4,8 +4,18 @@ import Session
 /// The pair link, as far as the node knows.
 struct LinkState {
     var isUp = false
-    /// The peer's hello: nothing is replicated before it.
+    /// We have asked for its end; what still comes from it is not looked at.
+    var isClosing = false
+    /// The peer's last hello: nothing is replicated before the first.
     var peer: PairHello?
+    /// The epoch that was offered to the peer on this connection: whoever accepts it holds what we hold.
+    var offered: Epoch?
+}
+
+/// The life of the peer that last held what we hold, and when it was last heard.
+struct Contact {
+    var life: UInt64
+    var at: Instant
 }
 
 /// When the next heartbeat is due.
@@ -29,8 +39,10 @@ struct TakeoverRecord {
     var epoch: Epoch = 0
     /// The epoch that ended with it.
     var previousEpoch: Epoch = 0
-    /// The epoch of a peer that was active beside us.
-    var splitWith: Epoch?
+    /// The life of the peer that was taken for dead: an owner that is still heard was cut off, and active beside us.
+    var deadLife: UInt64?
+    /// The life of a peer that was active beside us.
+    var splitWith: UInt64?
     var wallMilliseconds: Int64 = 0
     /// The sessions taken over.
     var sessions = 0
@@ -47,20 +59,60 @@ struct Termination {
     var deadline: Instant
 }
 
+/// How far an owner goes on from the lease that the table has.
+enum LeaseStep: Equatable {
+    /// Whoever had it told us of it.
+    case next
+    /// The former owner may have used more than we know.
+    case pastGap
+    /// The peer may have been owner for this long without our knowing.
+    case pastPeer(aloneFor: Duration)
+
+    /// What is left of a slice when the next one is taken lasts so much longer: 12 s at a million packets a second.
+    private static let sliceTime: Duration = .seconds(12)
+    /// Slices of the peer beyond its first that are reckoned with: with `Lease.nextAfterGap`, 134 million packets.
+    private static let slicesMax: Int64 = 7
+
+    func lease(after child: ChildSA, for node: NodeID) -> Lease {
+        let lease = child.lease
+        switch self {
+        case .next:
+            // What the table has is ours: the peer may have become owner since, and have gone on to its own next slice.
+            return (child.leaseHolder == node ? lease.next(for: node.peer) : lease).next(for: node)
+        case .pastGap:
+            return lease.nextAfterGap(for: node)
+        case .pastPeer(let duration):
+            let further = min(max(0, duration / LeaseStep.sliceTime), Double(LeaseStep.slicesMax))
+            let used = lease.next(for: node.peer).slice
+            return Lease(slice: min(used, Lease.sliceMax) + 2 * UInt64(further)).next(for: node)
+        }
+    }
+}
+
+extension ChildSA {
+    /// Whose numbers the lease in the table is made of: the first slice is the creator's, whose bit the SPI has.
+    fileprivate var leaseHolder: NodeID {
+        let bit = lease == .initial ? UInt64(inboundSPI >> 31) : lease.slice % 2
+        return bit == 0 ? .zero : .one
+    }
+}
+
 /// Work on leases that is done in pages, after what is urgent.
 struct LeaseWork {
-    /// Sessions whose lease the new owner has to record.
-    var toRecord: [SessionID] = []
-    /// Sessions whose SAs a new standby has to arm anew.
-    var toArm: [SessionID] = []
-    /// The list of sessions to record is made at the next deadline, not in the takeover itself.
-    var isRecordingDue = false
-    /// The dead owner may have used more than we know.
-    var afterGap = false
+    enum Task: Equatable {
+        /// The owner writes down the slices that it goes to.
+        case record(LeaseStep)
+        /// A new standby sets its SAs to where it would go on as owner.
+        case arm
+    }
+
+    var task: Task?
+    /// The sessions that are left; `nil` until the list is made, at the first deadline and not in the takeover itself.
+    var sessions: [SessionID]?
     var nextDeadline: Instant?
 
-    var isRecording: Bool { isRecordingDue || !toRecord.isEmpty }
-    var isEmpty: Bool { !isRecordingDue && toRecord.isEmpty && toArm.isEmpty }
+    var isRecording: Bool { if case .record = task { true } else { false } }
+    var isEmpty: Bool { task == nil }
 }
 
 /// What the node counts; names are those of `tandem status` and of the metrics.

@@ -186,7 +186,8 @@ extension Node {
                 }
             }
             return PoolSummary(
-                name: pool.name, base: "\(pool.first)", size: pool.last.low &- pool.first.low &+ 1, online: UInt64(leases.count), offline: 0,
+                name: pool.name, base: "\(pool.first)", size: pool.last.low &- pool.first.low &+ 1, online: UInt64(leases.count),
+                offline: 0,
                 leases: withLeases ? leases.sorted { $0.address < $1.address } : [])
         }
     }
@@ -249,6 +250,7 @@ extension IKECounters {
             ("requests_retransmitted", requestsRetransmitted), ("children_created", childrenCreated), ("children_rekeyed", childrenRekeyed),
             ("children_refused", childrenRefused), ("ike_sas_rekeyed", ikeSAsRekeyed), ("deleted_by_peer", deletedByPeer),
             ("peers_dead", peersDead), ("sessions_replaced", sessionsReplaced), ("peers_moved", peersMoved),
+            ("initiations_started", initiationsStarted), ("initiations_failed", initiationsFailed),
         ]
     }
 }

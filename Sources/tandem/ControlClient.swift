@@ -28,15 +28,12 @@ final class ControlClient {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
-        guard result == 0 else {
-            let code = errno
-            Glibc.close(descriptor)
-            throw Failure(message: "cannot connect to \(path): " + ControlClient.remedy(code))
-        }
+        // A throw from here on runs deinit, which closes it.
+        guard result == 0 else { throw Failure(message: "cannot connect to \(path): " + ControlClient.remedy(errno)) }
         setPatience(seconds: patienceSeconds)
     }
 
-    deinit { Glibc.close(descriptor) }
+    deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
 
     /// How long an answer may take from now on; `nil` without limit.
     func setPatience(seconds: Int?) {

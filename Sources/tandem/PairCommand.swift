@@ -1,4 +1,5 @@
 import ArgumentParser
+import Control
 import Cryptography
 import Glibc
 
@@ -27,6 +28,8 @@ struct PairInitCommand: ParsableCommand {
     @Flag(help: "Replace files that exist. The other node needs the new certificate before it trusts this one again.")
     var force = false
 
+    @OptionGroup var format: FormatOptions
+
     func validate() throws {
         guard (1...PairIdentity.validDaysMax).contains(days) else {
             throw ValidationError("--days is between 1 and \(PairIdentity.validDaysMax)")
@@ -36,8 +39,10 @@ struct PairInitCommand: ParsableCommand {
 
     func run() throws {
         let (key, certificate) = ("\(directory)/\(name).key", "\(directory)/\(name).crt")
+        let fingerprint: [UInt8]
         do {
             let identity = try PairIdentity.generate(name: name, validDays: days)
+            fingerprint = try certificateFingerprint(pem: identity.certificatePEM)
             if !force { for path in [key, certificate] where access(path, F_OK) == 0 { throw NewFile.Failure.exists(path) } }
             try identity.keyPEM.withUnsafeBytes { try NewFile.write($0, to: key, mode: 0o600, replacing: force) }
             try Array(identity.certificatePEM.utf8).withUnsafeBytes {
@@ -48,7 +53,15 @@ struct PairInitCommand: ParsableCommand {
         } catch CryptographyError.badEncoding {
             throw complaint("the name '\(name)' cannot stand in a certificate: letters, digits, '.', '-' and '_' only")
         }
-        print(instructions(key: key, certificate: certificate))
+        print(format.json ? json(key: key, certificate: certificate, fingerprint).text : instructions(key: key, certificate: certificate))
+    }
+
+    private func json(key: String, certificate: String, _ fingerprint: [UInt8]) -> JSON {
+        let hex = fingerprint.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        return .object([
+            JSON.Member("name", .string(name)), JSON.Member("key", .string(key)), JSON.Member("certificate", .string(certificate)),
+            JSON.Member("certificate_sha256", .string(hex)), JSON.Member("valid_days", .integer(Int64(days))),
+        ])
     }
 
     private func instructions(key: String, certificate: String) -> String {

@@ -51,7 +51,7 @@ struct StatusText {
     private var link: String {
         guard status.isLinkUp else { return "down" }
         guard status.lagDeltas > 0 else { return "up, nothing unacknowledged" }
-        return "up, \(status.lagDeltas) delta\(status.lagDeltas == 1 ? "" : "s") (\(status.lagBytes) bytes) unacknowledged"
+        return "up, \(status.lagDeltas) delta\(status.lagDeltas == 1 ? "" : "s") unacknowledged"
     }
 
     private var sessions: String {

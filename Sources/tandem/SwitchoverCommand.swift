@@ -31,7 +31,7 @@ struct SwitchoverCommand: ParsableCommand {
             let head =
                 "\(result.owner) owns \(result.sessions) session\(result.sessions == 1 ? "" : "s") at epoch \(result.epoch): "
                 + milliseconds(result.totalMicroseconds)
-            print(printable(([head] + stepLines(result.steps)).joined(separator: "\n")))
+            print(printable(head))
         case .refused:
             throw complaint("switchover refused: \(result.reason)", ExitStatus.refused)
         case .failed:

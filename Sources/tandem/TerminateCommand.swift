@@ -18,6 +18,7 @@ struct TerminateCommand: ParsableCommand {
     var timeout: Int = 30
 
     @OptionGroup var socketOptions: SocketOptions
+    @OptionGroup var format: FormatOptions
 
     func validate() throws {
         guard (0...3600).contains(timeout) else { throw ValidationError("--timeout is between 0 and 3600 seconds") }
@@ -33,13 +34,13 @@ struct TerminateCommand: ParsableCommand {
             } else {
                 (request.connection, request.uniqueID) = (number == nil ? name : nil, number)
             }
-            let done = try carryOut(.terminate(request), socket: socketOptions.socket, timeout: timeout)
+            let done = try carryOut(.terminate(request), socket: socketOptions.socket, timeout: timeout, json: format.json)
             let count = done.terminated.flatMap { terminated in done.matches.map { "closed \(terminated) of \($0)" } }
             guard done.success else {
                 let reached = done.matches ?? 0 > 0 ? count.map { " (\($0))" } ?? "" : ""
                 throw complaint("terminate failed: \(done.error)\(reached)")
             }
-            if let count { print(count) }
+            if let count, !format.json { print(count) }
         }
     }
 }

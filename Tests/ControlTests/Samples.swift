@@ -26,7 +26,7 @@ enum Samples {
         (status.version, status.node, status.nodeID, status.role) = ("0.1.0", "sg1", 1, "active")
         (status.roleSinceMilliseconds, status.epoch, status.startedMilliseconds) = (1_795_400_000_000, 9, 1_795_390_000_000)
         (status.peer, status.pairState, status.pairSinceMilliseconds) = ("sg2", "paired", 1_795_400_000_200)
-        (status.pairReason, status.isLinkUp, status.lagDeltas, status.lagBytes) = ("snapshot complete", true, 2, 640)
+        (status.pairReason, status.isLinkUp, status.lagDeltas) = ("snapshot complete", true, 2)
         (status.sessionsOwned, status.sessionsHeld, status.childrenOwned, status.childrenHeld) = (3, 4, 5, 6)
         status.halfOpen = 1
         status.addresses = [AddressSummary(address: "192.0.2.10/24", interface: "eth0", isHeld: true)]

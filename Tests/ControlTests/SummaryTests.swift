@@ -71,7 +71,7 @@ import Testing
 
     @Test func smallSummaries_comeBackWhole() throws {
         let switchover = SwitchoverSummary(
-            outcome: .refused, reason: "syncing", epoch: 9, owner: "sg1", sessions: 3, totalMicroseconds: 4100, steps: Samples.steps)
+            outcome: .refused, reason: "syncing", epoch: 9, owner: "sg1", sessions: 3, totalMicroseconds: 4100)
         #expect(try SwitchoverSummary(vici: switchover.vici()) == switchover)
         let event = EventSummary(
             index: 3, atMilliseconds: 1_795_400_000_000, level: "info", kind: "takeover", connection: "road", uniqueID: 5, text: "x")

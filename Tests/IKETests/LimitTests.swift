@@ -76,6 +76,28 @@ import Testing
         #expect(world.gateway.engine.counters.cookiesRequired == 1 && world.gateway.engine.halfOpenCount == 1)
     }
 
+    /// RFC 7296 §2.21.4: what is told in clear is told at a limited rate.
+    @Test func errorsInClear_areToldAtALimitedRate() throws {
+        var limits = IKELimits()
+        limits.clearErrorsPerSecond = 3
+        var world = world(limits)
+        func refused() throws -> Datagram {
+            var request = initRequest(from: "203.0.113.9", in: world)
+            var message = try IKEMessage(parsing: request.bytes)
+            message.payloads.removeAll { $0.type == PayloadType.securityAssociation }
+            let transforms = [Transform(type: TransformType.encryption, id: 1)]
+            message.payloads.append(.securityAssociation([Proposal(number: 1, protocolID: .ike, transforms: transforms)]))
+            request.bytes = message.encode()
+            return request
+        }
+        for index in 0..<5 { #expect(world.deliver(try refused()).count == (index < 3 ? 1 : 0)) }
+        #expect(world.gateway.engine.counters.dropped(.tooManyClearErrors) == 2)
+        #expect(world.gateway.engine.counters.noProposalChosen == 3, "no event, and no line in a log, for the others")
+        #expect(world.deliver(initRequest(from: "203.0.113.9", in: world)).count == 1, "a good request is not held up")
+        world.pass(.seconds(1))
+        #expect(world.deliver(try refused()).count == 1)
+    }
+
     @Test func initRequest_whenOversized_isDropped() throws {
         var world = world(IKELimits())
         var request = initRequest(from: "203.0.113.9", in: world)

@@ -140,6 +140,15 @@ import Testing
         #expect(after.rekeyedIKESA == nil && after.ikeSA == before.ikeSA && after.children == before.children)
     }
 
+    /// RFC 7296 §2.21.3: no authenticated request stays without an answer, whatever it asks for.
+    @Test(arguments: [ExchangeType.ikeAuth, ExchangeType(rawValue: 44)])
+    func request_ofAnExchangeThatIsOutOfPlace_isToldSo(exchange: ExchangeType) throws {
+        var world = established()
+        let answer = try #require(world.deliver(try world.sealed([], exchange: exchange)).first)
+        #expect(try world.opened(answer) == [.notify(.invalidSyntax)])
+        #expect(world.gateway.table.count == 0)
+    }
+
     /// RFC 7296 §2.21.3: whoever answers INVALID_SYNTAX has deleted the IKE SA.
     @Test func response_ofInvalidSyntax_endsTheSession() throws {
         var world = established()

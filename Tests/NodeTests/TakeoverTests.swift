@@ -10,7 +10,7 @@ import Testing
     /// A pair with one connected client, in step.
     static func connected() -> (World, World.EndUser) {
         let world = World()
-        let user = World.EndUser()
+        let user = World.EndUser(in: world)
         world.startPair()
         world.connect(user)
         world.run(for: 50)
@@ -177,13 +177,7 @@ import Testing
             let spi = user.initiator.children[0].inboundSPI
             world.act(user) { $0.rekeyChild(inboundSPI: spi, context: $1) }
             let end = world.now + UInt64(step) * 100_000
-            while world.now < end {
-                world.run(for: 0)
-                world.now += 50_000
-                let arrived = world.toClient
-                world.toClient = []
-                for datagram in arrived { world.act(user) { $0.receive(datagram, context: $1) } }
-            }
+            world.run(until: end)
             world.kill(0)
             world.run(for: 100)
             world.settle(user)
@@ -191,6 +185,22 @@ import Testing
             #expect(user.initiator.lastResult == .succeeded)
             #expect(world.sendESP(inboundSPI: user.inboundSPIAtGateway, from: 1), "killed after \(step * 100) µs")
         }
+    }
+}
+
+@Suite struct ForeignKeyTests {
+    /// Its heartbeats cannot be verified: it must not take the address from the one that serves the clients.
+    @Test func restart_withAnotherPairsKey_neverBecomesASecondOwner() {
+        let (world, user) = TakeoverTests.connected()
+        world.kill(1)
+        world.run(for: 200)
+        world.cutLink()
+        world.start(1, secret: 9)
+        world.run(for: 5000)
+        #expect(world.role(1) == .starting)
+        #expect(world.holdsAddress == [true, false])
+        #expect(world.logs[1].contains { $0.level == .error && $0.message.contains("cannot be verified") })
+        #expect(world.sendESP(inboundSPI: user.inboundSPIAtGateway, from: 0))
     }
 }
 
@@ -210,7 +220,7 @@ import Testing
 
     @Test func reply_neverLeaves_beforeTheStandbyHasTheDelta() {
         let (world, user) = TakeoverTests.connected()
-        world.latency = 3_000_000
+        world.wires.latency = 3_000_000
         let before = world.sentByNodes
         world.act(user) { $0.liveness(context: $1) }
         // The request takes 3 ms, the entry and its acknowledgement 3 ms each.
@@ -223,7 +233,7 @@ import Testing
     @Test func linkLoss_releasesWhatWaits() {
         let (world, user) = TakeoverTests.connected()
         let before = world.sentByNodes
-        world.linkIsCut = true
+        world.cutLink()
         world.closeLink(reason: "test")
         world.act(user) { $0.liveness(context: $1) }
         world.run(for: 5)
@@ -238,7 +248,7 @@ import Testing
         let (world, user) = TakeoverTests.connected()
         let spi = user.inboundSPIAtGateway
         world.planes[0].sas[spi]?.next = Lease.size - 100
-        report(world, spi, next: Lease.size - 100)
+        world.report(spi, next: Lease.size - 100)
         world.run(for: 10)
         #expect(world.planes[0].sas[spi]?.next == 2 * Lease.size + 1)
         #expect(world.planes[1].sas[spi]?.next == 3 * Lease.size + 1)
@@ -251,7 +261,7 @@ import Testing
     @Test func counters_ofInboundPackets_reachTheStandbysWindow() {
         let (world, user) = TakeoverTests.connected()
         let spi = user.inboundSPIAtGateway
-        report(world, spi, next: 5, top: 4711)
+        world.report(spi, next: 5, top: 4711)
         world.run(for: 5)
         #expect(world.planes[1].sas[spi]?.top == 4711)
     }
@@ -271,7 +281,7 @@ import Testing
                 }
                 let limit = world.planes[index].sas[spi]!.limit
                 world.planes[index].sas[spi]?.next = limit - UInt64(round)
-                report(world, spi, next: limit - UInt64(round), index: index)
+                world.report(spi, next: limit - UInt64(round), index: index)
                 // A commit that nobody acknowledges takes 20 ms.
                 world.run(for: 30)
             }
@@ -292,7 +302,7 @@ import Testing
             }
             let limit = world.planes[0].sas[spi]!.limit
             world.planes[0].sas[spi]?.next = limit
-            report(world, spi, next: limit)
+            world.report(spi, next: limit)
             world.run(for: 30)
         }
         world.heal()
@@ -309,12 +319,6 @@ import Testing
         #expect(number != nil)
         #expect(number.map { numbers.contains($0) } == false)
         #expect((number ?? 0) > numbers.max() ?? 0)
-    }
-
-    private func report(_ world: World, _ spi: UInt32, next: UInt64, top: UInt64 = 0, index: Int = 0) {
-        let counters = CounterReport(
-            inboundSPI: spi, inboundTop: top, outboundNext: next, inboundPackets: 1, inboundBytes: 1, outboundPackets: 1, outboundBytes: 1)
-        world.feed(index, .dataPlane(.counters([counters])))
     }
 }
 
@@ -334,7 +338,7 @@ import Testing
         }
         #expect(sa.name == "road")
         #expect(sa.state == "ESTABLISHED")
-        #expect(sa.remoteID == "client.example.net")
+        #expect(sa.remoteID == "client0.example.net")
         #expect(sa.children.count == 1)
         #expect(sa.remoteVirtualAddresses.count == 1)
         #expect(sa.children[0].remoteSelectors == ["\(sa.remoteVirtualAddresses[0])/32"])

@@ -1,203 +1,178 @@
 import Control
 import Cryptography
 import IKE
-import Node
 import Pair
 import Session
 import Testing
 
-/// Two nodes, a link, heartbeat paths, addresses, data planes and one end-user, in virtual time. Everything is deterministic.
+@testable import Node
+
+/// Two nodes, a link, heartbeat paths, addresses, data planes and end-users, in virtual time. Everything is deterministic: one
+/// seed repeats one run.
 ///
-/// What the world checks by itself, at every step: no outbound sequence number is used twice under one key, no packet leaves
-/// through a gate that is not open, none above its lease, and the end-user drops none as a replay.
+/// What the world checks by itself, at every step, is in `Checks.swift`.
 final class World {
     static let vip = IPAddress("192.0.2.10")!
+    /// Where the first end-user is.
     static let client = Endpoint(IPAddress("192.0.2.100")!, 500)
 
+    /// What a world may be made with.
+    struct Options {
+        var seed: UInt64 = 42
+        var paths = 1
+        /// How often the gateway asks a silent peer; never without.
+        var livenessDelay: Duration?
+        /// The first wait of the gateway for a response.
+        var retransmitTimeout: Duration = .seconds(4)
+        /// Connections beside the end-users'.
+        var connections: [ConnectionConfiguration] = []
+    }
+
+    let options: Options
     var now: UInt64 = 1_000_000_000
     var nodes: [Node?] = [nil, nil]
     var planes = [FakeDataPlane(), FakeDataPlane()]
     var holdsAddress = [false, false]
     var logs: [[LogLine]] = [[], []]
     var responses: [RequestToken: [ControlResponse]] = [:]
-    var roleChanges: [[(role: NodeRole, paired: Bool)]] = [[], []]
-    var toClient: [Datagram] = []
+    var users: [EndUser] = []
+    /// A gateway elsewhere that the nodes may call.
+    var site: Site?
     var sentByNodes = 0
-    let random = RandomSource.seeded(42)
+    let random: RandomSource
+    var wires: Wires
+    var checks = Checks()
 
     /// Where packets for the shared address go: to the node that announced it last.
     var addressee: Int?
-    var linkIsCut = false
-    var pathsAreCut = false
-    /// One way, on every wire.
-    var latency: UInt64 = 200_000
-    private var linkIsUp = false
-    private var linkGeneration = 0
-    private var queue: [(at: UInt64, order: Int, action: (World) -> Void)] = []
-    private var order = 0
-    private var usedNumbers: [UInt32: Set<UInt64>] = [:]
-    private var clientTop: [UInt32: UInt64] = [:]
-    private var isDead = [true, true]
+    private var queue = EventQueue()
+    private var tokens: UInt64 = 0
+    /// Which node each request was made to, until it is answered or that node dies.
+    private var waiting: [RequestToken: Int] = [:]
+    /// Requests whose node died before it answered.
+    private(set) var diedWaiting: Set<RequestToken> = []
+
+    init(_ options: Options = Options()) {
+        self.options = options
+        random = RandomSource.seeded(options.seed)
+        wires = Wires(paths: options.paths)
+    }
 
     var time: Now { Now(instant: Instant(nanoseconds: now), wallMilliseconds: 1_700_000_000_000 + Int64(now / 1_000_000)) }
 
-    static func configuration(_ node: NodeID, alone: Bool = false) -> NodeConfiguration {
-        let path = HeartbeatPath(
-            local: Endpoint(IPAddress("10.1.0.\(node.rawValue + 1)")!, 4510), remote: Endpoint(IPAddress("10.1.0.\(2 - node.rawValue)")!, 4510))
-        let pair = PairConfiguration(peerName: "sg\(2 - node.rawValue)", secret: SecretBytes(Array(repeating: 3, count: 32)), paths: [path])
-        return NodeConfiguration(
-            name: "sg\(node.rawValue + 1)", id: node, pair: alone ? nil : pair,
-            addresses: [SharedAddress(prefix: IPPrefix("192.0.2.10/24")!, interface: "eth0")], ike: ikeConfiguration, version: "test")
-    }
-
-    static var ikeConfiguration: IKEConfiguration {
-        let ike = IKEProposal(
-            ciphers: [Cipher(.aesGCM16, keyBits: 128)], integrity: [], prfs: [.hmacSHA256], groups: [.curve25519])
-        let withPFS = ESPProposal(ciphers: [Cipher(.aesGCM16, keyBits: 128)], integrity: [], groups: [.curve25519])
-        let withoutPFS = ESPProposal(ciphers: [Cipher(.aesGCM16, keyBits: 128)], integrity: [], groups: [])
-        let child = ChildConfiguration(
-            name: "net", localSelectors: [.selector(TrafficSelector(IPPrefix("10.10.0.0/16")!))], remoteSelectors: [.dynamic],
-            proposals: [withPFS, withoutPFS])
-        let connection = ConnectionConfiguration(
-            name: "road", proposals: [ike], localIdentity: Identity(text: "gw.example.net"), remoteIdentity: nil, pools: ["road"],
-            children: [child])
-        let pool = PoolConfiguration(
-            name: "road", first: IPAddress("10.20.0.1")!, last: IPAddress("10.20.255.254")!, network: IPPrefix("10.20.0.0/16")!)
-        return IKEConfiguration(
-            connections: [connection], secrets: [SharedSecret(identities: [], secret: SecretBytes(Array("secret".utf8)))], pools: [pool])
-    }
-
     // MARK: - Nodes
 
-    func start(_ index: Int, alone: Bool = false) {
-        let node = NodeID(rawValue: UInt8(index))!
-        isDead[index] = false
+    func isAlive(_ index: Int) -> Bool { nodes[index] != nil }
+
+    /// - Parameter secret: an octet of the pair's secret; another one makes a node that the peer cannot verify.
+    func start(_ index: Int, alone: Bool = false, secret: UInt8 = 3) {
         planes[index] = FakeDataPlane()
         holdsAddress[index] = false
         nodes[index] = Node(
-            configuration: World.configuration(node, alone: alone), boot: random.uint64() | 1, random: random, now: time)
+            configuration: configuration(NodeID(rawValue: UInt8(index))!, alone: alone, secret: secret), boot: random.uint64() | 1,
+            random: random, now: time)
         feed(index, .started(dataPlane: "fake", reason: "test"))
     }
 
     /// The process is gone: its connection closes, its guard lets go of the address.
     func kill(_ index: Int) {
-        isDead[index] = true
+        checkKill(of: index)
+        for (token, node) in waiting where node == index { diedWaiting.insert(token) }
+        waiting = waiting.filter { $0.value != index }
         nodes[index] = nil
         planes[index] = FakeDataPlane()
         holdsAddress[index] = false
         closeLink(reason: "the connection was closed")
+        wires.ends[index] = false
     }
 
     func startPair() {
         start(0)
         start(1)
         run(for: 1_500)
-        #expect(role(0) == .active)
-        #expect(role(1) == .standby)
-        #expect(pairState(0) == "paired")
+        expect(role(0) == .active && role(1) == .standby && pairState(0) == "paired", "the pair does not come up")
     }
 
     func feed(_ index: Int, _ input: Input) {
-        guard !isDead[index] else { return }
+        guard nodes[index] != nil else { return }
         // In place: a copy would copy the table.
         var effects = nodes[index]!.handle(input, now: time)
+        checkOutput(effects, of: index)
         while !effects.isEmpty {
             var passed: [TakeoverStep] = []
             for effect in effects { carryOut(effect, of: index, passed: &passed) }
             effects = passed.flatMap { nodes[index]!.handle(.milestonePassed($0, at: time.instant), now: time) }
         }
+        checkState(of: index)
     }
 
     private func carryOut(_ effect: Effect, of index: Int, passed: inout [TakeoverStep]) {
         switch effect {
         case .send(let datagram):
             sentByNodes += 1
-            #expect(holdsAddress[index], "a datagram left without the address")
-            after(latency) { $0.toClient.append(datagram) }
+            expect(holdsAddress[index], "a datagram left node \(index) without the address")
+            after(wires.latency) { $0.deliver(datagram) }
         case .heartbeat(let path, let bytes):
-            guard !pathsAreCut else { return }
-            after(latency) { $0.feed(1 - index, .heartbeat(path: path, bytes: bytes)) }
-        case .frame(let frame):
-            let generation = linkGeneration
-            after(latency) { world in
-                guard world.linkIsUp, !world.linkIsCut, world.linkGeneration == generation else { return }
-                world.feed(1 - index, .frame(frame))
-            }
-        case .closeLink(let reason):
-            after(0) { $0.closeLink(reason: reason) }
+            guard !wires.lost.contains(.path(path, from: index)) else { return }
+            after(wires.latency + wires.jitter(random)) { $0.feed(1 - index, .heartbeat(path: path, bytes: bytes)) }
+        case .frame(let frame): carry(frame, from: index)
+        case .closeLink(let reason): after(0) { $0.closeLink(reason: reason) }
         case .dataPlane(let commands):
-            for command in commands { planes[index].apply(command) }
+            for command in commands {
+                if let problem = planes[index].apply(command) { expect(false, "node \(index): \(problem)") }
+            }
         case .claimAddresses: holdsAddress[index] = true
         case .releaseAddresses: holdsAddress[index] = false
-        case .announceAddresses: after(latency) { $0.addressee = index }
-        case .respond(let token, let response): responses[token, default: []].append(response)
-        case .control: break
-        case .log(let line): logs[index].append(line)
+        case .announceAddresses: after(wires.latency) { $0.addressee = index }
+        case .respond(let token, let response):
+            responses[token, default: []].append(response)
+            waiting[token] = nil
+        case .control, .roleChanged: break
+        case .log(let line):
+            logs[index].append(line)
+            if line.level.isNotable { trace("node \(index): \(line.text)") }
         case .milestone(let step): passed.append(step)
-        case .roleChanged(let role, _, let paired): roleChanges[index].append((role, paired))
         }
     }
 
     // MARK: - Time
 
-    func after(_ nanoseconds: UInt64, _ action: @escaping (World) -> Void) {
-        order += 1
-        queue.append((now + nanoseconds, order, action))
-    }
+    func after(_ nanoseconds: UInt64, _ action: @escaping (World) -> Void) { queue.insert(at: now + nanoseconds, action) }
 
     /// Runs everything that is due within the next milliseconds of virtual time.
-    func run(for milliseconds: UInt64) {
-        let end = now + milliseconds * 1_000_000
-        while true {
+    func run(for milliseconds: UInt64) { run(until: now + milliseconds * 1_000_000) }
+
+    func run(until end: UInt64) {
+        var idle = 0
+        while !checks.hasFailed {
             openLinkIfPossible()
-            let nextEvent = queue.indices.min { (queue[$0].at, queue[$0].order) < (queue[$1].at, queue[$1].order) }
             let deadlines = nodes.map { $0?.nextDeadline()?.nanoseconds ?? .max }
-            let deadline = deadlines.min()!
-            let event = nextEvent.map { queue[$0].at } ?? .max
-            let next = max(min(deadline, event), now)
+            let asked = users.map { $0.initiator.nextDeadline()?.nanoseconds ?? .max }
+            let event = queue.next ?? .max
+            let next = max(min(deadlines[0], deadlines[1], event, asked.min() ?? .max), now)
             guard next <= end else { break }
+            idle = next == now ? idle + 1 : 0
+            expect(idle < 5000, "a deadline stays in the past: \(deadlines.map { $0 <= now ? "due" : "-" }), the clock stands still")
             now = next
-            if event <= deadline, let nextEvent {
-                queue.remove(at: nextEvent).action(self)
+            if event <= now, let action = queue.pop() {
+                action(self)
+            } else if let user = asked.firstIndex(where: { $0 <= now }) {
+                act(users[user]) { $0.advance(context: $1) }
             } else {
-                feed(deadlines[0] == deadline ? 0 : 1, .deadline)
+                // In turn: no deadline that stays due may keep the other node waiting.
+                let due = deadlines.indices.filter { deadlines[$0] <= now }
+                feed(due[idle % due.count], .deadline)
             }
         }
-        now = end
-    }
-
-    private func openLinkIfPossible() {
-        guard !linkIsUp, !linkIsCut, !isDead[0], !isDead[1] else { return }
-        linkIsUp = true
-        linkGeneration += 1
-        for index in 0...1 { after(1_000_000) { $0.feed(index, .linkOpened) } }
-    }
-
-    func closeLink(reason: String) {
-        guard linkIsUp else { return }
-        linkIsUp = false
-        for index in 0...1 { after(latency) { $0.feed(index, .linkClosed(reason: reason)) } }
-    }
-
-    func cut() {
-        // TCP does not notice at once; the nodes' own heartbeats do.
-        linkIsCut = true
-        pathsAreCut = true
-    }
-
-    func heal() {
-        linkIsCut = false
-        pathsAreCut = false
-        closeLink(reason: "timed out")
+        now = max(now, end)
     }
 
     // MARK: - Questions
 
-    private var tokens: UInt64 = 0
-
     func request(_ index: Int, _ request: ControlRequest) -> RequestToken {
         tokens += 1
         let token = RequestToken(rawValue: tokens)
+        waiting[token] = index
         feed(index, .request(token, request))
         return token
     }
@@ -208,65 +183,51 @@ final class World {
         return status
     }
 
-    func role(_ index: Int) -> NodeRole { NodeRole.allCases.first { $0.name == status(index).role } ?? .starting }
+    func role(_ index: Int) -> NodeRole { nodes[index]?.roles.role ?? .starting }
     func pairState(_ index: Int) -> String { status(index).pairState }
 
     // MARK: - Traffic
 
-    /// One ESP packet to the end-user through the node to which the address points.
+    /// One ESP packet to the end-user from this node, if its data plane lets one out.
     @discardableResult
     func sendESP(inboundSPI: UInt32, from index: Int) -> Bool {
         guard let number = planes[index].take(inboundSPI) else { return false }
-        #expect(usedNumbers[inboundSPI, default: []].insert(number).inserted, "sequence number \(number) was used twice")
-        #expect(number > clientTop[inboundSPI] ?? 0, "the end-user drops \(number) as a replay")
-        clientTop[inboundSPI] = max(number, clientTop[inboundSPI] ?? 0)
+        checkSent(number, spi: inboundSPI, from: index)
         return true
+    }
+
+    /// A counter report of the data plane, with numbers that it stands at from then on.
+    func report(_ spi: UInt32, next: UInt64, top: UInt64 = 0, index: Int = 0) {
+        planes[index].raise(spi, next: next, top: top)
+        let counters = CounterReport(
+            inboundSPI: spi, inboundTop: top, outboundNext: planes[index].sas[spi]?.next ?? next, inboundPackets: 1, inboundBytes: 1,
+            outboundPackets: 1, outboundBytes: 1)
+        feed(index, .dataPlane(.counters([counters])))
     }
 }
 
-/// A data plane that only keeps the books.
-struct FakeDataPlane {
-    struct SA {
-        var child: ChildSA
-        var next: UInt64
-        var limit: UInt64
-        var top: UInt64
+/// What is to happen, in order of time; of equals, in order of insertion.
+private struct EventQueue {
+    private var items: [(at: UInt64, order: Int, action: (World) -> Void)] = []
+    private var order = 0
+
+    /// The latest first, so that the next one is taken from the end.
+    mutating func insert(at instant: UInt64, _ action: @escaping (World) -> Void) {
+        order += 1
+        var position = items.count
+        while position > 0, items[position - 1].at <= instant { position -= 1 }
+        items.insert((instant, order, action), at: position)
     }
 
-    var gate = GateState.closed
-    var sas: [UInt32: SA] = [:]
+    var next: UInt64? { items.last?.at }
+    mutating func pop() -> ((World) -> Void)? { items.popLast()?.action }
+}
 
-    mutating func apply(_ command: DataPlaneCommand) {
-        switch command {
-        case .install(let installation):
-            let spi = installation.child.inboundSPI
-            var sa = sas[spi] ?? SA(child: installation.child, next: 1, limit: 0, top: 0)
-            sa.child = installation.child
-            sa.next = max(sa.next, installation.numbers.next)
-            sa.limit = installation.numbers.limit
-            sas[spi] = sa
-        case .remove(_, let child, _, _):
-            sas[child.inboundSPI] = nil
-        case .lease(let spi, let numbers):
-            #expect(sas[spi] != nil, "a lease for an SA that is not installed")
-            guard var sa = sas[spi] else { return }
-            sa.next = max(sa.next, numbers.next)
-            sa.limit = numbers.limit
-            sas[spi] = sa
-        case .advanceInbound(let spi, let top):
-            #expect(sas[spi] != nil, "a counter for an SA that is not installed")
-            guard let known = sas[spi]?.top else { return }
-            sas[spi]?.top = max(known, top)
-        case .gate(let state):
-            gate = state
-        }
-    }
+extension LogLine {
+    var text: String { message + fields.map { " \($0.name)=\($0.value)" }.joined() }
+}
 
-    /// The next outbound number, if one may be used.
-    mutating func take(_ spi: UInt32) -> UInt64? {
-        guard gate == .open, var sa = sas[spi], !sa.child.isRekeyed, sa.next <= sa.limit else { return nil }
-        defer { sas[spi] = sa }
-        sa.next += 1
-        return sa.next - 1
-    }
+extension LogLine.Level {
+    /// What an operator would look at.
+    var isNotable: Bool { self != .debug && self != .info }
 }

@@ -45,7 +45,7 @@ import Testing
 
     @Test mutating func receive_thatNamesOurLife_counts() throws {
         let result = try watch.receive(Self.heartbeat(1), path: 1, at: at(5))
-        #expect(result == (true, true))
+        #expect(result == .latest(isNewLife: true))
         #expect(watch.lastHeard == at(5))
         #expect(watch.paths[0].lastHeard == nil)
         #expect(watch.echo == 100)
@@ -53,7 +53,7 @@ import Testing
 
     @Test mutating func receive_thatNamesNoLife_onlyTeachesTheEcho() throws {
         let result = try watch.receive(Self.heartbeat(1, echo: 0), path: 0, at: at(5))
-        #expect(result == (false, false))
+        #expect(result == .unproven)
         #expect(watch.lastHeard == nil)
         #expect(watch.echo == 100)
     }
@@ -65,13 +65,14 @@ import Testing
         #expect(watch.lastHeard == at(5))
         // The other path counts for itself.
         let other = try watch.receive(Self.heartbeat(4), path: 1, at: at(7))
-        #expect(other.isCounted)
+        #expect(other == .late)
+        #expect(watch.lastHeard == at(7))
     }
 
     @Test mutating func receive_aRecordingOfAnotherLife_neitherCountsNorDisplacesTheEcho() throws {
         _ = try watch.receive(Self.heartbeat(5), path: 0, at: at(5))
         let old = try watch.receive(Self.heartbeat(9, boot: 50, echo: 77), path: 0, at: at(20))
-        #expect(old.isCounted == false)
+        #expect(old == .unproven)
         #expect(watch.echo == 100)
         #expect(watch.lastHeard == at(5))
     }
@@ -81,7 +82,25 @@ import Testing
         _ = try watch.receive(Self.heartbeat(1, boot: 101, echo: 0), path: 0, at: at(400))
         #expect(watch.echo == 101)
         let result = try watch.receive(Self.heartbeat(2, boot: 101), path: 0, at: at(450))
-        #expect(result == (true, true))
+        #expect(result == .latest(isNewLife: true))
+    }
+
+    /// What a restarted peer said in its former life names our present one; it must not pass for a new life again and again.
+    @Test mutating func receive_aRecordingOfAFormerLife_isStale() throws {
+        _ = try watch.receive(Self.heartbeat(500), path: 0, at: at(5))
+        _ = try watch.receive(Self.heartbeat(1, boot: 101), path: 0, at: at(400))
+        for time in [UInt64(450), 600] {
+            #expect(throws: HeartbeatRejection.stale) { try watch.receive(Self.heartbeat(501), path: 0, at: at(time)) }
+        }
+        #expect(watch.boot == 101)
+        #expect(watch.lastHeard == at(400))
+    }
+
+    @Test mutating func receive_onASlowerPath_isALateSignOfLife() throws {
+        #expect(try watch.receive(Self.heartbeat(8), path: 0, at: at(5)) == .latest(isNewLife: true))
+        #expect(try watch.receive(Self.heartbeat(7), path: 1, at: at(6)) == .late)
+        #expect(watch.last?.sequence == 8)
+        #expect(watch.paths[1].lastHeard == at(6))
     }
 }
 

@@ -96,7 +96,23 @@ import Testing
         #expect(sender.lag == 1)
         #expect(sender.acknowledge(1, at: at(1)) == true)
         #expect(sender.isInStep)
-        #expect(sender.acknowledge(0, at: at(1)) == false)
+        #expect(sender.acknowledge(2, at: at(1)) == false)
+    }
+
+    /// A snapshot begins on the same link while acknowledgements of what was sent before are still under way.
+    @Test func acknowledge_fromBeforeTheSnapshot_isNotTakenForOneOfANewEntry() {
+        var sender = ReplicationSender(now: at(0))
+        sender.beginInStep(at: at(0))
+        for _ in 0..<3 { _ = sender.append(.replay([])) }
+        sender.goSolo(.standbyLeft, at: at(1))
+        #expect(sender.lag == 0)
+        let frames = sender.begin(table: SessionTable(), epoch: 2, at: at(2))
+        #expect(frames.first == .snapshotBegin(SnapshotBegin(epoch: 2, sessionCount: 0, nextIndex: 4)))
+        #expect(sender.append(.replay([])).index == 4)
+        #expect(sender.acknowledge(3, at: at(3)) == true)
+        #expect(sender.lag == 1)
+        #expect(sender.acknowledge(4, at: at(3)) == true)
+        #expect(sender.lag == 0)
     }
 
     @Test func commitTimeout_isVisiblySolo_untilTheStandbyHasCaughtUp() {
@@ -154,13 +170,15 @@ func makeSession(_ number: UInt64) -> Session {
     let child = ChildSA(
         inboundSPI: 0x1000 + UInt32(truncatingIfNeeded: number), outboundSPI: 0x2000 + UInt32(truncatingIfNeeded: number), name: "net",
         uniqueID: UInt32(truncatingIfNeeded: number),
-        algorithms: ESPAlgorithms(cipher: Cipher(.aesGCM16, keyBits: 128), integrity: nil, extendedSequenceNumbers: false, keyExchangeGroup: nil),
+        algorithms: ESPAlgorithms(
+            cipher: Cipher(.aesGCM16, keyBits: 128), integrity: nil, extendedSequenceNumbers: false, keyExchangeGroup: nil),
         inboundKeys: keys, outboundKeys: keys, mode: .tunnel, localSelectors: [selector], remoteSelectors: [selector], lease: .initial,
         establishedWallMilliseconds: 1000)
     let ikeSA = IKESA(
         spis: IKESPIs(initiator: number, responder: number), role: .responder,
         algorithms: IKEAlgorithms(cipher: Cipher(.aesGCM16, keyBits: 256), integrity: nil, prf: .hmacSHA384, keyExchangeGroup: .ecp384),
-        keys: IKEKeys(derivation: key, initiator: keys, responder: keys), nextSendID: 0, nextReceiveID: 2, establishedWallMilliseconds: 1000)
+        keys: IKEKeys(derivation: key, initiator: keys, responder: keys), nextSendID: 0, nextReceiveID: 2, establishedWallMilliseconds: 1000
+    )
     let identity = Identity(text: "client\(number).example.net")
     return Session(
         id: SessionID(rawValue: number), uniqueID: UInt32(truncatingIfNeeded: number),

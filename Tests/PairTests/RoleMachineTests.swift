@@ -7,8 +7,8 @@ import Testing
 
     static func machine(_ node: NodeID = .one) -> RoleMachine { RoleMachine(node: node, timing: timing, now: at(0)) }
 
-    static func heard(_ role: NodeRole, epoch: Epoch, wantsAnswer: Bool = false) -> Heartbeat {
-        Heartbeat(node: .zero, role: role, isReady: true, wantsAnswer: wantsAnswer, boot: 1, echo: 1, sequence: 1, epoch: epoch)
+    static func heard(_ role: NodeRole, epoch: Epoch, wantsAnswer: Bool = false, boot: UInt64 = 1) -> Heartbeat {
+        Heartbeat(node: .zero, role: role, isReady: true, wantsAnswer: wantsAnswer, boot: boot, echo: 1, sequence: 1, epoch: epoch)
     }
 
     /// Node 1 as standby of epoch 2, having heard the active at 10 ms.
@@ -25,6 +25,24 @@ import Testing
         var one = Self.machine(.one)
         #expect(one.deadline(at: at(1999)) == [])
         #expect(one.deadline(at: at(2000)) == [.takeOver(cause: .alone, epoch: 1)])
+    }
+
+    @Test func start_whileSomebodyCannotBeVerified_doesNotBecomeActive() {
+        var machine = Self.machine(.zero)
+        for time in stride(from: UInt64(50), through: 5000, by: 50) {
+            let isHeldBack = machine.unverifiedHeard(at: at(time))
+            #expect(isHeldBack)
+            #expect(machine.deadline(at: at(time)) == [])
+        }
+        #expect(machine.deadline(at: at(5999)) == [])
+        #expect(machine.deadline(at: at(6000)) == [.takeOver(cause: .alone, epoch: 2)])
+    }
+
+    @Test func silence_whenStandby_isNotBrokenByWhatCannotBeVerified() {
+        var machine = Self.standby()
+        let isHeldBack = machine.unverifiedHeard(at: at(100))
+        #expect(!isHeldBack)
+        #expect(machine.deadline(at: at(160)) == [.takeOver(cause: .heartbeatLost, epoch: 3)])
     }
 
     @Test func start_whenThePeerIsActive_standsBy() {
@@ -52,14 +70,14 @@ import Testing
 
     @Test func linkClosed_whenThePeerDoesNotAnswer_takesOverAfterHalfAnInterval() {
         var machine = Self.standby()
-        #expect(machine.linkClosed(at: at(20)) == [.probe])
+        #expect(machine.linkClosed(holdsEverything: true, at: at(20)) == [.probe])
         #expect(machine.nextDeadline() == at(45))
         #expect(machine.deadline(at: at(45)) == [.takeOver(cause: .linkClosed, epoch: 3)])
     }
 
     @Test func linkClosed_whenThePeerAnswers_changesNothing() {
         var machine = Self.standby()
-        _ = machine.linkClosed(at: at(20))
+        _ = machine.linkClosed(holdsEverything: true, at: at(20))
         #expect(machine.heartbeat(Self.heard(.active, epoch: 2), at: at(21)) == [])
         #expect(machine.deadline(at: at(45)) == [])
         #expect(machine.role == .standby)
@@ -67,7 +85,7 @@ import Testing
 
     @Test func heartbeat_thatSaysThePeerIsNotActive_takesOverAtOnce() {
         var machine = Self.standby()
-        #expect(machine.heartbeat(Self.heard(.starting, epoch: 0), at: at(30)) == [.takeOver(cause: .peerNotActive, epoch: 3)])
+        #expect(machine.heartbeat(Self.heard(.starting, epoch: 0, boot: 2), at: at(30)) == [.takeOver(cause: .peerNotActive, epoch: 3)])
     }
 
     @Test func heartbeat_ofAHigherEpoch_makesTheActiveStepDown() {
@@ -88,7 +106,49 @@ import Testing
     @Test func heartbeat_ofAStandbyThatKnowsAHigherEpoch_isOutbidByTheActive() {
         var machine = Self.standby()
         _ = machine.deadline(at: at(160))
-        #expect(machine.heartbeat(Self.heard(.standby, epoch: 8), at: at(200)) == [.takeOver(cause: .peerNotActive, epoch: 9)])
+        #expect(machine.heartbeat(Self.heard(.standby, epoch: 8), at: at(200)) == [.outbid(epoch: 9)])
+    }
+
+    @Test func handover_toAStandbyThatKnowsAHigherEpoch_failsAtOnce() {
+        var machine = Self.machine(.zero)
+        _ = machine.deadline(at: at(1000))
+        _ = machine.beginHandover(at: at(1100))
+        let actions = machine.heartbeat(Self.heard(.standby, epoch: 7), at: at(1110))
+        guard case .handoverFailed = actions.first else {
+            Issue.record("the hand-over is not over")
+            return
+        }
+        #expect(actions.last == .outbid(epoch: 8))
+        #expect(!machine.isHandingOver)
+        #expect(machine.nextDeadline() == nil)
+    }
+
+    /// The link is faster than heartbeats that left before the peer became active, and a starting node trusts it.
+    @Test func link_toAnActivePeer_endsTheStartAndOutdatesItsEarlierHeartbeats() {
+        var machine = Self.machine()
+        #expect(machine.linked(to: .active, epoch: 2, life: 1, at: at(100)) == [.standBy(epoch: 2)])
+        #expect(machine.heartbeat(Self.heard(.starting, epoch: 0), at: at(101)) == [])
+        #expect(machine.linkClosed(holdsEverything: true, at: at(110)) == [.probe])
+        // The peer cannot answer before it knows our life.
+        #expect(machine.deadline(at: at(309)) == [])
+        #expect(machine.deadline(at: at(310)) == [.takeOver(cause: .linkClosed, epoch: 3)])
+    }
+
+    @Test func linkClosed_onAStandbyThatIsStillFilled_waitsForTheHeartbeats() {
+        var machine = Self.standby()
+        #expect(machine.linkClosed(holdsEverything: false, at: at(20)) == [])
+        #expect(machine.deadline(at: at(159)) == [])
+        #expect(machine.deadline(at: at(160)) == [.takeOver(cause: .heartbeatLost, epoch: 3)])
+    }
+
+    /// The link is faster than a heartbeat that left before the peer accepted.
+    @Test func heartbeat_fromBeforeTheHandOver_doesNotTakeItBack() {
+        var machine = Self.machine(.zero)
+        _ = machine.deadline(at: at(1000))
+        _ = machine.beginHandover(at: at(1100))
+        _ = machine.handoverAccepted(epoch: 3, at: at(1101))
+        #expect(machine.heartbeat(Self.heard(.standby, epoch: 2), at: at(1102)) == [])
+        #expect(machine.role == .standby)
     }
 
     @Test func handover_whenAccepted_stepsDownOnce() throws {

@@ -79,7 +79,7 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         let text = try #require(readText("\(samples)/sg1.toml"))
         let explicit = text.split(separator: "\n", omittingEmptySubsequences: false)
             .map { $0.hasPrefix("# ") && $0.contains(" = ") ? $0.dropFirst(2) : $0 }.joined(separator: "\n")
-            .replacing("guard_program = \"/usr/bin/tandem\"", with: "")
+            .replacing("guard_program = \"/usr/sbin/tandem\"", with: "")
         #expect(explicit.contains("\nretransmit_tries = 5\n"))
         let left = try Configuration.load(path: folder.write("sg1.toml", text))
         let right = try Configuration.load(path: folder.write("explicit.toml", explicit))
@@ -169,6 +169,14 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
     @Test func missingSections_whenLoaded_areNamed() {
         let found = problems(of: "")
         #expect(found.contains { $0.contains("node: is missing") } && found.contains { $0.contains("connections: is missing") })
+    }
+
+    /// A TUN device takes no less than what IPv6 demands: `tandem check` says so, and not the start.
+    @Test func mtu_whenNoDeviceTakesIt_isRefused() {
+        #expect(
+            problems(of: minimal + "[dataplane]\nmtu = 1279\n") == ["tandem.toml:12: dataplane.mtu: 1279 is out of range; use 1280 to 9000"]
+        )
+        #expect(problems(of: minimal + "[dataplane]\nmtu = 1280\n") == [])
     }
 
     @Test func badSyntax_whenLoaded_namesTheLine() {

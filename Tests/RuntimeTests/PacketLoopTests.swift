@@ -132,9 +132,9 @@ extension PacketLoop {
 
     @Test func start_whenThePortIsTaken_saysWhichOne() throws {
         let taken = try TestSocket()
-        // Without SO_REUSEADDR on the other side the port is not shared.
-        var off: Int32 = 0
-        setsockopt(taken.socket.descriptor, SOL_SOCKET, SO_REUSEADDR, &off, 4)
+        // Other IKE daemons are willing to share it.
+        var on: Int32 = 1
+        setsockopt(taken.socket.descriptor, SOL_SOCKET, SO_REUSEADDR, &on, 4)
         let configuration = PacketLoop.Configuration(addresses: [taken.endpoint.address], ikePort: taken.endpoint.port)
         #expect(throws: PacketIOError(operation: "bind \(taken.endpoint)", code: EADDRINUSE)) {
             try PacketLoop(configuration) { _ in }
@@ -173,7 +173,7 @@ extension PacketLoop {
 }
 
 /// A network namespace of its own, gone when the last descriptor on it is closed.
-private final class Namespace: Sendable {
+final class Namespace: Sendable {
     private typealias Unshare = @convention(c) (Int32) -> Int32
     private typealias Enter = @convention(c) (Int32, Int32) -> Int32
     private static let newNetwork: Int32 = 0x4000_0000
@@ -224,9 +224,9 @@ private final class Namespace: Sendable {
 }
 
 /// iproute2, in the namespace of the calling thread.
-private func ip(_ arguments: String...) throws { try ip(arguments) }
+func ip(_ arguments: String...) throws { try ip(arguments) }
 
-private func ip(_ arguments: [String]) throws {
+func ip(_ arguments: [String]) throws {
     var process = pid_t()
     let words = (["ip"] + arguments).map { strdup($0) } + [nil]
     defer { words.forEach { free($0) } }
@@ -328,7 +328,7 @@ private struct TwoGateways {
     }
 }
 
-private let canMakeNamespaces = geteuid() == 0 && access("/dev/net/tun", R_OK | W_OK) == 0 && access("/sbin/ip", X_OK) == 0
+let canMakeNamespaces = geteuid() == 0 && access("/dev/net/tun", R_OK | W_OK) == 0 && access("/sbin/ip", X_OK) == 0
 
 @Suite(.enabled(if: canMakeNamespaces, "needs root, /dev/net/tun and iproute2")) struct UserDataPlaneTests {
     private static let suites = [

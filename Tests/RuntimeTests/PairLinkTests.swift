@@ -198,6 +198,24 @@ private func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
         for end in [stranger, zero, one] { try await end.stop() }
     }
 
+    @Test func strangersAddress_whenItHoldsManyConnections_keepsNobodyOut() async throws {
+        let identities = try Identities(["a", "b"])
+        let port = freePort()
+        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let elsewhere = try NIOCore.SocketAddress(ipAddress: "127.0.0.2", port: 0)
+        for _ in 0..<40 {
+            _ = try await ClientBootstrap(group: group).bind(to: elsewhere).connect(host: "127.0.0.1", port: Int(port)).get()
+        }
+        #expect(try await eventually { try await zero.counter("stranger") == 40 })
+        let start = ContinuousClock.now
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
+        #expect(try await bothOpen(zero, one))
+        #expect(ContinuousClock.now - start < .seconds(2), "sooner than the time in which a connection has to open")
+        for end in [zero, one] { try await end.stop() }
+        try await group.shutdownGracefully()
+    }
+
     @Test func server_whenItIsNotThePeer_isRefused() async throws {
         let identities = try Identities(["a", "b", "impostor"])
         let port = freePort()

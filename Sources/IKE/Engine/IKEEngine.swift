@@ -1,10 +1,11 @@
 public import Cryptography
 public import Session
 
-/// The IKEv2 machine of one gateway: responder of every exchange, and requester of INFORMATIONAL (RFC 7296).
+/// The IKEv2 machine of one gateway: responder of every exchange, requester of INFORMATIONAL, and initiator of IKE SAs when an
+/// operator wants one (RFC 7296).
 ///
 /// Deterministic and without I/O: bytes, time and randomness are arguments; results are values. What is known of established
-/// sessions is in the caller's `SessionTable`; the engine itself holds only half-open IKE SAs, timers and hints, all of which a
+/// sessions is in the caller's `SessionTable`; the engine itself holds only half-open IKE SAs, calls, timers and hints, all of which a
 /// new owner can do without.
 public struct IKEEngine: Sendable {
     var configuration: IKEConfiguration
@@ -14,6 +15,8 @@ public struct IKEEngine: Sendable {
     public internal(set) var counters = IKECounters()
 
     var halfOpen = HalfOpenTable()
+    /// IKE SAs that we began, until they are established; by our SPI.
+    var initiations = InitiationTable()
     var farewells = Farewells()
     var refusals = RefusalBudget()
     var pools = PoolCursors()
@@ -55,7 +58,7 @@ public struct IKEEngine: Sendable {
         let top = UInt64(node.rawValue) << 63
         func withNodeBit(_ value: UInt64) -> UInt64 { value & ~(1 << 63) | top }
         var spi = withNodeBit(context.random.uint64())
-        while spi == 0 || table.isInUse(localSPI: spi) || halfOpen[spi] != nil || farewells.knows(spi)
+        while spi == 0 || table.isInUse(localSPI: spi) || halfOpen[spi] != nil || initiations[spi] != nil || farewells.knows(spi)
             || table[SessionID(rawValue: spi)] != nil
         {
             spi = withNodeBit(spi &+ 1)
@@ -68,7 +71,7 @@ public struct IKEEngine: Sendable {
         let top = UInt32(node.rawValue) << 31
         func withNodeBit(_ value: UInt32) -> UInt32 { value & ~(1 << 31) | top }
         var spi = withNodeBit(context.random.uint32())
-        while spi <= 255 || table.isInUse(inboundSPI: spi) { spi = withNodeBit(spi &+ 1) }
+        while spi <= 255 || table.isInUse(inboundSPI: spi) || initiations.isInUse(childSPI: spi) { spi = withNodeBit(spi &+ 1) }
         return spi
     }
 

@@ -8,6 +8,9 @@ extension IKEEngine {
         counters.datagramsReceived += 1
         guard let header = try? IKEHeader(parsing: datagram.bytes), header.initiatorSPI != 0 else { return drop(.malformed, datagram) }
         guard header.majorVersion == 2 else { return refuseVersion(header, datagram, at: context.now.instant) }
+        if header.isResponse, !header.isInitiator, let initiation = initiations[header.initiatorSPI] {
+            return receiveAnswer(datagram, to: initiation, table: table, context: context)
+        }
         if header.exchangeType == .ikeSAInit { return receiveInit(datagram, header: header, table: table, context: context) }
         // The I flag says whose SPI is whose (RFC 7296 §2.6).
         let localSPI = header.isInitiator ? header.responderSPI : header.initiatorSPI
@@ -211,6 +214,7 @@ extension IKEEngine {
             case .deletedByPeer: counters.deletedByPeer += 1
             case .peerDead: counters.peersDead += 1
             case .halfOpenExpired: counters.halfOpenExpired += 1
+            case .initiationFailed: counters.initiationsFailed += 1
             case .childDeleted, .terminated, .moved, .dropped: break
             }
         }

@@ -14,7 +14,7 @@ extension IKEEngine {
 
     /// When `advance` wants to be called. Late and needless calls do no harm.
     public func nextDeadline() -> Instant? {
-        [deadlines.next, halfOpen.nextDeadline].compactMap { $0 }.min()
+        [deadlines.next, halfOpen.nextDeadline, initiations.nextDeadline].compactMap { $0 }.min()
     }
 
     /// Does what is due: repeats requests, gives peers up, checks liveness, forgets half-open IKE SAs. Bounded work.
@@ -24,7 +24,7 @@ extension IKEEngine {
         let now = context.now.instant
         let expired = halfOpen.expire(at: now, limit: IKEEngine.deadlinesPerAdvance).map { IKEEvent.halfOpenExpired(remote: $0.remote) }
         count(expired)
-        var outcomes = expired.map { IKEOutcome(events: [$0]) }
+        var outcomes = expired.map { IKEOutcome(events: [$0]) } + advanceInitiations(context: context)
         var touched: Set<SessionID> = []
         var again: [Deadline] = []
         for _ in 0..<IKEEngine.deadlinesPerAdvance {
@@ -183,6 +183,7 @@ extension IKEEngine {
     /// The other node speaks for the sessions now: half-open IKE SAs, timers and hints go.
     public mutating func lostOwnership() {
         halfOpen = HalfOpenTable()
+        initiations = InitiationTable()
         farewells = Farewells()
         deadlines.removeAll()
         lastHeard = [:]

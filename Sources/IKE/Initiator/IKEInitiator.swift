@@ -2,8 +2,9 @@ public import Cryptography
 import IKEWire
 public import Session
 
-/// The other side: an IKEv2 initiator with a shared secret, for tests and for generating sessions. It shares codec, key
-/// derivation and protection with the engine, and is as pure: datagrams and time in, datagrams out.
+/// An IKEv2 initiator with a shared secret: the engine calls peers with it as far as IKE_AUTH, and it is the other side in tests and
+/// in the session generator. It shares codec, key derivation and protection with the engine, and is as pure: datagrams and time in,
+/// datagrams out.
 ///
 /// Rekeys are finished as RFC 7296 §2.8 wants it: after a rekey the old SA is deleted by a further exchange at once.
 public struct IKEInitiator: Sendable {
@@ -15,6 +16,10 @@ public struct IKEInitiator: Sendable {
     public internal(set) var remote: Endpoint
     /// ESP goes inside UDP.
     public internal(set) var encapsulation = false
+    /// Who the gateway showed to be.
+    public internal(set) var authenticatedIdentity: Identity?
+    /// What IKE_SA_INIT said of NATs.
+    var nat: NATDetection?
     /// From CFG_REPLY.
     public internal(set) var virtualAddresses: [IPAddress] = []
     public internal(set) var dnsServers: [IPAddress] = []
@@ -52,7 +57,7 @@ public struct IKEInitiator: Sendable {
     /// Sends IKE_SA_INIT.
     public mutating func start(context: IKEContext) -> [Datagram] {
         guard phase == .idle, let group = configuration.proposals.first?.groups.first else { return [] }
-        return sendInit(group: group, cookie: nil, spi: context.random.uint64() | 1, nonce: nil, context: context)
+        return sendInit(group: group, cookie: nil, spi: configuration.ikeSPI ?? context.random.uint64() | 1, nonce: nil, context: context)
     }
 
     /// A liveness check.

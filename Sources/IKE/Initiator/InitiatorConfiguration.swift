@@ -29,6 +29,10 @@ public struct InitiatorConfiguration: Sendable {
     public var forcesEncapsulation = false
     public var announcesInitialContact = false
     public var announces: PeerCapabilities = []
+    /// Our SPI of the IKE SA, not 0; `nil`: a random one.
+    public var ikeSPI: UInt64?
+    /// Our SPI of the CHILD SA of IKE_AUTH, above 255; `nil`: a random one.
+    public var childSPI: UInt32?
     public var limits = IKELimits()
 
     public init(

@@ -37,7 +37,8 @@ extension IKEInitiator {
 
     mutating func receiveInitResponse(_ datagram: Datagram, header: IKEHeader, context: IKEContext) -> [Datagram] {
         guard phase == .awaitingInitResponse, let handshake, header.isResponse, !header.isInitiator,
-            header.initiatorSPI == handshake.spi, let message = try? IKEMessage(parsing: datagram.bytes)
+            header.initiatorSPI == handshake.spi, let message = try? IKEMessage(parsing: datagram.bytes),
+            message.payloads.firstUnknownCritical == nil
         else { return drop() }
         let payloads = PayloadSet(message.payloads)
         if let restarted = restart(payloads, handshake, context: context) { return restarted }
@@ -82,6 +83,7 @@ extension IKEInitiator {
         // What we believe to be our address, not what the datagram was sent to, is what the gateway's hash is compared with.
         let nat = NATDetection(payloads, spis: spis, local: configuration.local, remote: datagram.remote)
         let isBehindNAT = nat.localBehindNAT || nat.remoteBehindNAT
+        self.nat = nat
         encapsulation = isBehindNAT || (nat.isSupported && configuration.forcesEncapsulation)
         guard encapsulation || configuration.alwaysFloats else { return }
         local.port = configuration.floatedLocalPort
@@ -94,7 +96,7 @@ extension IKEInitiator {
         let code = SharedKeyAuthentication.code(
             prf: sa.algorithms.prf, secret: configuration.secret, message: handshake.request, peerNonce: handshake.responderNonce,
             authenticationKey: derived.initiatorAuthentication, identity: identity)
-        let childSPI = newChildSPI(context: context)
+        let childSPI = configuration.childSPI ?? newChildSPI(context: context)
         self.handshake?.childSPI = childSPI
         var payloads: [Payload] = [.identificationInitiator(identity)]
         if configuration.announcesInitialContact { payloads.append(.notify(.initialContact)) }
@@ -137,6 +139,7 @@ extension IKEInitiator {
             configuration.remoteIdentity == nil || Identity(identity) == configuration.remoteIdentity
         else { return fail(.notAuthenticated) }
         phase = .established
+        authenticatedIdentity = Identity(identity)
         takeConfiguration(payloads.configuration)
         let pending = PendingChild(replacing: nil, inboundSPI: handshake.childSPI, nonce: handshake.nonce, keyExchange: nil)
         lastResult = takeChild(

@@ -24,6 +24,8 @@ public struct IKECounters: Hashable, Sendable {
     public internal(set) var peersDead: UInt64 = 0
     public internal(set) var sessionsReplaced: UInt64 = 0
     public internal(set) var peersMoved: UInt64 = 0
+    public internal(set) var initiationsStarted: UInt64 = 0
+    public internal(set) var initiationsFailed: UInt64 = 0
 
     public init() {}
 

@@ -49,6 +49,8 @@ public enum IKEEvent: Hashable, Sendable {
     case moved(session: SessionID, from: Endpoint, to: Endpoint)
     case dropped(reason: IKEDropReason, remote: Endpoint)
     case halfOpenExpired(remote: Endpoint)
+    /// `session` is the identifier that `IKEEngine.initiate` gave.
+    case initiationFailed(session: SessionID, connection: String, remote: Endpoint, reason: InitiationFailure)
 
     public enum Level: String, Hashable, Sendable { case debug, info, warning }
 
@@ -74,6 +76,8 @@ public enum IKEEvent: Hashable, Sendable {
         case .peerDead(let session): (.warning, "session \(session): the peer does not answer any more")
         case .moved(let session, let from, let to): (.info, "session \(session): the peer moved from \(from) to \(to)")
         case .dropped(let reason, let remote): (.debug, "dropped a datagram from \(remote): \(reason.rawValue)")
+        case .initiationFailed(_, let connection, let remote, let reason):
+            (.warning, "calling \(remote) for \(connection) failed: \(reason.text)")
         case .halfOpenExpired(let remote): (.info, "\(remote) never came back with IKE_AUTH")
         }
     }

@@ -20,7 +20,9 @@ public enum Neighbours {
             to.sll_halen = 6
             let sent = withUnsafePointer(to: &to) { pointer in
                 pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    sendto(descriptor, frame, frame.count, 0, $0, socklen_t(MemoryLayout<sockaddr_ll>.size))
+                    // A full queue must not hold up a takeover.
+                    sendto(
+                        descriptor, frame, frame.count, Int32(MSG_DONTWAIT), $0, socklen_t(MemoryLayout<sockaddr_ll>.size))
                 }
             }
             guard sent == frame.count else { throw NetlinkError(operation: operation, code: errno) }
@@ -36,7 +38,11 @@ public enum Neighbours {
     public static func dropWaiting(on interface: String) throws(NetlinkError) {
         let index = try Links.index(of: interface)
         let operation = "read neighbours on \(interface)"
-        let list = NetlinkMessage(RTM_GETNEIGH, operation: operation) { writer in writer.header(ndmsg.self) { $0.ndm_ifindex = index } }
+        let list = NetlinkMessage(RTM_GETNEIGH, operation: operation) { writer in
+            writer.header(ndmsg.self) { _ in }
+            // The kernel filters by the attribute; the header's index it does not look at.
+            writer.attribute(NDA_IFINDEX, uint32: UInt32(index))
+        }
         let socket = try NetlinkSocket(.route)
         for entry in try socket.dump(list) {
             guard let neighbour = entry.header(ndmsg.self), neighbour.ndm_ifindex == index,
@@ -50,7 +56,7 @@ public enum Neighbours {
                 }
                 writer.attribute(NDA_DST, bytes: Array(address))
             }
-            do { _ = try socket.request(delete) } catch where error.isNotThere {}
+            do { _ = try socket.request(delete) } catch  where error.isNotThere {}
         }
     }
 

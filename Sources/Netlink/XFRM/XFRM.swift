@@ -83,7 +83,9 @@ public final class XFRM {
 
     /// All ESP SAs of the network namespace, whoever made them.
     public func states() throws(NetlinkError) -> [XFRMCounters] {
-        try socket.dump(XFRMEncoding.getStates()).compactMap { XFRMDecoding.counters(state: $0) }
+        var replies = try socket.dump(XFRMEncoding.getStates())
+        defer { for index in replies.indices { replies[index].wipe() } }
+        return replies.compactMap { XFRMDecoding.counters(state: $0) }
     }
 
     /// All policies of the network namespace but those of sockets, whoever made them.

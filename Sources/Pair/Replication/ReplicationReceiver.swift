@@ -39,9 +39,11 @@ public struct ReplicationReceiver: Sendable {
 
     /// Everything that the active has sent is here, and nothing is missing.
     public var isInStep: Bool { state == .inStep }
+    /// Nothing is under way: only a snapshot's beginning is waited for.
+    public var isIdle: Bool { state == .idle }
 
     /// Whether everything the active did until about now is here: in step, or in step until the link closed a moment ago. In
-    /// `graceTime` no active comes to the end of a lease that it had not told of.
+    /// `graceTime` no active goes on to a lease that it had not told of.
     public func holdsEverything(at now: Instant) -> Bool {
         if isInStep { return true }
         guard let leftAt else { return false }
@@ -128,7 +130,8 @@ public struct ReplicationReceiver: Sendable {
         return out
     }
 
-    private mutating func removeAll(except seen: Set<SessionID>, from table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta] {
+    private mutating func removeAll(except seen: Set<SessionID>, from table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta]
+    {
         var out: [AppliedDelta] = []
         for id in table.sessions.keys.sorted() where !seen.contains(id) {
             let delta = SessionDelta(session: id, changes: [.removed(reason: "not in the active's snapshot")])

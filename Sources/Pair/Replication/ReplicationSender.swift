@@ -26,6 +26,8 @@ public enum SoloReason: String, Hashable, Sendable {
     case linkClosed = "link_closed"
     case commitTimeout = "commit_timeout"
     case standbyTooSlow = "standby_too_slow"
+    /// The standby took over by itself, or gave up what it held.
+    case standbyLeft = "standby_left"
     case tookOver = "took_over"
     case starting = "starting"
 }
@@ -48,9 +50,11 @@ public struct ReplicationSender: Sendable {
     /// Pages on the way at once: the standby works on one while the next travels.
     static let pagesMax = 4
 
+    private let unacknowledgedMax: UInt64
     private var state: State = .solo(.starting)
     public private(set) var since: Instant
-    /// The index that the next entry will have.
+    /// The index that the next entry will have. Goes on from one snapshot to the next, so that a late acknowledgement is never
+    /// taken for one of an entry that was sent since.
     public private(set) var nextIndex: UInt64 = 1
     public private(set) var acknowledged: UInt64 = 0
     private var order: [SessionID] = []
@@ -58,7 +62,11 @@ public struct ReplicationSender: Sendable {
     /// Sessions that no page has carried yet.
     private var unsent: Set<SessionID> = []
 
-    public init(now: Instant) { since = now }
+    /// - Parameter unacknowledgedMax: entries that the standby may be behind.
+    public init(now: Instant, unacknowledgedMax: UInt64 = ReplicationSender.unacknowledgedMax) {
+        since = now
+        self.unacknowledgedMax = unacknowledgedMax
+    }
 
     public var pairState: PairState {
         switch state {
@@ -75,6 +83,16 @@ public struct ReplicationSender: Sendable {
     public var holdsReplies: Bool { pairState == .paired }
     /// The standby holds everything, this very moment.
     public var isInStep: Bool { pairState == .paired && lag == 0 }
+    /// Whether a lease may be taken of which the standby will not hear: not in the moments after it was lost, in which it goes by
+    /// the leases that it knows.
+    public func mayRunAhead(at now: Instant) -> Bool {
+        guard case .solo = pairState else { return true }
+        return now - since > ReplicationReceiver.graceTime * 2
+    }
+    /// Entries are sent, however late the standby is.
+    public var isRunning: Bool { if case .solo = state { false } else { true } }
+    /// The standby is so far behind that it has to begin anew.
+    public var isOverrun: Bool { lag > unacknowledgedMax }
 
     /// Nothing is sent until the next `begin`.
     public mutating func goSolo(_ reason: SoloReason, at now: Instant) {
@@ -82,14 +100,12 @@ public struct ReplicationSender: Sendable {
         state = .solo(reason)
         order = []
         unsent = []
-        nextIndex = 1
-        acknowledged = 0
+        acknowledged = nextIndex - 1
     }
 
     /// A standby stands ready on a fresh link.
     public mutating func begin(table: SessionTable, epoch: Epoch, at now: Instant) -> [PairFrame] {
-        nextIndex = 1
-        acknowledged = 0
+        acknowledged = nextIndex - 1
         since = now
         order = table.sessions.keys.sorted()
         unsent = Set(order)
@@ -105,6 +121,7 @@ public struct ReplicationSender: Sendable {
         acknowledged = 0
         since = now
         order = []
+        unsent = []
         state = .paired(isLate: false)
     }
 
@@ -133,9 +150,10 @@ public struct ReplicationSender: Sendable {
         }
     }
 
-    /// - Returns: whether the acknowledgement was one for something that was sent.
+    /// - Returns: whether the acknowledgement was one for something that was sent, now or before the last snapshot.
     public mutating func acknowledge(_ index: UInt64, at now: Instant) -> Bool {
-        guard index < nextIndex, index >= acknowledged else { return false }
+        guard index < nextIndex else { return false }
+        guard index > acknowledged else { return true }
         acknowledged = index
         switch state {
         case .syncing(pages: 0, let endIndex?) where index >= endIndex:

@@ -11,6 +11,8 @@ public struct PeerWatch: Sendable {
     public private(set) var paths: [Path]
     /// The peer's present life; 0 before it was heard.
     public private(set) var boot: UInt64 = 0
+    /// Lives that the peer has left behind: what still comes from them is late, or a recording.
+    private var formerBoots: [UInt64] = []
     /// The last heartbeat that counted.
     public private(set) var last: Heartbeat?
     /// It was said that somebody cannot be verified.
@@ -18,6 +20,19 @@ public struct PeerWatch: Sendable {
     private let me: NodeID
     private let myBoot: UInt64
     private let freshFor: Duration
+
+    /// What a heartbeat is worth.
+    public enum Worth: Hashable, Sendable {
+        /// It does not name our present life.
+        case unproven
+        /// A sign of life that was overtaken by a later one: what it says of the peer is not so any more.
+        case late
+        /// The latest word of the peer.
+        case latest(isNewLife: Bool)
+    }
+
+    /// Former lives that are remembered: a peer that restarted more often than that has other troubles.
+    static let formerBootsMax = 16
 
     /// - Parameter freshFor: how long a proven life of the peer stands before an unproven one may be named in its place.
     public init(node: NodeID, boot: UInt64, pathCount: Int, freshFor: Duration) {
@@ -35,27 +50,31 @@ public struct PeerWatch: Sendable {
     /// Takes in a heartbeat. One that does not name our present life proves nothing (it may be a recording); from it we only
     /// learn what to echo, and the peer's next one counts.
     ///
-    /// - Returns: the heartbeat if it counts, and whether it is the first of a new life of the peer.
-    public mutating func receive(
-        _ heartbeat: Heartbeat, path: Int, at now: Instant
-    ) throws(HeartbeatRejection) -> (isCounted: Bool, isNewLife: Bool) {
+    public mutating func receive(_ heartbeat: Heartbeat, path: Int, at now: Instant) throws(HeartbeatRejection) -> Worth {
         guard heartbeat.node == me.peer, paths.indices.contains(path) else { throw .badNode }
         guard heartbeat.echo == myBoot else {
             // While the known life is fresh, a recording of another one must not make us forget to name it.
             let isFresh = lastHeard.map { now - $0 < freshFor } ?? false
             if !isFresh { echo = heartbeat.boot }
-            return (false, false)
+            return .unproven
         }
         let isNewLife = heartbeat.boot != boot
-        if isNewLife {
-            boot = heartbeat.boot
-            for index in paths.indices { paths[index].sequence = 0 }
-        }
+        guard !isNewLife || !formerBoots.contains(heartbeat.boot) else { throw .stale }
+        if isNewLife { begin(life: heartbeat.boot) }
         guard heartbeat.sequence > paths[path].sequence else { throw .stale }
         paths[path].sequence = heartbeat.sequence
         paths[path].lastHeard = now
         echo = heartbeat.boot
-        if isNewLife || heartbeat.sequence > (last?.sequence ?? 0) { last = heartbeat }
-        return (true, isNewLife)
+        // Paths differ in speed: numbers count over all of them.
+        guard isNewLife || heartbeat.sequence > (last?.sequence ?? 0) else { return .late }
+        last = heartbeat
+        return .latest(isNewLife: isNewLife)
+    }
+
+    private mutating func begin(life: UInt64) {
+        if boot != 0 { formerBoots.append(boot) }
+        if formerBoots.count > PeerWatch.formerBootsMax { formerBoots.removeFirst() }
+        boot = life
+        for index in paths.indices { paths[index].sequence = 0 }
     }
 }

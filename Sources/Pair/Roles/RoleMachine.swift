@@ -34,6 +34,8 @@ public enum StepDownCause: Hashable, Sendable {
 public enum RoleAction: Hashable, Sendable {
     /// Own everything from this epoch on.
     case takeOver(cause: TakeoverCause, epoch: Epoch)
+    /// We are active and stay so, under a higher epoch than the peer knows.
+    case outbid(epoch: Epoch)
     /// Let go of addresses and gate: the peer owns everything.
     case stepDown(cause: StepDownCause, epoch: Epoch)
     /// The peer is active; we stand by.
@@ -59,6 +61,8 @@ public struct RoleTiming: Hashable, Sendable {
     /// How long an asked peer has to answer once the link has closed: half an interval. A living daemon answers in well under
     /// a millisecond; the closed connection has already told that something ended.
     public var probeTime: Duration { heartbeatInterval / 2 }
+    /// How long two nodes that have just met take to prove their lives to each other: one learns the other's, names it, is named.
+    public var introductionTime: Duration { heartbeatInterval * 4 }
     /// How long a starting node listens for an active peer. Node 1 waits twice as long, so that two that start together do
     /// not both become active.
     public func grace(for node: NodeID) -> Duration {
@@ -84,6 +88,8 @@ public struct RoleMachine: Sendable {
     private let timing: RoleTiming
     private var state: State
     public private(set) var epoch: Epoch = 0
+    /// The life in which the peer was last known to be active.
+    private var ownerLife: UInt64?
     /// When the present role was taken, and why, for `status`.
     public private(set) var since: Instant
 
@@ -104,6 +110,9 @@ public struct RoleMachine: Sendable {
 
     public var isHandingOver: Bool { if case .handingOver = state { true } else { false } }
 
+    /// The link closed, and the peer has not answered yet.
+    public var isSuspecting: Bool { if case .standby(_, .some) = state { true } else { false } }
+
     public func nextDeadline() -> Instant? {
         switch state {
         case .starting(let until): until
@@ -122,18 +131,25 @@ public struct RoleMachine: Sendable {
             guard heartbeat.role == .active, heartbeat.epoch > known else {
                 epoch = known
                 // A peer of a higher epoch that is not active any more: outbid it, so that the highest epoch is the owner's.
-                return heartbeat.epoch > known ? [own(.peerNotActive, at: now, above: heartbeat.epoch)] : []
+                return heartbeat.epoch > known ? outbid(heartbeat.epoch) : []
             }
+            ownerLife = heartbeat.boot
             let cause: StepDownCause = isHandingOver ? .switchover : .higherEpoch
             return [becomeStandby(cause: cause, at: now)]
         case .starting:
             return heardWhileStarting(heartbeat, at: now)
         case .standby(_, let suspicion):
-            guard heartbeat.role == .active else { return [own(.peerNotActive, at: now)] }
+            guard heartbeat.role == .active else { return isOutdated(heartbeat, known: known) ? [] : [own(.peerNotActive, at: now)] }
             guard heartbeat.epoch >= known else { return [] }
+            ownerLife = heartbeat.boot
             state = .standby(activeHeard: now, suspicion: heartbeat.wantsAnswer ? suspicion : nil)
             return []
         }
+    }
+
+    /// The peer said so before it became the owner that we know, and what came by the link was faster.
+    private func isOutdated(_ heartbeat: Heartbeat, known: Epoch) -> Bool {
+        heartbeat.role == .starting ? heartbeat.boot == ownerLife : heartbeat.epoch < known
     }
 
     /// Somebody speaks on a heartbeat path and cannot be verified: most likely the peer, with another key than the pinned one. A
@@ -147,10 +163,27 @@ public struct RoleMachine: Sendable {
         return true
     }
 
+    /// The peer said on the link what it is, which a starting node hears before any heartbeat counts. From an active one it may be
+    /// filled at once, and must not count as new any more: two that are new would begin from nothing.
+    public mutating func linked(to role: NodeRole, epoch known: Epoch, life: UInt64, at now: Instant) -> [RoleAction] {
+        guard case .starting(let until) = state else { return [] }
+        guard role == .active else {
+            state = .starting(until: max(until, now + timing.introductionTime))
+            return []
+        }
+        ownerLife = life
+        epoch = max(epoch, known)
+        // Heartbeats count once each side knows the other's life, which takes a few of them.
+        state = .standby(activeHeard: now + (timing.grace(for: node) - timing.deadTime), suspicion: nil)
+        since = now
+        return [.standBy(epoch: epoch)]
+    }
+
     private mutating func heardWhileStarting(_ heartbeat: Heartbeat, at now: Instant) -> [RoleAction] {
         switch heartbeat.role {
         case .active:
             state = .standby(activeHeard: now, suspicion: nil)
+            ownerLife = heartbeat.boot
             since = now
             return [.standBy(epoch: epoch)]
         case .standby:
@@ -166,9 +199,12 @@ public struct RoleMachine: Sendable {
     }
 
     /// The link's connection closed: a hint, no proof. The peer is asked at once.
-    public mutating func linkClosed(at now: Instant) -> [RoleAction] {
-        guard case .standby(let heard, nil) = state else { return [] }
-        state = .standby(activeHeard: heard, suspicion: now + timing.probeTime)
+    ///
+    /// - Parameter holdsEverything: a standby that does not is in no hurry: were the peer alive, it would lose what it has.
+    public mutating func linkClosed(holdsEverything: Bool, at now: Instant) -> [RoleAction] {
+        guard case .standby(let heard, nil) = state, holdsEverything else { return [] }
+        // `heard` is ahead while only the link has told that the peer is active: it does not know our life yet, and cannot answer.
+        state = .standby(activeHeard: heard, suspicion: now + (heard > now ? timing.introductionTime : timing.probeTime))
         return [.probe]
     }
 
@@ -202,7 +238,8 @@ public struct RoleMachine: Sendable {
     public mutating func handoverAccepted(epoch accepted: Epoch, at now: Instant) -> [RoleAction] {
         guard case .handingOver(let offered, _) = state, accepted == offered else { return [] }
         epoch = accepted
-        return [becomeStandby(cause: .switchover, at: now)]
+        // The link told; a peer that has just started may not know our life yet, and could not answer if the link broke.
+        return [becomeStandby(cause: .switchover, at: now, heard: now + timing.introductionTime)]
     }
 
     public mutating func handoverRefused(epoch refused: Epoch, reason: String) -> [RoleAction] {
@@ -223,15 +260,22 @@ public struct RoleMachine: Sendable {
     /// A node without a pair owns from the start.
     public mutating func ownAlone(at now: Instant) -> RoleAction { own(.alone, at: now) }
 
-    private mutating func own(_ cause: TakeoverCause, at now: Instant, above: Epoch = 0) -> RoleAction {
-        epoch = RoleMachine.next(after: max(epoch, above), for: node)
+    private mutating func outbid(_ known: Epoch) -> [RoleAction] {
+        let failed: [RoleAction] = isHandingOver ? [.handoverFailed(reason: "the standby knows of a higher epoch")] : []
+        epoch = RoleMachine.next(after: known, for: node)
+        state = .active
+        return failed + [.outbid(epoch: epoch)]
+    }
+
+    private mutating func own(_ cause: TakeoverCause, at now: Instant) -> RoleAction {
+        epoch = RoleMachine.next(after: epoch, for: node)
         state = .active
         since = now
         return .takeOver(cause: cause, epoch: epoch)
     }
 
-    private mutating func becomeStandby(cause: StepDownCause, at now: Instant) -> RoleAction {
-        state = .standby(activeHeard: now, suspicion: nil)
+    private mutating func becomeStandby(cause: StepDownCause, at now: Instant, heard: Instant? = nil) -> RoleAction {
+        state = .standby(activeHeard: heard ?? now, suspicion: nil)
         since = now
         return .stepDown(cause: cause, epoch: epoch)
     }

@@ -118,7 +118,7 @@ struct Sections {
             settings.kind = DataPlaneSettings.Kind(rawValue: kind) ?? .auto
         }
         settings.tunName = interfaceName(table, "tun") ?? settings.tunName
-        settings.mtu = table.integer("mtu", in: 576...9000) ?? settings.mtu
+        settings.mtu = table.integer("mtu", in: 1280...9000) ?? settings.mtu
         settings.counterInterval =
             table.duration("counter_interval", in: .milliseconds(10)...Duration.seconds(60)) ?? settings.counterInterval
         return settings

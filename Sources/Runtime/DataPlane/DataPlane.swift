@@ -129,15 +129,19 @@ public struct RouteInstaller: Sendable {
     public var removeUnicast: @Sendable (_ prefix: IPPrefix, _ interface: String) throws -> Void
     /// A blackhole route for a prefix. It is not removed when the data plane stops or its process dies.
     public var addBlackhole: @Sendable (_ prefix: IPPrefix, _ metric: UInt32) throws -> Void
+    /// For the other data plane, whose packets such a route would stop.
+    public var removeBlackhole: @Sendable (_ prefix: IPPrefix, _ metric: UInt32) throws -> Void
 
     public init(
         addUnicast: @escaping @Sendable (_ prefix: IPPrefix, _ interface: String) throws -> Void,
         removeUnicast: @escaping @Sendable (_ prefix: IPPrefix, _ interface: String) throws -> Void,
-        addBlackhole: @escaping @Sendable (_ prefix: IPPrefix, _ metric: UInt32) throws -> Void
+        addBlackhole: @escaping @Sendable (_ prefix: IPPrefix, _ metric: UInt32) throws -> Void,
+        removeBlackhole: @escaping @Sendable (_ prefix: IPPrefix, _ metric: UInt32) throws -> Void = { _, _ in }
     ) {
         self.addUnicast = addUnicast
         self.removeUnicast = removeUnicast
         self.addBlackhole = addBlackhole
+        self.removeBlackhole = removeBlackhole
     }
 
     /// Leaves the routes to the operator.

@@ -16,7 +16,8 @@ public final class KernelDataPlane: DataPlane {
     public let kind = "kernel"
     public let reason: String
 
-    private let interval: Duration
+    private let configuration: DataPlaneConfiguration
+    private var interval: Duration { configuration.counterInterval }
     private let database: Mutex<KernelDatabase>
     private let thread = Mutex<KernelEventThread?>(nil)
 
@@ -27,7 +28,7 @@ public final class KernelDataPlane: DataPlane {
     /// - Throws: `NetlinkError` when the kernel cannot be spoken to.
     public init(configuration: DataPlaneConfiguration, support: ESPSupport) throws(NetlinkError) {
         reason = support.reason
-        interval = configuration.counterInterval
+        self.configuration = configuration
         let ticks = configuration.counterInterval.inNanoseconds * Int64(support.ticksPerSecond ?? 250) / 1_000_000_000
         let xfrm = try XFRM()
         database = Mutex(
@@ -38,6 +39,10 @@ public final class KernelDataPlane: DataPlane {
 
     public func start(events: @escaping @Sendable (DataPlaneEvent) -> Void) throws {
         try database.withLock { try $0.start() }
+        // Now that the policies stand: a route that the user data plane left would keep packets from them.
+        for prefix in configuration.protectedPrefixes {
+            try configuration.routes.removeBlackhole(prefix, RouteInstaller.blackholeMetric)
+        }
         let monitor = try XFRMMonitor()
         let reader = try XFRM()
         let thread = try KernelEventThread(monitor: monitor, coalescing: interval / 4) { [weak self] in
@@ -72,8 +77,12 @@ public final class KernelDataPlane: DataPlane {
         try KernelDatabase.removeTunnels(xfrm, keeping: nil)
     }
 
-    /// Takes away everything of ours in the kernel, the blocks too: what was protected may pass in clear from then on.
-    public static func removeProtection() throws(NetlinkError) { try KernelDatabase.removeTunnels(XFRM(), keeping: []) }
+    /// Takes away everything of ours in the kernel, the blocks too: what was protected may pass in clear from then on, unless
+    /// the user data plane stands in its place. Nothing is there to take on a kernel without XFRM.
+    public static func removeProtection() throws(NetlinkError) {
+        guard let xfrm = try? XFRM() else { return }
+        try KernelDatabase.removeTunnels(xfrm, keeping: [])
+    }
 
     // MARK: The kernel's events
 

@@ -28,6 +28,15 @@ public struct Fence {
                 failures.append("\(error)")
             }
         }
+        for interface in Set(addresses.map(\.interface)) {
+            do throws(NetlinkError) {
+                try Neighbours.dropWaiting(on: interface)
+            } catch  where error.isNotThere {
+                // Nothing waits on an interface that is gone.
+            } catch {
+                failures.append("\(error)")
+            }
+        }
         return failures
     }
 
@@ -43,7 +52,15 @@ public struct Fence {
     ///
     /// - Throws: `ConfigurationError`, or `FenceError` when something was left undone.
     public static func run(configurationPath: String) throws {
-        let fence = Fence(configuration: try Configuration.load(path: configurationPath))
+        let configuration: Configuration
+        do {
+            configuration = try Configuration.load(path: configurationPath)
+        } catch {
+            // Which addresses are the pair's is not known then. The kernel knows which policies are.
+            try? KernelDataPlane.fence()
+            throw error
+        }
+        let fence = Fence(configuration: configuration)
         let failures = fence.engage() + fence.clear()
         if !failures.isEmpty { throw FenceError(failures: failures) }
     }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Node
 import Session
@@ -103,7 +104,7 @@ public enum GuardWatch {
 
     private static func waitForSign(_ descriptor: Int32, _ patience: Duration, _ machine: inout GuardMachine) -> GuardMachine.Verdict {
         var poll = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        let ready = Glibc.poll(&poll, 1, Int32(patience.inNanoseconds / 1_000_000))
+        let ready = Glibc.poll(&poll, 1, Int32(clamping: patience.inNanoseconds / 1_000_000))
         if ready == 0 { return machine.silent() }
         if ready < 0 { return errno == EINTR ? .wait(patience) : machine.ended() }
         var octets = [UInt8](repeating: 0, count: 512)
@@ -118,24 +119,17 @@ struct ParentProcess {
     let identifier = getppid()
     private let descriptor: Int32
 
-    private static let pidfdOpen = dlsym(nil, "pidfd_open").map {
-        unsafeBitCast($0, to: (@convention(c) (pid_t, UInt32) -> Int32).self)
-    }
-    private static let pidfdSendSignal = dlsym(nil, "pidfd_send_signal").map {
-        unsafeBitCast($0, to: (@convention(c) (Int32, Int32, UnsafeMutableRawPointer?, UInt32) -> Int32).self)
-    }
-
     init() {
-        let opened = ParentProcess.pidfdOpen?(identifier, 0) ?? -1
+        let opened = tandem_pidfd_open(identifier)
         // A parent that died before it could be held is no longer the parent.
         descriptor = opened >= 0 && getppid() == identifier ? opened : -1
     }
 
     func kill() {
-        if descriptor >= 0, let send = ParentProcess.pidfdSendSignal {
-            _ = send(descriptor, SIGKILL, nil, 0)
+        if descriptor >= 0 {
+            _ = tandem_pidfd_send_signal(descriptor, SIGKILL)
         } else if identifier > 1, getppid() == identifier {
-            // A C library without pidfd calls: as long as it is our parent, the number is its.
+            // A kernel without pidfd: as long as it is our parent, the number is its.
             Glibc.kill(identifier, SIGKILL)
         }
     }

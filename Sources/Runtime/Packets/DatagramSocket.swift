@@ -32,6 +32,9 @@ final class DatagramSocket: Sendable {
 
     /// A non-blocking socket, bound; the address need not be on this host yet (the standby's is not).
     ///
+    /// Never shared by SO_REUSEADDR: with it another IKE daemon would come up beside this one in silence, and any local user
+    /// could take port 4500 away.
+    ///
     /// - Parameter port: 0 lets the kernel choose.
     static func open(_ kind: Kind, address: IPAddress, port: UInt16) throws(PacketIOError) -> DatagramSocket {
         let family = address.isIPv4 ? AF_INET : AF_INET6
@@ -51,7 +54,6 @@ final class DatagramSocket: Sendable {
 
     private static func configure(_ descriptor: Int32, kind: Kind, address: IPAddress) throws(PacketIOError) {
         let ipLevel = Int32(address.isIPv4 ? IPPROTO_IP : IPPROTO_IPV6)
-        try set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
         if address.isIPv4 {
             try set(descriptor, ipLevel, IP_FREEBIND, 1, "IP_FREEBIND")
         } else {

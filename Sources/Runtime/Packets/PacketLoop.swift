@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 public import Session
 import Synchronization
@@ -62,7 +63,7 @@ public final class PacketLoop: Sendable {
             let kind = DatagramSocket.Kind.encapsulation(inKernel: configuration.encapsulationInKernel)
             encapsulation.append(try DatagramSocket.open(kind, address: address, port: configuration.encapsulationPort))
         }
-        let wake = Linux.eventfd(0, Linux.closeOnExec | Linux.nonBlocking)
+        let wake = eventfd(0, Linux.closeOnExec | Linux.nonBlocking)
         guard wake >= 0 else { throw PacketIOError("eventfd") }
         wakeDescriptor = wake
         boundAddresses = addresses

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Session
 
@@ -23,7 +24,7 @@ final class PacketThread {
     init(loop: PacketLoop, wakeDescriptor: Int32) throws(PacketIOError) {
         self.loop = loop
         self.wakeDescriptor = wakeDescriptor
-        epoll = Linux.epollCreate(Linux.closeOnExec)
+        epoll = epoll_create1(Linux.closeOnExec)
         guard epoll >= 0 else { throw PacketIOError("epoll_create1") }
         watch(wakeDescriptor, as: .wake)
         for socket in loop.ikeSockets.sockets { watch(socket.descriptor, as: .ike(socket)) }

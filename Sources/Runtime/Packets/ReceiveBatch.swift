@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Session
 
@@ -14,7 +15,7 @@ struct ReceiveBatch: ~Copyable {
     private let names: UnsafeMutableRawPointer
     private let controls: UnsafeMutableRawPointer
     private let parts: UnsafeMutablePointer<iovec>
-    private let messages: UnsafeMutablePointer<Linux.MultiMessageHeader>
+    private let messages: UnsafeMutablePointer<tandem_mmsghdr>
 
     init() {
         let capacity = ReceiveBatch.capacity
@@ -26,10 +27,10 @@ struct ReceiveBatch: ~Copyable {
         for index in 0..<capacity {
             let buffer = buffers + index * ReceiveBatch.bufferStride
             (parts + index).initialize(to: iovec(iov_base: buffer, iov_len: ReceiveBatch.bufferLength))
-            var message = Linux.MultiMessageHeader()
-            message.header.msg_name = names + index * SocketAddress.capacity
-            message.header.msg_iov = parts + index
-            message.header.msg_iovlen = 1
+            var message = tandem_mmsghdr()
+            message.msg_hdr.msg_name = names + index * SocketAddress.capacity
+            message.msg_hdr.msg_iov = parts + index
+            message.msg_hdr.msg_iovlen = 1
             (messages + index).initialize(to: message)
         }
     }
@@ -47,12 +48,12 @@ struct ReceiveBatch: ~Copyable {
     /// - Returns: how many messages; -1 when the call failed.
     func receive(from socket: DatagramSocket) -> Int {
         for index in 0..<ReceiveBatch.capacity {
-            messages[index].header.msg_namelen = socklen_t(SocketAddress.capacity)
-            messages[index].header.msg_control = socket.isWildcard ? controls + index * PacketInfo.capacity : nil
-            messages[index].header.msg_controllen = socket.isWildcard ? PacketInfo.capacity : 0
+            messages[index].msg_hdr.msg_namelen = socklen_t(SocketAddress.capacity)
+            messages[index].msg_hdr.msg_control = socket.isWildcard ? controls + index * PacketInfo.capacity : nil
+            messages[index].msg_hdr.msg_controllen = socket.isWildcard ? PacketInfo.capacity : 0
         }
-        let count = Linux.recvmmsg(
-            socket.descriptor, messages, UInt32(ReceiveBatch.capacity), Int32(MSG_DONTWAIT), nil)
+        let count = tandem_recvmmsg(
+            socket.descriptor, messages, UInt32(ReceiveBatch.capacity), Int32(MSG_DONTWAIT))
         if count < 0 { return errno == EAGAIN || errno == EINTR ? 0 : -1 }
         return min(Int(count), ReceiveBatch.capacity)
     }
@@ -61,22 +62,22 @@ struct ReceiveBatch: ~Copyable {
     @inline(__always)
     func bytes(_ index: Int) -> UnsafeMutableRawBufferPointer {
         precondition(index >= 0 && index < ReceiveBatch.capacity)
-        let length = min(Int(messages[index].length), ReceiveBatch.bufferLength)
+        let length = min(Int(messages[index].msg_len), ReceiveBatch.bufferLength)
         return UnsafeMutableRawBufferPointer(start: buffers + index * ReceiveBatch.bufferStride, count: length)
     }
 
     @inline(__always)
-    func isTruncated(_ index: Int) -> Bool { messages[index].header.msg_flags & Int32(MSG_TRUNC) != 0 }
+    func isTruncated(_ index: Int) -> Bool { messages[index].msg_hdr.msg_flags & Int32(MSG_TRUNC) != 0 }
 
     @inline(__always)
     func remote(_ index: Int) -> Endpoint? {
-        SocketAddress.read(names + index * SocketAddress.capacity, length: messages[index].header.msg_namelen)
+        SocketAddress.read(names + index * SocketAddress.capacity, length: messages[index].msg_hdr.msg_namelen)
     }
 
     /// Which of the socket's addresses message `index` came to.
     func local(_ index: Int, on socket: DatagramSocket) -> Endpoint {
         guard socket.isWildcard else { return Endpoint(socket.address, socket.port) }
-        let length = Int(messages[index].header.msg_controllen)
+        let length = Int(messages[index].msg_hdr.msg_controllen)
         let address = PacketInfo.read(controls + index * PacketInfo.capacity, length: min(length, PacketInfo.capacity))
         return Endpoint(address ?? socket.address, socket.port)
     }

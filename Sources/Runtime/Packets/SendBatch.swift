@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Session
 
@@ -10,7 +11,7 @@ struct SendBatch: ~Copyable {
     private let names: UnsafeMutableRawPointer
     private let controls: UnsafeMutableRawPointer
     private let parts: UnsafeMutablePointer<iovec>
-    private let messages: UnsafeMutablePointer<Linux.MultiMessageHeader>
+    private let messages: UnsafeMutablePointer<tandem_mmsghdr>
     private let counters: PacketCounters
     private var socket: DatagramSocket?
     private var count = 0
@@ -24,10 +25,10 @@ struct SendBatch: ~Copyable {
         messages = .allocate(capacity: capacity)
         for index in 0..<capacity {
             (parts + index).initialize(to: iovec())
-            var message = Linux.MultiMessageHeader()
-            message.header.msg_name = names + index * SocketAddress.capacity
-            message.header.msg_iov = parts + index
-            message.header.msg_iovlen = 1
+            var message = tandem_mmsghdr()
+            message.msg_hdr.msg_name = names + index * SocketAddress.capacity
+            message.msg_hdr.msg_iov = parts + index
+            message.msg_hdr.msg_iovlen = 1
             (messages + index).initialize(to: message)
         }
     }
@@ -49,10 +50,10 @@ struct SendBatch: ~Copyable {
         parts[count] = iovec(iov_base: packet.baseAddress, iov_len: packet.count)
         // A raw socket has no port: Linux wants 0 there for IPv6.
         let port = socket.port == 0 ? 0 : remote.port
-        messages[count].header.msg_namelen = SocketAddress.write(remote.address, port: port, to: names + count * SocketAddress.capacity)
+        messages[count].msg_hdr.msg_namelen = SocketAddress.write(remote.address, port: port, to: names + count * SocketAddress.capacity)
         let control = controls + count * PacketInfo.capacity
-        messages[count].header.msg_control = socket.isWildcard ? control : nil
-        messages[count].header.msg_controllen = socket.isWildcard ? PacketInfo.write(source: source, to: control) : 0
+        messages[count].msg_hdr.msg_control = socket.isWildcard ? control : nil
+        messages[count].msg_hdr.msg_controllen = socket.isWildcard ? PacketInfo.write(source: source, to: control) : 0
         count += 1
     }
 
@@ -62,7 +63,7 @@ struct SendBatch: ~Copyable {
         var done = 0
         var sent = 0
         while done < count {
-            let result = Linux.sendmmsg(
+            let result = tandem_sendmmsg(
                 socket.descriptor, messages + done, UInt32(count - done), Int32(MSG_DONTWAIT))
             if result > 0 {
                 sent += Int(result)

@@ -135,6 +135,13 @@ public final class PairLink {
             throw ChannelError.operationUnsupported
         }
         let from = channel.remoteAddress?.description ?? "?"
+        // The peer dials from its end of the path. Nobody else may take a place among those that are opening.
+        let address = channel.remoteAddress?.withSockAddr { SocketAddress.read($0, length: socklen_t($1))?.address }
+        guard address == settings.paths[index].remote.address else {
+            count("stranger")
+            warn("refused a connection that is not from the peer's address", [.init("from", from)])
+            throw ChannelError.operationUnsupported
+        }
         try add(channel, tls.serverHandler(refused: refused(from)), description: "\(settings.paths[index].local) from \(from)")
     }
 

@@ -25,6 +25,8 @@ final class DaemonLife {
         self.eventLoop = eventLoop
         let choice = try DataPlaneChoice(configuration.dataPlane.kind)
         log.write(LogLine(.info, "data plane", [.init("kind", choice.kind.name), .init("reason", choice.reason)]))
+        let addresses = SharedAddresses(addresses: configuration.node.addresses)
+        for problem in addresses.release() { log.write(problem) }
         let inbox = Inbox()
         let packets = try PacketLoop(
             PacketLoop.Configuration(
@@ -33,9 +35,9 @@ final class DaemonLife {
             schedule: { eventLoop.execute($0) }, handleIKE: { inbox.put($0.map(Input.datagram)) })
         if choice.isKernel { DaemonLife.exemptFromPolicies(packets, log) }
         let dataPlane = try choice.make(configuration.dataPlaneConfiguration(routes: .netlink), loop: packets)
-        let addresses = SharedAddresses(addresses: configuration.node.addresses)
-        for problem in addresses.release() { log.write(problem) }
         try dataPlane.start { event in eventLoop.execute { inbox.put([.dataPlane(event)]) } }
+        // Now that its routes stand: policies that the kernel's data plane left would stop what goes through them.
+        if !choice.isKernel { try KernelDataPlane.removeProtection() }
         for failure in dataPlane.apply([.gate(.closed)]) {
             log.write(LogLine(.error, "cannot shut the data plane's gate", [.init("reason", failure.description)]))
         }

@@ -51,5 +51,6 @@ extension RouteInstaller {
     static let netlink = RouteInstaller(
         addUnicast: { prefix, interface in try Routes.replace(Route(prefix, .device(interface))) },
         removeUnicast: { prefix, interface in try Routes.remove(Route(prefix, .device(interface))) },
-        addBlackhole: { prefix, metric in try Routes.replace(Route(prefix, .blackhole, metric: metric)) })
+        addBlackhole: { prefix, metric in try Routes.replace(Route(prefix, .blackhole, metric: metric)) },
+        removeBlackhole: { prefix, metric in try Routes.remove(Route(prefix, .blackhole, metric: metric)) })
 }

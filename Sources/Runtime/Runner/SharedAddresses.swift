@@ -15,9 +15,20 @@ struct SharedAddresses {
     }
 
     func release() -> [LogLine] {
-        each("cannot take a shared address from its interface") { address throws(NetlinkError) in
+        let problems = each("cannot take a shared address from its interface") { address throws(NetlinkError) in
             try Addresses.remove(address.prefix, from: address.interface)
-            try Neighbours.dropWaiting(on: address.interface)
+        }
+        // When every address is gone, so that none waits for this.
+        return problems + Set(addresses.map(\.interface)).sorted().compactMap(SharedAddresses.dropWaiting)
+    }
+
+    private static func dropWaiting(on interface: String) -> LogLine? {
+        do throws(NetlinkError) {
+            try Neighbours.dropWaiting(on: interface)
+            return nil
+        } catch {
+            let fields = [LogLine.Field("interface", interface), .init("reason", "\(error)")]
+            return LogLine(.error, "cannot drop packets that wait for a neighbour", fields)
         }
     }
 

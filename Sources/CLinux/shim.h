@@ -1,0 +1,38 @@
+// Linux calls that Swift's import of glibc does not show: its module leaves out these headers, or is read without _GNU_SOURCE.
+#ifndef TANDEM_CLINUX_SHIM_H
+#define TANDEM_CLINUX_SHIM_H
+
+// First, so that what both include stays the C library's: else files that import Glibc alone no longer find it.
+#pragma clang module import SwiftGlibc
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+// struct mmsghdr, which only _GNU_SOURCE declares.
+struct tandem_mmsghdr {
+    struct msghdr msg_hdr;
+    unsigned int msg_len;
+};
+
+static inline int tandem_recvmmsg(int socket, struct tandem_mmsghdr *messages, unsigned int count, int flags) {
+    extern int recvmmsg(int, struct tandem_mmsghdr *, unsigned int, int, void *);
+    return recvmmsg(socket, messages, count, flags, 0);
+}
+
+static inline int tandem_sendmmsg(int socket, struct tandem_mmsghdr *messages, unsigned int count, int flags) {
+    extern int sendmmsg(int, struct tandem_mmsghdr *, unsigned int, int);
+    return sendmmsg(socket, messages, count, flags);
+}
+
+static inline int tandem_pidfd_open(int process) {
+    extern int pidfd_open(int, unsigned int);
+    return pidfd_open(process, 0);
+}
+
+static inline int tandem_pidfd_send_signal(int process, int signal) {
+    extern int pidfd_send_signal(int, int, void *, unsigned int);
+    return pidfd_send_signal(process, signal, 0, 0);
+}
+
+#endif

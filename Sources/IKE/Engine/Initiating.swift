@@ -1,0 +1,279 @@
+import Cryptography
+import IKEWire
+public import Session
+
+/// A peer that we call (RFC 7296 §1.2), until it has answered IKE_AUTH. Local to one node, like a half-open IKE SA: when the node
+/// dies or hands over, the call is lost and has to be made again.
+struct Initiation {
+    var machine: IKEInitiator
+    let connection: ConnectionConfiguration
+    /// Our SPI of the IKE SA, and with it the identifier of the session to be.
+    let spi: UInt64
+    let childSPI: UInt32
+
+    var session: SessionID { SessionID(rawValue: spi) }
+
+    /// The call is about these two addresses; an answer from elsewhere is none.
+    func isAbout(_ datagram: Datagram) -> Bool {
+        datagram.remote.address == machine.remote.address && datagram.local.address == machine.local.address
+    }
+}
+
+struct InitiationTable {
+    /// Calls under way at once: each is an operator's command, and costs a key exchange. A script that starts every connection of
+    /// a large hub waits a round trip after each 64.
+    static let countMax = 64
+
+    private var bySPI: [UInt64: Initiation] = [:]
+
+    var count: Int { bySPI.count }
+    var nextDeadline: Instant? { bySPI.values.compactMap { $0.machine.nextDeadline() }.min() }
+
+    subscript(spi: UInt64) -> Initiation? {
+        get { bySPI[spi] }
+        set { bySPI[spi] = newValue }
+    }
+
+    func isInUse(childSPI: UInt32) -> Bool { bySPI.values.contains { $0.childSPI == childSPI } }
+    func first(where predicate: (Initiation) -> Bool) -> Initiation? { due { predicate($0) }.first }
+    func due(at now: Instant) -> [Initiation] { due { $0.machine.nextDeadline().map { $0 <= now } ?? true } }
+
+    /// In order of SPI, so that a run can be repeated.
+    private func due(_ predicate: (Initiation) -> Bool) -> [Initiation] {
+        bySPI.isEmpty ? [] : bySPI.values.filter(predicate).sorted { $0.spi < $1.spi }
+    }
+}
+
+/// We are the initiator: IKE_SA_INIT and IKE_AUTH. What comes of it is a session like every other one; from then on the engine
+/// answers its peer, asks for its life and deletes it, and a rekey by the peer makes us responder.
+extension IKEEngine {
+    /// Calls a peer, for an IKE SA with a CHILD SA.
+    ///
+    /// How it went is told by an outcome of `receive` or `advance`: a delta that creates the session, or the event
+    /// `initiationFailed`, each with the identifier that is returned here.
+    ///
+    /// - Parameters:
+    ///   - local: an address of ours, port 500.
+    ///   - remote: the peer's.
+    public mutating func initiate(
+        connection: ConnectionConfiguration, child: ChildConfiguration, local: Endpoint, remote: Endpoint, table: SessionTable,
+        context: IKEContext
+    ) throws(InitiationRefusal) -> (session: SessionID, outcome: IKEOutcome) {
+        guard initiations.count < InitiationTable.countMax else { throw .tooMany }
+        guard table.count < SessionTable.sessionCountMax else { throw .tooManySessions }
+        var offer = try offer(connection: connection, child: child, local: local, remote: remote)
+        let spi = newIKESPI(table: table, context: context)
+        let childSPI = newESPSPI(table: table, context: context)
+        offer.ikeSPI = spi
+        offer.childSPI = childSPI
+        offer.announcesInitialContact = isFirstContact(offer, table: table)
+        var machine = IKEInitiator(configuration: offer)
+        let datagrams = machine.start(context: context)
+        guard !datagrams.isEmpty else { throw .cryptography }
+        let initiation = Initiation(machine: machine, connection: connection, spi: spi, childSPI: childSPI)
+        initiations[spi] = initiation
+        counters.initiationsStarted += 1
+        counters.requestsSent += 1
+        counters.datagramsSent += UInt64(datagrams.count)
+        return (initiation.session, IKEOutcome(datagrams: datagrams))
+    }
+
+    /// The call for this child that is under way.
+    public func initiation(connection: String, child: String) -> SessionID? {
+        initiations.first { $0.connection.name == connection && $0.machine.configuration.childName == child }?.session
+    }
+
+    public func isInitiating(_ session: SessionID) -> Bool { initiations[session.rawValue] != nil }
+
+    /// What the configuration says of a peer, as an initiator offers it.
+    private func offer(
+        connection: ConnectionConfiguration, child: ChildConfiguration, local: Endpoint, remote: Endpoint
+    ) throws(InitiationRefusal) -> InitiatorConfiguration {
+        let localIdentity = connection.localIdentity ?? Identity(address: local.address)
+        let remoteIdentity = connection.remoteIdentity
+        guard let secret = configuration.secret(local: localIdentity, remote: remoteIdentity ?? Identity(address: remote.address)) else {
+            throw .noSecret
+        }
+        var localSelectors = child.localSelectors.resolved(dynamic: local.address)
+        var remoteSelectors = child.remoteSelectors.resolved(dynamic: remote.address)
+        // As in the responder: a selector without a counterpart of its family matches no packet.
+        let families = Set(localSelectors.map(\.start.family)).intersection(remoteSelectors.map(\.start.family))
+        localSelectors.removeAll { !families.contains($0.start.family) }
+        remoteSelectors.removeAll { !families.contains($0.start.family) }
+        guard !families.isEmpty else { throw .noSelectors }
+        var offer = InitiatorConfiguration(
+            local: local, remote: remote, localIdentity: localIdentity, remoteIdentity: remoteIdentity, secret: secret,
+            proposals: Array(connection.proposals.prefix(IKEWireLimits.proposalsPerSAMax)),
+            childProposals: Array(child.proposals.prefix(IKEWireLimits.proposalsPerSAMax)), localSelectors: localSelectors,
+            remoteSelectors: remoteSelectors)
+        offer.childName = child.name
+        offer.forcesEncapsulation = connection.forceEncapsulation
+        offer.limits = configuration.limits
+        return offer
+    }
+
+    /// INITIAL_CONTACT says that what the peer may still have of us is dead (RFC 7296 §2.4): true if there is nothing between us.
+    private func isFirstContact(_ offer: InitiatorConfiguration, table: SessionTable) -> Bool {
+        guard let remote = offer.remoteIdentity else { return false }
+        let others = initiations.first { $0.machine.configuration.remoteIdentity == remote }
+        return others == nil && !table.sessions(remoteIdentity: remote).contains { $0.authorization.localIdentity == offer.localIdentity }
+    }
+
+    // MARK: Answers and time
+
+    /// A response to an IKE SA that we began.
+    mutating func receiveAnswer(
+        _ datagram: Datagram, to initiation: Initiation, table: SessionTable, context: IKEContext
+    ) -> IKEOutcome {
+        guard initiation.isAbout(datagram) else { return drop(.unexpectedResponse, datagram) }
+        var initiation = initiation
+        let dropped = initiation.machine.counters.dropped
+        let datagrams = initiation.machine.receive(datagram, context: context)
+        guard initiation.machine.counters.dropped == dropped else { return drop(.unexpectedResponse, datagram) }
+        counters.requestsSent += UInt64(datagrams.count)
+        return settle(initiation, datagrams: datagrams, table: table, context: context)
+    }
+
+    /// Repeats what was not answered, and gives up.
+    mutating func advanceInitiations(context: IKEContext) -> [IKEOutcome] {
+        initiations.due(at: context.now.instant).map { initiation in
+            var initiation = initiation
+            let datagrams = initiation.machine.advance(context: context)
+            counters.requestsRetransmitted += UInt64(datagrams.count)
+            guard case .failed(let failure) = initiation.machine.phase else { return keep(initiation, datagrams: datagrams) }
+            return fail(initiation, InitiationFailure(failure))
+        }
+    }
+
+    private mutating func settle(
+        _ initiation: Initiation, datagrams: [Datagram], table: SessionTable, context: IKEContext
+    ) -> IKEOutcome {
+        switch initiation.machine.phase {
+        case .awaitingInitResponse, .awaitingAuthResponse: keep(initiation, datagrams: datagrams)
+        case .established: establish(initiation, table: table, context: context)
+        case .failed(.notAuthenticated): refuse(initiation, context: context)
+        case .failed(let failure): fail(initiation, InitiationFailure(failure))
+        case .idle, .closed: fail(initiation, .badResponse)
+        }
+    }
+
+    private mutating func keep(_ initiation: Initiation, datagrams: [Datagram]) -> IKEOutcome {
+        initiations[initiation.spi] = initiation
+        counters.datagramsSent += UInt64(datagrams.count)
+        return IKEOutcome(datagrams: datagrams)
+    }
+
+    private mutating func fail(_ initiation: Initiation, _ reason: InitiationFailure, last: Datagram? = nil) -> IKEOutcome {
+        initiations[initiation.spi] = nil
+        let events = [failed(initiation, reason)]
+        count(events)
+        counters.datagramsSent += last == nil ? 0 : 1
+        return IKEOutcome(datagrams: last.map { [$0] } ?? [], events: events)
+    }
+
+    private func failed(_ initiation: Initiation, _ reason: InitiationFailure) -> IKEEvent {
+        .initiationFailed(
+            session: initiation.session, connection: initiation.connection.name, remote: initiation.machine.remote, reason: reason)
+    }
+
+    /// The peer believes the IKE SA to stand, and is told that it does not (RFC 7296 §2.21.2). Said once: its own liveness check
+    /// finds out if that is lost.
+    private mutating func refuse(_ initiation: Initiation, context: IKEContext) -> IKEOutcome {
+        fail(initiation, .notAuthenticated, last: initiation.machine.lastWord(.notify(.authenticationFailed), context: context))
+    }
+
+    // MARK: The session
+
+    private mutating func establish(_ initiation: Initiation, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        let machine = initiation.machine
+        let offer = machine.configuration
+        // Where any identity will do, the secret has to be the one of whoever it is.
+        guard let sa = machine.ikeSA, let identity = machine.authenticatedIdentity,
+            configuration.secret(local: offer.localIdentity, remote: identity) == offer.secret
+        else { return refuse(initiation, context: context) }
+        guard table.count < SessionTable.sessionCountMax else {
+            let farewell = machine.lastWord(.delete(DeletePayload(protocolID: .ike)), context: context)
+            return fail(initiation, .tooManySessions, last: farewell)
+        }
+        initiations[initiation.spi] = nil
+        let authorization = PeerAuthorization(
+            connection: initiation.connection.name, localIdentity: offer.localIdentity, remoteIdentity: identity, method: .preSharedKey)
+        var session = Session(
+            id: initiation.session, uniqueID: withUniqueIDs(table: table) { $0.nextSession() }, authorization: authorization,
+            // Nothing was announced, so that nothing is agreed on.
+            capabilities: [], local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,
+            localBehindNAT: machine.nat?.localBehindNAT ?? false, remoteBehindNAT: machine.nat?.remoteBehindNAT ?? false, ikeSA: sa,
+            establishedWallMilliseconds: context.now.wallMilliseconds)
+        let authenticated = IKEEvent.authenticated(
+            session: session.id, connection: authorization.connection, identity: identity, remote: machine.remote)
+        switch child(of: initiation, table: table) {
+        case .failure(let reason):
+            return undo(session, events: [authenticated, failed(initiation, reason)], context: context)
+        case .success(var child):
+            child.uniqueID = withUniqueIDs(table: table) { $0.nextChild() }
+            session.children = [child]
+            let events = [authenticated, .childAdded(session: session.id, inboundSPI: child.inboundSPI, name: child.name)]
+            count(events)
+            watch(session, from: context.now.instant)
+            return IKEOutcome(
+                deltas: [SessionDelta(session: session.id, changes: [.created(session)])], events: events, session: session.id)
+        }
+    }
+
+    private enum ChildResult {
+        case success(ChildSA)
+        case failure(InitiationFailure)
+    }
+
+    /// The CHILD SA, if the peer stayed within what was offered (RFC 7296 §2.9).
+    private func child(of initiation: Initiation, table: SessionTable) -> ChildResult {
+        let machine = initiation.machine
+        let offer = machine.configuration
+        if case .refused(let notify) = machine.lastResult { return .failure(.childRefused(notify: notify)) }
+        guard machine.lastResult == .succeeded, let child = machine.children.first,
+            child.localSelectors.isNarrowed(from: offer.localSelectors), child.remoteSelectors.isNarrowed(from: offer.remoteSelectors),
+            !table.isInUse(inboundSPI: child.inboundSPI)
+        else { return .failure(.badChild) }
+        return .success(child)
+    }
+
+    /// RFC 7296 §1.2 lets an IKE SA stand without a CHILD SA; nobody asked for one, so that it is deleted as every other one is.
+    private mutating func undo(_ session: Session, events: [IKEEvent], context: IKEContext) -> IKEOutcome {
+        count(events)
+        var outcome = request(.deleteIKESA, in: session, context: context)
+        let changes = [SessionChange.created(session)] + outcome.deltas.flatMap(\.changes)
+        outcome.deltas = [SessionDelta(session: session.id, changes: changes)]
+        outcome.events = events
+        outcome.session = session.id
+        return outcome
+    }
+}
+
+extension IKEInitiator {
+    /// An INFORMATIONAL request after IKE_AUTH that is not repeated.
+    fileprivate func lastWord(_ payload: Payload, context: IKEContext) -> Datagram? {
+        guard let ikeSA,
+            let bytes = seal(
+                [payload], sa: ikeSA, exchange: .informational, messageID: ikeSA.nextSendID, isResponse: false, context: context)
+        else { return nil }
+        return datagram(bytes)
+    }
+}
+
+extension [SelectorConfiguration] {
+    /// As many as a peer's answer is narrowed to.
+    fileprivate func resolved(dynamic: IPAddress) -> [TrafficSelector] {
+        prefix(Narrowing.selectorsMax).map { selector in
+            switch selector {
+            case .dynamic: TrafficSelector(host: dynamic)
+            case .selector(let selector): selector
+            }
+        }
+    }
+}
+
+extension [TrafficSelector] {
+    fileprivate func isNarrowed(from offered: [TrafficSelector]) -> Bool {
+        !isEmpty && count <= Narrowing.selectorsMax && allSatisfy { selector in offered.contains { $0.contains(selector) } }
+    }
+}

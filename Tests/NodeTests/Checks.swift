@@ -1,0 +1,152 @@
+import Pair
+import Session
+import Testing
+
+@testable import Node
+
+/// What the checkers remember, and the trace that explains a failure.
+struct Checks {
+    /// Which run this is, for the message.
+    var label = ""
+    var hasFailed = false
+    /// What happened, in words; the last of it is printed with a failure.
+    var lines: [String] = []
+    /// Why state may be gone for good, if it may: two owners, or a death without a standby in step.
+    var lossReason: String?
+    /// Both nodes had their gates open at once.
+    var hasSplit = false
+    /// Until then two owners are what nobody can avoid: wires were cut until a moment ago.
+    var splitAllowedUntil: UInt64 = 0
+    var usedNumbers: [UInt32: Set<UInt64>] = [:]
+    /// The highest number that each SA's end-user has seen.
+    var userTop: [UInt32: UInt64] = [:]
+    /// The last acknowledged index of each node as sender for which the tables were compared.
+    var compared: [UInt64] = [0, 0]
+
+    /// After it everything that a cut brought about is over: the longest patience is a starting node's.
+    static let settlingTime: UInt64 = 3_000_000_000
+}
+
+extension World {
+    func trace(_ text: @autoclosure () -> String) { checks.lines.append("\(Double(now / 1000) / 1000) ms  \(text())") }
+
+    /// Records at most one issue for a run, with the trace: what follows a fault are other faults.
+    func expect(_ holds: Bool, _ text: @autoclosure () -> String) {
+        guard !holds, !checks.hasFailed else { return }
+        checks.hasFailed = true
+        Issue.record("\(checks.label) at \(now / 1_000_000) ms: \(text())\n\(checks.lines.suffix(60).joined(separator: "\n"))")
+    }
+
+    func allowLoss(_ reason: String) {
+        guard checks.lossReason == nil else { return }
+        checks.lossReason = reason
+        trace("state may be lost: \(reason)")
+    }
+
+    // MARK: - Law 3: numbers
+
+    func checkSent(_ number: UInt64, spi: UInt32, from index: Int) {
+        let hex = String(spi, radix: 16)
+        let isNew = checks.usedNumbers[spi, default: []].insert(number).inserted
+        expect(isNew, "node \(index) used number \(number) of \(hex) a second time")
+        let top = checks.userTop[spi] ?? 0
+        checks.userTop[spi] = max(number, top)
+        // Of two owners at once one is behind the other: its packets are lost, none is taken twice.
+        expect(number > top || checks.hasSplit, "the end-user drops \(number) of \(hex) from node \(index) as a replay: it saw \(top)")
+    }
+
+    // MARK: - Law 2: nothing leaves before the standby has what explains it
+
+    func checkOutput(_ effects: [Effect], of index: Int) {
+        guard wires.areLinked, let node = nodes[index], node.isOwner, node.sender.pairState == .paired, let standby = nodes[1 - index],
+            !standby.isOwner
+        else { return }
+        for case .send(let datagram) in effects {
+            guard let header = SentHeader(datagram.bytes) else { continue }
+            let spi = header.localSPI
+            let kind = header.isResponse ? "response" : "request"
+            let text = "\(kind) \(header.messageID) of IKE SA \(String(spi, radix: 16)) left before its entry was acknowledged"
+            let known = standby.table.ikeSA(localSPI: spi)
+            let reached = header.isResponse ? known?.nextReceiveID : known?.nextSendID
+            // An IKE SA that has ended here by now may have ended there too.
+            let isOver = known == nil && node.table.ikeSA(localSPI: spi) == nil
+            expect(isOver || reached ?? 0 > header.messageID, text)
+        }
+    }
+
+    // MARK: - Laws 1 and 4, and bounds
+
+    func checkState(of index: Int) {
+        checkGates()
+        guard let node = nodes[index] else { return }
+        checkBounds(node, index)
+        guard node.isOwner else { return }
+        if node.hold.isEmpty { checkDataPlane(node, index) }
+        if node.sender.isInStep, node.sender.acknowledged != checks.compared[index] { checkTables(node, index) }
+        checks.compared[index] = node.sender.acknowledged
+    }
+
+    private func checkGates() {
+        if !wires.areWhole { checks.splitAllowedUntil = now + Checks.settlingTime }
+        guard planes[0].gate == .open, planes[1].gate == .open else { return }
+        // Two that are both new and have nothing may begin at the same moment.
+        if nodes.allSatisfy({ $0?.table.count == 0 }) { return }
+        if !checks.hasSplit { trace("both gates are open") }
+        checks.hasSplit = true
+        allowLoss("both nodes were active")
+        expect(now <= checks.splitAllowedUntil, "both gates are open though no wire was cut")
+    }
+
+    private func checkBounds(_ node: Node, _ index: Int) {
+        let sizes = [node.hold.count, node.parked.count, node.journal.events.count, node.terminations.count, node.announcements.count]
+        let bounds = [1000, Node.parkedMax, 2 * Journal.countMax, 100, 4]
+        expect(zip(sizes, bounds).allSatisfy { $0 <= $1 }, "node \(index) grows without end: \(sizes)")
+        expect(node.traffic.keys.allSatisfy { node.table.isInUse(inboundSPI: $0) }, "node \(index) keeps counters of SAs that are gone")
+    }
+
+    /// Both nodes hold the same whenever the active believes so (law 1).
+    func checkTables(_ node: Node, _ index: Int) {
+        guard wires.areLinked, let standby = nodes[1 - index], !standby.isOwner else { return }
+        expect(standby.table.sessions == node.table.sessions, "node \(index) thinks that the standby is in step, and the tables differ")
+    }
+
+    /// With nothing held back, the data plane has exactly the SAs of the table.
+    private func checkDataPlane(_ node: Node, _ index: Int) {
+        let wanted = Set(node.table.sessions.values.flatMap { $0.children.map(\.inboundSPI) })
+        expect(Set(planes[index].sas.keys) == wanted, "node \(index): the data plane has other SAs than the table")
+    }
+
+    /// Wires are about to change: two owners may be the consequence for a while.
+    func noteDisturbance() { checks.splitAllowedUntil = now + Checks.settlingTime }
+
+    func checkKill(of index: Int) {
+        guard let dying = nodes[index] else { return }
+        guard let other = nodes[1 - index] else { return allowLoss("nobody was left") }
+        if other.isOwner { return }
+        let isSafe = dying.isOwner && dying.sender.pairState == .paired && other.receiver.isInStep
+        if !isSafe { allowLoss("node \(index) died, and the other one was not in step") }
+    }
+}
+
+extension SessionTable {
+    func ikeSA(localSPI: UInt64) -> IKESA? {
+        guard let session = session(localSPI: localSPI) else { return nil }
+        return session.ikeSA.localSPI == localSPI ? session.ikeSA : session.rekeyedIKESA
+    }
+}
+
+/// What the header of a datagram of ours says (RFC 7296 §3.1), after IKE_SA_INIT.
+private struct SentHeader {
+    let localSPI: UInt64
+    let isResponse: Bool
+    let messageID: UInt32
+
+    init?(_ bytes: [UInt8]) {
+        guard bytes.count >= 28, bytes[18] != 34 else { return nil }
+        func number(_ range: Range<Int>) -> UInt64 { bytes[range].reduce(0) { $0 << 8 | UInt64($1) } }
+        // The I flag says whose SPI is whose.
+        localSPI = bytes[19] & 0x08 != 0 ? number(0..<8) : number(8..<16)
+        isResponse = bytes[19] & 0x20 != 0
+        messageID = UInt32(number(20..<24))
+    }
+}
