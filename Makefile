@@ -39,7 +39,10 @@ lint: ## formatting
 units: ## the systemd units: valid, and tight
 	Systemd/check
 
-host-lab: build lab-packages ## a real kernel with ESP in User-Mode Linux: XFRM, stock strongSwan (root)
+host-lab: build lab-packages ## network namespaces, user data plane, stock strongSwan (root)
+	python3 Lab/hostlab.py --build $(BUILD) --out .build/host-lab
+
+lab: build lab-packages ## a real kernel with ESP in User-Mode Linux: XFRM, stock strongSwan (root)
 	mkdir -p .build/lab
 	$(SWIFT) build $(RELEASE) --product KernelLab
 	Lab/uml/run -t 180 Lab/uml/kernel-dataplane "$(CURDIR)/$(BUILD)/KernelLab"

@@ -25,7 +25,7 @@ extension LeaseWork {
 }
 
 extension Node {
-    /// The share of a lease that is kept in reserve: when only a quarter is left the next one is taken. At 2^22 packets it
+    /// The share of a lease that is kept in reserve: when only a quarter is left the next one is taken. At 2^21 packets it
     /// outlasts many reports.
     static let leaseReserve = Lease.size / 4
 

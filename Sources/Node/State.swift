@@ -68,9 +68,9 @@ enum LeaseStep: Equatable {
     /// The peer may have been owner for this long without our knowing.
     case pastPeer(aloneFor: Duration)
 
-    /// What is left of a slice when the next one is taken lasts so much longer: 12 s at a million packets a second.
-    private static let sliceTime: Duration = .seconds(12)
-    /// Slices of the peer beyond its first that are reckoned with: with `Lease.nextAfterGap`, 134 million packets.
+    /// What is left of a slice when the next one is taken lasts so much longer: 6 s at a million packets a second.
+    private static let sliceTime: Duration = .seconds(6)
+    /// Slices of the peer beyond its first that are reckoned with: with `Lease.nextAfterGap`, 67 million packets.
     private static let slicesMax: Int64 = 7
 
     func lease(after child: ChildSA, for node: NodeID) -> Lease {

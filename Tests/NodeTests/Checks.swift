@@ -122,7 +122,7 @@ extension World {
     func checkKill(of index: Int) {
         guard let dying = nodes[index] else { return }
         guard let other = nodes[1 - index] else { return allowLoss("nobody was left") }
-        if other.isOwner { return }
+        if other.isOwner { return dying.isOwner ? allowLoss("one of two owners died") : () }
         let isSafe = dying.isOwner && dying.sender.pairState == .paired && other.receiver.isInStep
         if !isSafe { allowLoss("node \(index) died, and the other one was not in step") }
     }

@@ -9,6 +9,8 @@ extension World {
     final class EndUser {
         let number: Int
         var initiator: IKEInitiator
+        /// It has asked for the end of its IKE SA.
+        var isLeaving = false
 
         /// - Parameter number: gives it an address and an identity of its own.
         init(_ number: Int = 0, in world: World) {

@@ -88,14 +88,14 @@ import Testing
     @Test func lease_atTheEndOfTheNumberSpace_staysUsedUp() {
         let (world, user) = TakeoverTests.connected()
         let spi = user.inboundSPIAtGateway
-        for _ in 0..<300 {
+        for _ in 0..<600 {
             guard let sa = world.planes[0].sas[spi] else { break }
             world.report(spi, next: sa.limit + 1)
             world.run(for: 5)
         }
         #expect(!world.sendESP(inboundSPI: spi, from: 0))
         let slice = world.nodes[0]?.table.session(inboundSPI: spi)?.child(inboundSPI: spi)?.lease.slice
-        #expect(slice == 256)
+        #expect(slice == 512)
     }
 
     // MARK: - Switchover
