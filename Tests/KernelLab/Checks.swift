@@ -35,7 +35,7 @@ final class Plane {
     func apply(_ commands: DataPlaneCommand...) -> [DataPlaneFailure] { plane.apply(commands) }
 
     /// The newest report of a CHILD SA that satisfies the condition, waited for.
-    func report(_ spi: UInt32, withinMs: Double = 1500, _ condition: @escaping (CounterReport) -> Bool = { _ in true }) -> CounterReport? {
+    func report(_ spi: UInt32, withinMs: Double = 10_000, _ condition: @escaping (CounterReport) -> Bool = { _ in true }) -> CounterReport? {
         wait(withinMs) { events in
             events.reversed().lazy.compactMap { event -> CounterReport? in
                 guard case .counters(let reports) = event else { return nil }
@@ -45,7 +45,7 @@ final class Plane {
     }
 
     func movedTo(_ spi: UInt32) -> Endpoint? {
-        wait(1500) { events in
+        wait(10_000) { events in
             events.lazy.compactMap { event -> Endpoint? in
                 guard case .endpointChanged(spi, let remote) = event else { return nil }
                 return remote
