@@ -35,7 +35,8 @@ final class Plane {
     func apply(_ commands: DataPlaneCommand...) -> [DataPlaneFailure] { plane.apply(commands) }
 
     /// The newest report of a CHILD SA that satisfies the condition, waited for.
-    func report(_ spi: UInt32, withinMs: Double = 10_000, _ condition: @escaping (CounterReport) -> Bool = { _ in true }) -> CounterReport? {
+    func report(_ spi: UInt32, withinMs: Double = 10_000, _ condition: @escaping (CounterReport) -> Bool = { _ in true }) -> CounterReport?
+    {
         wait(withinMs) { events in
             events.reversed().lazy.compactMap { event -> CounterReport? in
                 guard case .counters(let reports) = event else { return nil }
