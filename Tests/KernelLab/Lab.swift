@@ -85,12 +85,14 @@ final class Lab {
 
     private func addresses(_ space: String, add: Bool) throws {
         try World.enter(space)
+        // Of this namespace.
+        let announcer = Announcer()
         for (text, interface) in [("10.9.0.10/24", "eth0"), ("fd00:9::10/64", "eth0"), ("10.10.0.1/24", "eth1"), ("fd00:10::1/64", "eth1")]
         {
             let prefix = IPPrefix(text)!
             if add {
                 try Addresses.add(prefix, to: interface)
-                try Neighbours.announce(prefix.address, on: interface)
+                try announcer.announce(prefix.address, on: interface)
             } else {
                 try Addresses.remove(prefix, from: interface)
             }

@@ -126,8 +126,9 @@ struct KernelTests {
     @Test func announce_onAnInterfaceThatIsUp_sendsEveryFrame() throws {
         try Isolated.run { interface in
             try Links.setUp(true, interface)
-            try Neighbours.announce(IPAddress("192.0.2.10")!, on: interface)
-            try Neighbours.announce(IPAddress("2001:db8::10")!, on: interface)
+            let announcer = Announcer()
+            try announcer.announce(IPAddress("192.0.2.10")!, on: interface)
+            try announcer.announce(IPAddress("2001:db8::10")!, on: interface)
         }
     }
 }

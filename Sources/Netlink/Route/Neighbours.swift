@@ -2,18 +2,25 @@ import CMNL
 import Glibc
 public import Session
 
-/// Tells the neighbours on a link where an address now is.
-public enum Neighbours {
+/// Tells the neighbours on a link where an address now is, from the network namespace in which it was made.
+public final class Announcer: Sendable {
+    /// Open as long as this stands: closing a packet socket waits for an RCU grace period, some 10 ms of a takeover.
+    private let descriptor = socket(AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+
+    public init() {}
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
     /// Sends the announcements for one address out of an interface, once.
     ///
     /// For IPv4 a gratuitous ARP in both its forms (some hosts believe only the one, some only the other), for IPv6 an unsolicited
     /// neighbour advertisement with the override flag. Frames may be lost: call it again a little later.
-    public static func announce(_ address: IPAddress, on interface: String) throws(NetlinkError) {
+    public func announce(_ address: IPAddress, on interface: String) throws(NetlinkError) {
         let link = try Links.link(named: interface)
         guard link.hardwareAddress.count == 6 else { return }  // a TUN device has no neighbours
         let operation = "announce \(address) on \(interface)"
         guard descriptor >= 0 else { throw NetlinkError(operation: operation, code: EACCES) }
-        for frame in announcements(of: address, hardwareAddress: link.hardwareAddress) {
+        for frame in Neighbours.announcements(of: address, hardwareAddress: link.hardwareAddress) {
             var to = sockaddr_ll()
             to.sll_family = UInt16(AF_PACKET)
             to.sll_ifindex = link.index
@@ -28,10 +35,10 @@ public enum Neighbours {
             guard sent == frame.count else { throw NetlinkError(operation: operation, code: errno) }
         }
     }
+}
 
-    /// Opened at the first use and never closed: closing a packet socket waits for an RCU grace period, some 10 ms of a takeover.
-    private static let descriptor = socket(AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-
+/// What is known of neighbours, and what they are told.
+public enum Neighbours {
     /// Drops what waits on an interface for a neighbour that has not answered yet.
     ///
     /// When a host's links come back, the kernel would send those packets with the numbers of an owner that is none any more.

@@ -7,6 +7,9 @@ import Session
 /// One address that fails does not keep the others from it.
 struct SharedAddresses {
     let addresses: [SharedAddress]
+    private let announcer = Announcer()
+
+    init(addresses: [SharedAddress]) { self.addresses = addresses }
 
     func claim() -> [LogLine] {
         each("cannot put a shared address on its interface") { address throws(NetlinkError) in
@@ -34,7 +37,7 @@ struct SharedAddresses {
 
     func announce() -> [LogLine] {
         each("cannot announce a shared address") { address throws(NetlinkError) in
-            try Neighbours.announce(address.prefix.address, on: address.interface)
+            try announcer.announce(address.prefix.address, on: address.interface)
         }
     }
 
