@@ -127,8 +127,8 @@ struct KernelTests {
         try Isolated.run { interface in
             try Links.setUp(true, interface)
             let announcer = Announcer()
-            try announcer.announce(IPAddress("192.0.2.10")!, on: interface)
-            try announcer.announce(IPAddress("2001:db8::10")!, on: interface)
+            #expect(try announcer.announce(IPAddress("192.0.2.10")!, on: interface) == 2)
+            #expect(try announcer.announce(IPAddress("2001:db8::10")!, on: interface) == 1)
         }
     }
 }

@@ -15,12 +15,16 @@ public final class Announcer: Sendable {
     ///
     /// For IPv4 a gratuitous ARP in both its forms (some hosts believe only the one, some only the other), for IPv6 an unsolicited
     /// neighbour advertisement with the override flag. Frames may be lost: call it again a little later.
-    public func announce(_ address: IPAddress, on interface: String) throws(NetlinkError) {
+    ///
+    /// - Returns: how many frames left; 0 on an interface without hardware addresses, which has no neighbours.
+    @discardableResult
+    public func announce(_ address: IPAddress, on interface: String) throws(NetlinkError) -> Int {
         let link = try Links.link(named: interface)
-        guard link.hardwareAddress.count == 6 else { return }  // a TUN device has no neighbours
+        guard link.hardwareAddress.count == 6 else { return 0 }
         let operation = "announce \(address) on \(interface)"
         guard descriptor >= 0 else { throw NetlinkError(operation: operation, code: EACCES) }
-        for frame in Neighbours.announcements(of: address, hardwareAddress: link.hardwareAddress) {
+        let frames = Neighbours.announcements(of: address, hardwareAddress: link.hardwareAddress)
+        for frame in frames {
             var to = sockaddr_ll()
             to.sll_family = UInt16(AF_PACKET)
             to.sll_ifindex = link.index
@@ -34,6 +38,7 @@ public final class Announcer: Sendable {
             }
             guard sent == frame.count else { throw NetlinkError(operation: operation, code: errno) }
         }
+        return frames.count
     }
 }
 
