@@ -39,6 +39,8 @@ struct PayloadSet {
 
     func notify(_ type: NotifyType) -> NotifyPayload? { notifies.first { $0.type == type } }
     func has(_ type: NotifyType) -> Bool { notify(type) != nil }
+    /// IKE_AUTH without a CHILD SA (RFC 6023 §3).
+    var asksForNoChild: Bool { proposals == nil && initiatorSelectors == nil && responderSelectors == nil }
     /// How many requests the peer takes at once, if it says so (RFC 7296 §2.3); more than we ever send counts as that.
     var announcedWindow: UInt32? {
         notify(.setWindowSize).flatMap { UInt32(networkBytes: $0.data) }.flatMap { $0 > 0 ? min($0, IKESA.windowMax) : nil }

@@ -70,10 +70,10 @@ extension IKEEvent {
         case .authenticated(let session, _, _, _), .childAdded(let session, _, _), .childRekeyed(let session, _, _),
             .childDeleted(let session, _), .childRefused(let session, _), .ikeRekeyed(let session), .replaced(let session, _),
             .requestRefused(let session, _, _), .deletedByPeer(let session), .terminated(let session), .peerDead(let session),
-            .moved(let session, _, _):
+            .moved(let session, _, _), .successorWanted(let session), .successorIncomplete(let session, _):
             session
         case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired,
-            .initiationFailed:
+            .initiationFailed, .redirected, .redirectIgnored:
             nil
         }
     }

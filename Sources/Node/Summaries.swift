@@ -256,6 +256,7 @@ extension IKECounters {
             ("deleted_by_peer", deletedByPeer),
             ("peers_dead", peersDead), ("sessions_replaced", sessionsReplaced), ("peers_moved", peersMoved),
             ("initiations_started", initiationsStarted), ("initiations_failed", initiationsFailed),
+            ("redirects_followed", redirectsFollowed), ("redirects_ignored", redirectsIgnored),
         ]
     }
 }

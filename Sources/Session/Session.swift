@@ -139,6 +139,11 @@ public struct Session: Hashable, Sendable {
     public var peerAddresses: [IPAddress]
     /// By when the peers have to have authenticated anew (RFC 4478), in milliseconds since 1970; `nil`: never.
     public var reauthenticateAt: Int64?
+    /// The session that this one replaces, because the peers had to authenticate anew or a gateway sent us here: it is deleted when
+    /// all of its children are here too (RFC 7296 §2.8.3).
+    public var predecessor: SessionID?
+    /// Where the gateway told us to go (RFC 5685 §5); the session stays until its successor stands there.
+    public var redirectedTo: IPAddress?
     public var establishedWallMilliseconds: Int64
 
     /// Past it the session's state would grow with whatever a peer says.

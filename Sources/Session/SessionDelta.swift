@@ -22,6 +22,8 @@ public enum SessionChange: Hashable, Sendable {
     case peerAddressesSet([IPAddress])
     /// By when the peers have to have authenticated anew (RFC 4478).
     case reauthenticationSet(at: Int64?)
+    /// The gateway told us to go to another one (RFC 5685 §5).
+    case redirected(to: IPAddress)
     case childAdded(ChildSA)
     /// The CHILD SA was replaced: it sends no more.
     case childRekeyed(inboundSPI: UInt32)

@@ -9,6 +9,8 @@ public struct SessionTable: Sendable {
     private var byInboundSPI: [UInt32: SessionID] = [:]
     private var byVirtualAddress: [IPAddress: SessionID] = [:]
     private var byRemoteIdentity: [Identity: Set<SessionID>] = [:]
+    private var byConnection: [String: Set<SessionID>] = [:]
+    private var byPredecessor: [SessionID: SessionID] = [:]
     /// Sessions with a request of ours in flight: what a new owner has to repeat.
     public private(set) var withPendingRequest: Set<SessionID> = []
     public private(set) var childCount = 0
@@ -30,6 +32,10 @@ public struct SessionTable: Sendable {
     public func sessions(remoteIdentity: Identity) -> [Session] {
         (byRemoteIdentity[remoteIdentity] ?? []).sorted().compactMap { sessions[$0] }
     }
+    /// Of one connection of the configuration, in order of their identifiers.
+    public func sessions(connection: String) -> [Session] { (byConnection[connection] ?? []).sorted().compactMap { sessions[$0] } }
+    /// The session that replaces this one.
+    public func successor(of id: SessionID) -> Session? { byPredecessor[id].flatMap { sessions[$0] } }
     public func isInUse(localSPI: UInt64) -> Bool { byLocalSPI[localSPI] != nil }
     public func isInUse(inboundSPI: UInt32) -> Bool { byInboundSPI[inboundSPI] != nil }
 
@@ -80,6 +86,8 @@ public struct SessionTable: Sendable {
             session.peerAddresses = addresses
         case .reauthenticationSet(let at):
             session.reauthenticateAt = at
+        case .redirected(let address):
+            session.redirectedTo = address
         case .childAdded(let child):
             session.children.append(child)
         case .childRekeyed(let spi):
@@ -131,6 +139,10 @@ public struct SessionTable: Sendable {
         let identity = session.authorization.remoteIdentity
         byRemoteIdentity[identity]?.remove(session.id)
         if byRemoteIdentity[identity]?.isEmpty == true { byRemoteIdentity[identity] = nil }
+        let connection = session.authorization.connection
+        byConnection[connection]?.remove(session.id)
+        if byConnection[connection]?.isEmpty == true { byConnection[connection] = nil }
+        if let predecessor = session.predecessor, byPredecessor[predecessor] == session.id { byPredecessor[predecessor] = nil }
         withPendingRequest.remove(session.id)
         childCount -= session.children.count
     }
@@ -141,6 +153,8 @@ public struct SessionTable: Sendable {
         for child in session.children { byInboundSPI[child.inboundSPI] = session.id }
         for lease in session.virtualAddresses { byVirtualAddress[lease.address] = session.id }
         byRemoteIdentity[session.authorization.remoteIdentity, default: []].insert(session.id)
+        byConnection[session.authorization.connection, default: []].insert(session.id)
+        if let predecessor = session.predecessor { byPredecessor[predecessor] = session.id }
         if session.hasPendingRequest { withPendingRequest.insert(session.id) }
         childCount += session.children.count
     }

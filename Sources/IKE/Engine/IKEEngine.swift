@@ -21,6 +21,9 @@ public struct IKEEngine: Sendable {
     var farewells = Farewells()
     var refusals = RefusalBudget()
     var pools = PoolCursors()
+    var redirects = RedirectLedger()
+    /// Addresses of ours from which peers may be called where the connection names none.
+    public var ownAddresses: [IPAddress] = []
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.
     var lastHeard: [SessionID: Instant] = [:]

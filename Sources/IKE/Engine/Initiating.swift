@@ -10,6 +10,8 @@ struct Initiation {
     /// Our SPI of the IKE SA, and with it the identifier of the session to be.
     let spi: UInt64
     let childSPI: UInt32
+    /// What the call is to replace.
+    let predecessor: SessionID?
 
     var session: SessionID { SessionID(rawValue: spi) }
 
@@ -55,9 +57,11 @@ extension IKEEngine {
     /// - Parameters:
     ///   - local: an address of ours, port 500.
     ///   - remote: the peer's.
+    ///   - trigger: the packet that wants the CHILD SA, if one does.
+    ///   - predecessor: the session that the new one replaces; it is deleted when the new one has all its children.
     public mutating func initiate(
-        connection: ConnectionConfiguration, child: ChildConfiguration, local: Endpoint, remote: Endpoint, table: SessionTable,
-        context: IKEContext
+        connection: ConnectionConfiguration, child: ChildConfiguration, local: Endpoint, remote: Endpoint,
+        trigger: PacketSelector? = nil, replacing predecessor: SessionID? = nil, table: SessionTable, context: IKEContext
     ) throws(InitiationRefusal) -> (session: SessionID, outcome: IKEOutcome) {
         guard initiations.count < InitiationTable.countMax else { throw .tooMany }
         guard table.count < SessionTable.sessionCountMax else { throw .tooManySessions }
@@ -66,11 +70,13 @@ extension IKEEngine {
         let childSPI = newESPSPI(table: table, context: context)
         offer.ikeSPI = spi
         offer.childSPI = childSPI
-        offer.announcesInitialContact = isFirstContact(offer, table: table)
+        offer.announcesInitialContact = connection.unique != .never && isFirstContact(offer, table: table)
+        if let trigger, offer.holds(trigger) { offer.trigger = trigger }
+        offer.redirectedFrom = redirectedFrom(predecessor, to: remote, table: table)
         var machine = IKEInitiator(configuration: offer)
         let datagrams = machine.start(context: context)
         guard !datagrams.isEmpty else { throw .cryptography }
-        let initiation = Initiation(machine: machine, connection: connection, spi: spi, childSPI: childSPI)
+        let initiation = Initiation(machine: machine, connection: connection, spi: spi, childSPI: childSPI, predecessor: predecessor)
         initiations[spi] = initiation
         counters.initiationsStarted += 1
         counters.requestsSent += 1
@@ -81,6 +87,11 @@ extension IKEEngine {
     /// The call for this child that is under way.
     public func initiation(connection: String, child: String) -> SessionID? {
         initiations.first { $0.connection.name == connection && $0.machine.configuration.childName == child }?.session
+    }
+
+    /// A call for this connection that is under way, whatever its child; none that replaces a session.
+    public func initiation(connection: String) -> SessionID? {
+        initiations.first { $0.connection.name == connection && $0.predecessor == nil }?.session
     }
 
     public func isInitiating(_ session: SessionID) -> Bool { initiations[session.rawValue] != nil }
@@ -109,6 +120,8 @@ extension IKEEngine {
         offer.childName = child.name
         offer.forcesEncapsulation = connection.forceEncapsulation
         offer.limits = configuration.limits
+        offer.childless = connection.childless
+        if connection.followsRedirects { offer.announces.insert(.redirect) }
         return offer
     }
 
@@ -151,6 +164,7 @@ extension IKEEngine {
         switch initiation.machine.phase {
         case .awaitingInitResponse, .awaitingAuthResponse: keep(initiation, datagrams: datagrams)
         case .established: establish(initiation, table: table, context: context)
+        case .failed(.redirected(let gateway)): goOn(initiation, to: gateway, context: context)
         case .failed(.notAuthenticated): refuse(initiation, context: context)
         case .failed(let failure): fail(initiation, InitiationFailure(failure))
         case .idle, .closed: fail(initiation, .badResponse)
@@ -182,6 +196,61 @@ extension IKEEngine {
         fail(initiation, .notAuthenticated, last: initiation.machine.lastWord(.notify(.authenticationFailed), context: context))
     }
 
+    // MARK: Redirects (RFC 5685 §3, §6)
+
+    private func redirectedFrom(_ predecessor: SessionID?, to remote: Endpoint, table: SessionTable) -> IPAddress? {
+        predecessor.flatMap { table[$0] }.flatMap { $0.redirectedTo == remote.address ? $0.remote.address : nil }
+    }
+
+    /// The same call, to another gateway: for whoever waits for it nothing changes. After IKE_AUTH the IKE SA with the first gateway is
+    /// deleted; said once, for that gateway expects nothing else.
+    private mutating func goOn(_ initiation: Initiation, to gateway: GatewayIdentity, context: IKEContext) -> IKEOutcome {
+        let farewell =
+            initiation.machine.redirection == nil
+            ? nil : initiation.machine.lastWord(.delete(DeletePayload(protocolID: .ike)), context: context)
+        let from = initiation.machine.configuration.remote.address
+        let name = initiation.connection.name
+        do throws(RedirectRefusal) {
+            let address = try follow(gateway, for: initiation.connection, context: context)
+            guard let next = again(initiation, at: address, context: context) else { throw .noLocalAddress }
+            redirects.direct(name, to: address, at: context.now.instant)
+            let events = [IKEEvent.redirected(connection: name, from: from, to: gateway)]
+            count(events)
+            counters.requestsSent += 1
+            var outcome = keep(next.initiation, datagrams: next.datagrams)
+            outcome.datagrams = (farewell.map { [$0] } ?? []) + outcome.datagrams
+            outcome.events = events
+            return outcome
+        } catch {
+            var outcome = fail(initiation, .redirected(to: gateway, error), last: farewell)
+            let ignored = IKEEvent.redirectIgnored(connection: name, from: from, to: gateway, reason: error)
+            count([ignored])
+            outcome.events.insert(ignored, at: 0)
+            return outcome
+        }
+    }
+
+    /// The call from its beginning, to the same peer by our configuration (RFC 5685 §3) at another address.
+    private func again(
+        _ initiation: Initiation, at address: IPAddress, context: IKEContext
+    ) -> (initiation: Initiation, datagrams: [Datagram])? {
+        let before = initiation.machine.configuration
+        guard let local = localAddress(for: address, connection: initiation.connection),
+            let child = initiation.connection.children.first(where: { $0.name == before.childName }),
+            var offer = try? offer(
+                connection: initiation.connection, child: child, local: Endpoint(local, 500), remote: Endpoint(address, 500))
+        else { return nil }
+        offer.ikeSPI = initiation.spi
+        offer.childSPI = initiation.childSPI
+        offer.announcesInitialContact = before.announcesInitialContact
+        offer.trigger = before.trigger
+        offer.redirectedFrom = before.remote.address
+        var next = initiation
+        next.machine = IKEInitiator(configuration: offer)
+        let datagrams = next.machine.start(context: context)
+        return datagrams.isEmpty ? nil : (next, datagrams)
+    }
+
     // MARK: The session
 
     private mutating func establish(_ initiation: Initiation, table: SessionTable, context: IKEContext) -> IKEOutcome {
@@ -195,7 +264,9 @@ extension IKEEngine {
             let farewell = machine.lastWord(.delete(DeletePayload(protocolID: .ike)), context: context)
             return fail(initiation, .tooManySessions, last: farewell)
         }
+        if let gateway = machine.redirection { return goOn(initiation, to: gateway, context: context) }
         initiations[initiation.spi] = nil
+        redirects.isUp(initiation.connection.name)
         let authorization = PeerAuthorization(
             connection: initiation.connection.name, localIdentity: offer.localIdentity, remoteIdentity: identity, method: .preSharedKey)
         var session = Session(
@@ -204,8 +275,11 @@ extension IKEEngine {
             capabilities: [], local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,
             localBehindNAT: machine.nat?.localBehindNAT ?? false, remoteBehindNAT: machine.nat?.remoteBehindNAT ?? false, ikeSA: sa,
             establishedWallMilliseconds: context.now.wallMilliseconds)
+        session.predecessor = initiation.predecessor
+        session.reauthenticateAt = machine.reauthenticationDeadline(initiation.connection, context: context)
         let authenticated = IKEEvent.authenticated(
             session: session.id, connection: authorization.connection, identity: identity, remote: machine.remote)
+        if machine.isChildless { return addFirstChild(of: initiation, in: session, authenticated, table: table, context: context) }
         switch child(of: initiation, table: table) {
         case .failure(let reason):
             return undo(session, events: [authenticated, failed(initiation, reason)], context: context)
@@ -218,6 +292,23 @@ extension IKEEngine {
             return IKEOutcome(
                 deltas: [SessionDelta(session: session.id, changes: [.created(session)])], events: events, session: session.id)
         }
+    }
+
+    /// After a childless IKE_AUTH (RFC 6023) the CHILD SA comes by an exchange of its own, in the same delta: whoever takes over in
+    /// between finishes it.
+    private mutating func addFirstChild(
+        of initiation: Initiation, in session: Session, _ authenticated: IKEEvent, table: SessionTable, context: IKEContext
+    ) -> IKEOutcome {
+        count([authenticated])
+        watch(session, from: context.now.instant)
+        let offer = initiation.machine.configuration
+        let wish = Wish.createChildSA(ChildWish(name: offer.childName, trigger: offer.trigger))
+        var outcome = want(wish, in: session, table: table, context: context)
+        let changes = [SessionChange.created(session)] + outcome.deltas.flatMap(\.changes)
+        outcome.deltas = [SessionDelta(session: session.id, changes: changes)]
+        outcome.events.insert(authenticated, at: 0)
+        outcome.session = session.id
+        return outcome
     }
 
     private enum ChildResult {
@@ -249,7 +340,21 @@ extension IKEEngine {
     }
 }
 
+extension InitiatorConfiguration {
+    /// Whether the packet belongs to what is offered.
+    fileprivate func holds(_ packet: PacketSelector) -> Bool {
+        localSelectors.contains { $0.contains(packet.local) } && remoteSelectors.contains { $0.contains(packet.remote) }
+    }
+}
+
 extension IKEInitiator {
+    /// By when we have to have authenticated anew: as the peer says (RFC 4478), or as we do, whichever is sooner.
+    fileprivate func reauthenticationDeadline(_ connection: ConnectionConfiguration, context: IKEContext) -> Int64? {
+        let said = authenticationLifetime.map { Int64($0) * 1000 }
+        let own = connection.reauthenticationTime.map { $0.inNanoseconds / 1_000_000 }
+        return [said, own].compactMap { $0 }.min().map { context.now.wallMilliseconds + $0 }
+    }
+
     /// An INFORMATIONAL request after IKE_AUTH that is not repeated.
     fileprivate func lastWord(_ payload: Payload, context: IKEContext) -> Datagram? {
         guard let ikeSA,

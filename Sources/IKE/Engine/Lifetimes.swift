@@ -21,11 +21,16 @@ extension IKEEngine {
         for delta in outcome.deltas where delta.changes.contains(where: { $0.concernsLifetimes }) {
             if case .created(let session) = delta.changes.first {
                 let after = try? session.applying(Array(delta.changes.dropFirst()))
-                if let after = after ?? nil { schedule(after, context: context) }
+                if let after = after ?? nil { note(after, table: table, context: context) }
             } else if let after = (try? table[delta.session]?.applying(delta.changes)) ?? nil {
-                schedule(after, context: context)
+                note(after, table: table, context: context)
             }
         }
+    }
+
+    private mutating func note(_ session: Session, table: SessionTable, context: IKEContext) {
+        schedule(session, context: context)
+        checkPredecessor(of: session, table: table, context: context)
     }
 
     mutating func lifetimeDue(_ id: SessionID, table: SessionTable, context: IKEContext) -> IKEOutcome {
@@ -60,6 +65,12 @@ extension IKEEngine {
         if isDue(session.reauthenticateAt) || isDue(session.ikeSA.lifetime.endsAt) {
             return want(.deleteIKESA, in: session, table: table, context: context)
         }
+        var events: [IKEEvent] = []
+        switch succession(of: session, table: table, context: context) {
+        case .nothing: break
+        case .asks(let event): events = [event]
+        case .isComplete: return want(.deleteIKESA, in: session, table: table, context: context)
+        }
         var wishes = session.children.filter { isDue($0.lifetime.endsAt) || $0.isExhausted }.map { Wish.deleteChildSA($0.inboundSPI) }
         if isDue(session.ikeSA.lifetime.rekeyAt) { wishes.append(.rekeyIKESA(group: nil)) }
         for child in session.children where !child.isRekeyed && (isDue(child.lifetime.rekeyAt) || child.isNearlyExhausted) {
@@ -67,12 +78,14 @@ extension IKEEngine {
                 wishes.append(.createChildSA(ChildWish(name: child.name, replacing: child.inboundSPI)))
             }
         }
-        guard let first = wishes.first else { return .nothing }
+        guard let first = wishes.first else { return events.isEmpty ? .nothing : IKEOutcome(events: events, session: session.id) }
         for wish in wishes.dropFirst() {
             let line = waiting[session.id] ?? []
             if !line.contains(wish), line.count < IKEEngine.wishesMax { waiting[session.id, default: []].append(wish) }
         }
-        return want(first, in: session, table: table, context: context)
+        var outcome = want(first, in: session, table: table, context: context)
+        outcome.events += events
+        return outcome
     }
 
     // MARK: Volume
@@ -163,7 +176,8 @@ extension VolumeConfiguration {
 extension Session {
     /// When the first of its SAs is due, in milliseconds since 1970.
     fileprivate var nextAppointment: Int64? {
-        var all = [reauthenticateAt, ikeSA.lifetime.rekeyAt, ikeSA.lifetime.endsAt]
+        // Whoever was told to go has to go now.
+        var all = [reauthenticateAt, reauthenticationBegins, redirectedTo.map { _ in 0 }, ikeSA.lifetime.rekeyAt, ikeSA.lifetime.endsAt]
         for child in children {
             if !child.isRekeyed { all.append(child.lifetime.rekeyAt) }
             all.append(child.lifetime.endsAt)
@@ -175,7 +189,7 @@ extension Session {
 extension SessionChange {
     fileprivate var concernsLifetimes: Bool {
         switch self {
-        case .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet, .reauthenticationSet: true
+        case .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet, .reauthenticationSet, .redirected: true
         default: false
         }
     }

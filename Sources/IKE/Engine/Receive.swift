@@ -86,7 +86,9 @@ extension IKEEngine {
         let request = PayloadSet(opened.payloads)
         switch message.header.exchangeType {
         case .informational:
-            return answer(message, with: answerInformational(request, message: message), context: context)
+            var answer = answerInformational(request, message: message)
+            noteSuccession(request, message: message, answer: &answer, context: context)
+            return self.answer(message, with: answer, context: context)
         case .createChildSA:
             return answer(
                 message, with: answerCreateChildSA(request, message: message, table: table, context: context), context: context)
@@ -237,7 +239,9 @@ extension IKEEngine {
             case .halfOpenExpired: counters.halfOpenExpired += 1
             case .initiationFailed: counters.initiationsFailed += 1
             case .requestRefused: counters.requestsRefused += 1
-            case .childDeleted, .terminated, .moved, .dropped: break
+            case .redirected: counters.redirectsFollowed += 1
+            case .redirectIgnored: counters.redirectsIgnored += 1
+            case .childDeleted, .terminated, .moved, .dropped, .successorWanted, .successorIncomplete: break
             }
         }
     }

@@ -80,7 +80,7 @@ extension IKEEngine {
         }
     }
 
-    private func seal(_ draft: RequestDraft, in session: Session, sa: IKESA, context: IKEContext) -> [[UInt8]]? {
+    func seal(_ draft: RequestDraft, in session: Session, sa: IKESA, context: IKEContext) -> [[UInt8]]? {
         // An IKE SA ends before its message IDs do (RFC 7296 §2.2).
         guard sa.nextSendID < .max else { return nil }
         let header = IKEHeader(
@@ -95,11 +95,15 @@ extension IKEEngine {
         var outcome = IKEOutcome(
             deltas: [SessionDelta(session: session.id, changes: [.removed(reason: "terminated")])],
             events: [.terminated(session: session.id)], session: session.id)
-        if !session.hasPendingRequest, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) {
-            outcome.datagrams = send(bytes, in: session)
-        }
+        outcome.datagrams = farewell(to: session, context: context)
         forget(session.id)
         return outcome
+    }
+
+    /// A DELETE whose answer nobody awaits; with another request under way there is no message ID for it.
+    mutating func farewell(to session: Session, context: IKEContext) -> [Datagram] {
+        guard !session.hasPendingRequest, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) else { return [] }
+        return send(bytes, in: session)
     }
 
     mutating func send(_ messages: [[UInt8]], in session: Session) -> [Datagram] {

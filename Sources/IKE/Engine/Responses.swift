@@ -149,7 +149,8 @@ extension IKEEngine {
             return
         default: break
         }
-        effects.events.append(.requestRefused(session: session.id, what: "CHILD SA \(offer.name)", notify: error.type.rawValue))
+        let what = RefusedRequest.childSA(name: offer.name, isRekey: offer.replacing != nil)
+        effects.events.append(.requestRefused(session: session.id, what: what, notify: error.type.rawValue))
         putOff(offer, session: session, effects: &effects, context: context)
     }
 
@@ -185,7 +186,7 @@ extension IKEEngine {
                 return
             }
             let notify = response.error?.type.rawValue ?? NotifyType.invalidSyntax.rawValue
-            effects.events.append(.requestRefused(session: session.id, what: "rekeyed IKE SA", notify: notify))
+            effects.events.append(.requestRefused(session: session.id, what: .ikeSARekey, notify: notify))
             return effects.changes.append(
                 .ikeLifetimeSet(localSPI: message.sa.localSPI, lifetime: putOff(message.sa.lifetime, context: context)))
         }

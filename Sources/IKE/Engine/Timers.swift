@@ -167,6 +167,7 @@ extension IKEEngine {
         initiations = InitiationTable()
         farewells = Farewells()
         fragments = FragmentTable()
+        redirects = RedirectLedger()
         deadlines.removeAll()
         lastHeard = [:]
         waiting = [:]

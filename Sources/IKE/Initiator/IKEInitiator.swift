@@ -18,6 +18,12 @@ public struct IKEInitiator: Sendable {
     public internal(set) var encapsulation = false
     /// Who the gateway showed to be.
     public internal(set) var authenticatedIdentity: Identity?
+    /// From IKE_AUTH: how long we are believed to be who we are, in seconds (RFC 4478).
+    public internal(set) var authenticationLifetime: UInt32?
+    /// From IKE_AUTH: the gateway is who it should be, and sends us to another one (RFC 5685 §6).
+    public internal(set) var redirection: GatewayIdentity?
+    /// IKE_AUTH is without a CHILD SA (RFC 6023).
+    public internal(set) var isChildless = false
     /// What IKE_SA_INIT said of NATs.
     var nat: NATDetection?
     /// From CFG_REPLY.

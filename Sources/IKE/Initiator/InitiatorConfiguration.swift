@@ -23,6 +23,12 @@ public struct InitiatorConfiguration: Sendable {
     /// TSi and TSr.
     public var localSelectors: [TrafficSelector]
     public var remoteSelectors: [TrafficSelector]
+    /// The packet that wants the CHILD SA: its endpoints come first in TSi and TSr (RFC 7296 §2.9).
+    public var trigger: PacketSelector?
+    /// RFC 6023.
+    public var childless = ChildlessPolicy.never
+    /// The gateway that sent us here (RFC 5685 §3).
+    public var redirectedFrom: IPAddress?
     /// Families of the addresses asked for in CFG_REQUEST.
     public var requestsAddresses: [IPAddress.Family] = []
     /// Gives a wrong NAT_DETECTION_SOURCE_IP, so that the gateway sees a NAT.
@@ -67,6 +73,10 @@ public enum InitiatorFailure: Hashable, Sendable {
     case refused(notify: UInt16)
     /// The gateway could not show that it knows the secret, or is somebody else.
     case notAuthenticated
+    /// It sends us to another gateway, before it knows who we are (RFC 5685 §3).
+    case redirected(GatewayIdentity)
+    /// We have to begin without a CHILD SA, and the gateway cannot (RFC 6023).
+    case childlessUnsupported
     /// No answer to any repetition.
     case timedOut
     /// An answer that does not fit what was offered.

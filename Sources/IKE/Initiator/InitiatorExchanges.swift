@@ -62,9 +62,10 @@ extension IKEInitiator {
     /// SA, TSi and TSr of a CHILD SA.
     func childPayloads(spi: UInt32, groups: [KeyExchangeGroup]?) -> [Payload] {
         let proposals = configuration.childProposals.enumerated().map { $1.wire(number: UInt8($0 + 1), spi: spi, groups: groups ?? []) }
+        let trigger = configuration.trigger.map { ([$0.local], [$0.remote]) } ?? ([], [])
         return [
-            .securityAssociation(proposals), .trafficSelectorsInitiator(configuration.localSelectors.map(\.wire)),
-            .trafficSelectorsResponder(configuration.remoteSelectors.map(\.wire)),
+            .securityAssociation(proposals), .trafficSelectorsInitiator((trigger.0 + configuration.localSelectors).map(\.wire)),
+            .trafficSelectorsResponder((trigger.1 + configuration.remoteSelectors).map(\.wire)),
         ]
     }
 

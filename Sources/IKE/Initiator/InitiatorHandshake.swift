@@ -25,6 +25,7 @@ extension IKEInitiator {
             spis: spis, local: configuration.local, remote: configuration.remote, forced: configuration.forcesEncapsulation)
         if configuration.announces.contains(.fragmentation) { payloads.append(.notify(.ikev2FragmentationSupported)) }
         if configuration.announces.contains(.redirect) { payloads.append(.notify(.redirectSupported)) }
+        if let from = configuration.redirectedFrom { payloads.append(.notify(.redirectedFrom, GatewayIdentity.encode(from))) }
         let bytes = IKEMessage(
             initiatorSPI: spi, responderSPI: 0, exchangeType: .ikeSAInit, isInitiator: true, isResponse: false, messageID: 0,
             payloads: payloads
@@ -41,6 +42,7 @@ extension IKEInitiator {
             message.payloads.firstUnknownCritical == nil
         else { return drop() }
         let payloads = PayloadSet(message.payloads)
+        if let notify = payloads.notify(.redirect) { return receiveRedirect(notify, nonce: handshake.nonce) }
         if let restarted = restart(payloads, handshake, context: context) { return restarted }
         if let error = payloads.error { return fail(.refused(notify: error.type.rawValue)) }
         guard header.responderSPI != 0, let proposal = payloads.proposals?.first, let keyExchange = payloads.keyExchange,
@@ -61,10 +63,21 @@ extension IKEInitiator {
         ikeSA = IKESA(
             spis: spis, role: .initiator, algorithms: chosen.algorithms, keys: derived.keys, nextSendID: 1, nextReceiveID: 0,
             establishedWallMilliseconds: context.now.wallMilliseconds)
+        guard settleChildless(payloads) else { return fail(.childlessUnsupported) }
         float(payloads, spis: spis, datagram: datagram)
         counters.responsesTaken += 1
         outstanding = nil
         return sendAuth(context: context)
+    }
+
+    /// Nothing of it is authenticated: only the nonce shows that it comes from somebody who saw our request (RFC 5685 §3). Whatever does
+    /// not fit is as if it had not come.
+    private mutating func receiveRedirect(_ notify: NotifyPayload, nonce: [UInt8]) -> [Datagram] {
+        guard configuration.announces.contains(.redirect), let redirect = GatewayIdentity.parse(notify.data),
+            constantTimeEquals(redirect.nonce, nonce)
+        else { return drop() }
+        counters.responsesTaken += 1
+        return fail(.redirected(redirect.gateway))
     }
 
     /// COOKIE and INVALID_KE_PAYLOAD lead to another try (RFC 7296 §2.6, §2.7).
@@ -78,6 +91,17 @@ extension IKEInitiator {
             let group = KeyExchangeGroup(rawValue: id), configuration.proposals.contains(where: { $0.groups.contains(group) })
         else { return nil }
         return sendInit(group: group, cookie: handshake.cookie, spi: handshake.spi, nonce: handshake.nonce, context: context)
+    }
+
+    /// RFC 6023 §3: only to a responder that says it can.
+    private mutating func settleChildless(_ payloads: PayloadSet) -> Bool {
+        let isSupported = payloads.has(.childlessIKEv2Supported)
+        switch configuration.childless {
+        case .never, .allow: return true
+        case .prefer: isChildless = isSupported
+        case .force: isChildless = true
+        }
+        return isSupported || configuration.childless == .prefer
     }
 
     private mutating func float(_ payloads: PayloadSet, spis: IKESPIs, datagram: Datagram) {
@@ -104,7 +128,7 @@ extension IKEInitiator {
         if let wanted = configuration.remoteIdentity { payloads.append(.identificationResponder(wanted.payload)) }
         payloads.append(.authentication(method: AuthenticationMethod.sharedKey, data: code))
         if !configuration.requestsAddresses.isEmpty { payloads.append(configurationRequest) }
-        payloads += childPayloads(spi: childSPI, groups: nil)
+        if !isChildless { payloads += childPayloads(spi: childSPI, groups: nil) }
         if configuration.announces.contains(.mobike) { payloads.append(.notify(.mobikeSupported)) }
         if configuration.announces.contains(.messageIDSync) { payloads.append(.notify(.ikev2MessageIDSyncSupported)) }
         guard let bytes = seal(payloads, sa: sa, exchange: .ikeAuth, messageID: 1, isResponse: false, context: context) else {
@@ -140,7 +164,21 @@ extension IKEInitiator {
         else { return fail(.notAuthenticated) }
         phase = .established
         authenticatedIdentity = Identity(identity)
+        authenticationLifetime = payloads.authenticationLifetime
+        // RFC 5685 §6: there is no CHILD SA then.
+        if configuration.announces.contains(.redirect), let notify = payloads.notify(.redirect),
+            let redirect = GatewayIdentity.parse(notify.data)
+        {
+            redirection = redirect.gateway
+            self.handshake = nil
+            return []
+        }
         takeConfiguration(payloads.configuration)
+        guard !isChildless else {
+            lastResult = payloads.error.map { .refused(notify: $0.type.rawValue) } ?? .succeeded
+            self.handshake = nil
+            return []
+        }
         let pending = PendingChild(replacing: nil, inboundSPI: handshake.childSPI, nonce: handshake.nonce, keyExchange: nil)
         lastResult = takeChild(
             payloads, pending: pending, nonces: NoncePair(initiator: handshake.nonce, responder: handshake.responderNonce), sa: sa,

@@ -71,12 +71,18 @@ extension IKEEngine {
     ) throws(IKEAuthenticationFailure) -> IKEOutcome {
         let half = exchange.half
         let id = SessionID(rawValue: half.spis.responder)
-        guard let childRequest = ChildRequest(exchange.request, nonces: half.nonces, isAuth: true) else { throw .malformed }
-        let replaced = exchange.request.has(.initialContact) ? sessionsLikeThis(admission, table: table) : []
+        let childRequest = ChildRequest(exchange.request, nonces: half.nonces, isAuth: true)
+        // RFC 6023 §3.
+        let isChildless = exchange.request.asksForNoChild && admission.connection.childless != .never
+        guard childRequest != nil || isChildless else { throw .malformed }
+        let replaced = try sessionsToReplace(exchange, admission, table: table)
         let leaving = Set(replaced.flatMap(\.virtualAddresses).map(\.address))
         let assignment = assignAddresses(exchange.request.configuration, admission: admission, table: table, leaving: leaving)
         var session = newSession(id, exchange: exchange, admission: admission, table: table, context: context)
         session.virtualAddresses = assignment.addresses
+        session.reauthenticateAt = admission.connection.reauthenticationTime.map {
+            context.now.wallMilliseconds + $0.inNanoseconds / 1_000_000
+        }
 
         var answer = [.identificationResponder(admission.localIdentity.payload), authenticationPayload(half, admission)]
         var events: [IKEEvent] = [
@@ -85,7 +91,14 @@ extension IKEEngine {
         ]
         // RFC 7296 §1.2: the IKE SA stands even if the CHILD SA fails.
         do throws(ChildRefusal) {
+            guard let childRequest else {
+                answer += assignment.payloads
+                return complete(
+                    exchange, session: session, answer: answer + closingPayloads(admission), events: events, replaced: replaced,
+                    context: context)
+            }
             if let refusal = assignment.refusal { throw refusal }
+            if admission.connection.childless == .force { throw .noAdditionalSAs }
             let parent = ChildParent(session, connection: admission.connection, rekeying: nil)
             let created = try createChild(childRequest, parent: parent, table: table, context: context)
             session.children = [created.child]
@@ -95,8 +108,7 @@ extension IKEEngine {
             answer += assignment.payloads + [error.payload]
             events.append(.childRefused(session: id, reason: error))
         }
-        if let size = windowSize { answer.append(size) }
-        events += replaced.map { .replaced(session: $0.id, by: id) }
+        answer += closingPayloads(admission)
         return complete(exchange, session: session, answer: answer, events: events, replaced: replaced, context: context)
     }
 
@@ -107,9 +119,34 @@ extension IKEEngine {
         return .authentication(method: AuthenticationMethod.sharedKey, data: code)
     }
 
-    /// INITIAL_CONTACT (RFC 7296 §2.4): what the same peer had with us before is dead.
-    private func sessionsLikeThis(_ admission: Admission, table: SessionTable) -> [Session] {
-        table.sessions(remoteIdentity: admission.peer).filter { $0.authorization.localIdentity == admission.localIdentity }
+    /// What the peer is told beside its CHILD SA: our window, and how long it is believed to be who it is (RFC 4478 §3).
+    private func closingPayloads(_ admission: Admission) -> [Payload] {
+        var payloads = windowSize.map { [$0] } ?? []
+        if let time = admission.connection.reauthenticationTime {
+            payloads.append(.notify(.authLifetime, UInt32(clamping: time.inNanoseconds / 1_000_000_000).networkBytes))
+        }
+        return payloads
+    }
+
+    /// The sessions of the same peer that end with this one (`unique`).
+    ///
+    /// INITIAL_CONTACT says that what the peer had with us before is dead (RFC 7296 §2.4), which only `never` does not believe.
+    private func sessionsToReplace(
+        _ exchange: AuthExchange, _ admission: Admission, table: SessionTable
+    ) throws(IKEAuthenticationFailure) -> [Session] {
+        let unique = admission.connection.unique
+        guard unique != .never else { return [] }
+        let others = table.sessions(remoteIdentity: admission.peer).filter { $0.authorization.localIdentity == admission.localIdentity }
+        if exchange.request.has(.initialContact) { return others }
+        switch unique {
+        case .no, .never: return []
+        case .replace: return others
+        case .keep:
+            // A peer at the same address authenticates anew, and deletes the old one itself (RFC 7296 §2.8.3).
+            let strangers = others.filter { $0.remote.address != exchange.datagram.remote.address && !$0.isClosing }
+            guard strangers.isEmpty else { throw .notUnique }
+            return []
+        }
     }
 
     private mutating func newSession(
@@ -142,13 +179,20 @@ extension IKEEngine {
         var session = session
         session.ikeSA.responses = [CachedResponse(messageID: 1, requestDigest: exchange.requestDigest, datagrams: datagrams)]
         halfOpen.remove(exchange.half.spis.responder)
+        let isContact = exchange.request.has(.initialContact)
+        let events = events + replaced.map { .replaced(session: $0.id, by: session.id) }
         count(events)
-        for old in replaced { forget(old.id) }
+        var farewells: [Datagram] = []
+        for old in replaced {
+            // Whoever did not say that it has forgotten is told, once.
+            if !isContact { farewells += farewell(to: old, context: context) }
+            forget(old.id)
+        }
         watch(session, from: context.now.instant)
-        let removals = replaced.map { SessionDelta(session: $0.id, changes: [.removed(reason: "replaced (INITIAL_CONTACT)")]) }
+        let removals = replaced.map { SessionDelta(session: $0.id, changes: [.removed(reason: "replaced by \(session.id)")]) }
         return IKEOutcome(
             deltas: removals + [SessionDelta(session: session.id, changes: [.created(session)])],
-            datagrams: reply(datagrams, to: exchange.datagram), events: events, session: session.id)
+            datagrams: reply(datagrams, to: exchange.datagram) + farewells, events: events, session: session.id)
     }
 
     private func seal(_ answer: [Payload], _ exchange: AuthExchange, context: IKEContext) -> [[UInt8]]? {

@@ -84,6 +84,9 @@ extension IKEEngine {
         var capabilities = PeerCapabilities(initNotifies: payloads)
         if connection.fragmentation == .no { capabilities.remove(.fragmentation) }
         if capabilities.contains(.fragmentation) { answer.append(.notify(.ikev2FragmentationSupported)) }
+        if connection.childless != .never {
+            answer.append(.notify(NotifyPayload(protocolID: .ike, type: .childlessIKEv2Supported)))
+        }
         let response = IKEMessage(
             initiatorSPI: spis.initiator, responderSPI: spis.responder, exchangeType: .ikeSAInit, isInitiator: false, isResponse: true,
             messageID: 0, payloads: answer

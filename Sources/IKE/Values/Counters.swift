@@ -28,6 +28,9 @@ public struct IKECounters: Hashable, Sendable {
     public internal(set) var peersMoved: UInt64 = 0
     public internal(set) var initiationsStarted: UInt64 = 0
     public internal(set) var initiationsFailed: UInt64 = 0
+    /// REDIRECTs of gateways that we called (RFC 5685).
+    public internal(set) var redirectsFollowed: UInt64 = 0
+    public internal(set) var redirectsIgnored: UInt64 = 0
 
     public init() {}
 

@@ -8,6 +8,7 @@ public enum IKEAuthenticationFailure: String, Hashable, Sendable {
     case wrongSecret = "the shared secret differs"
     case methodNotOffered = "the peer asked for EAP"
     case methodNotSupported = "the peer did not authenticate with a shared secret"
+    case notUnique = "the peer has a session already, and unique = keep"
     case malformed = "the request is malformed"
     case unsupportedPayload = "the request has an unknown critical payload"
 }
@@ -29,6 +30,20 @@ public enum ChildRefusal: Error, Hashable, Sendable {
     case malformed
 }
 
+/// What the peer refused.
+public enum RefusedRequest: Hashable, Sendable, CustomStringConvertible {
+    /// A CHILD SA of this configured child; `isRekey`: the successor of one.
+    case childSA(name: String, isRekey: Bool)
+    case ikeSARekey
+
+    public var description: String {
+        switch self {
+        case .childSA(let name, _): "CHILD SA \(name)"
+        case .ikeSARekey: "rekeyed IKE SA"
+        }
+    }
+}
+
 /// What happened, for logs, `tandem events` and metrics.
 public enum IKEEvent: Hashable, Sendable {
     case authenticated(session: SessionID, connection: String, identity: Identity, remote: Endpoint)
@@ -42,8 +57,8 @@ public enum IKEEvent: Hashable, Sendable {
     case childRefused(session: SessionID, reason: ChildRefusal)
     case ikeRekeyed(session: SessionID)
     /// The peer answered a request of ours with an error.
-    case requestRefused(session: SessionID, what: String, notify: UInt16)
-    /// The same peer authenticated anew and said that nothing of before is left (INITIAL_CONTACT).
+    case requestRefused(session: SessionID, what: RefusedRequest, notify: UInt16)
+    /// The same peer authenticated anew, and said that nothing of before is left (INITIAL_CONTACT), or `unique` wants one session.
     case replaced(session: SessionID, by: SessionID)
     case deletedByPeer(session: SessionID)
     /// The DELETE that we sent is answered or given up.
@@ -54,6 +69,14 @@ public enum IKEEvent: Hashable, Sendable {
     case halfOpenExpired(remote: Endpoint)
     /// `session` is the identifier that `IKEEngine.initiate` gave.
     case initiationFailed(session: SessionID, connection: String, remote: Endpoint, reason: InitiationFailure)
+
+    /// A gateway that we called, or are connected to, told us to go to another one (RFC 5685).
+    case redirected(connection: String, from: IPAddress, to: GatewayIdentity)
+    case redirectIgnored(connection: String, from: IPAddress, to: GatewayIdentity, reason: RedirectRefusal)
+    /// The session has to be replaced: its peer is to be called, with `replacing`.
+    case successorWanted(session: SessionID)
+    /// The successor of a session has yet to get this child.
+    case successorIncomplete(session: SessionID, child: String)
 
     public enum Level: String, Hashable, Sendable { case debug, info, warning }
 
@@ -75,7 +98,7 @@ public enum IKEEvent: Hashable, Sendable {
         case .ikeRekeyed(let session): (.info, "session \(session): IKE SA rekeyed")
         case .requestRefused(let session, let what, let notify):
             (.warning, "session \(session): the peer refused the \(what) with \(NotifyType(rawValue: notify))")
-        case .replaced(let session, let successor): (.info, "session \(session): replaced by \(successor) (INITIAL_CONTACT)")
+        case .replaced(let session, let successor): (.info, "session \(session): replaced by \(successor)")
         case .deletedByPeer(let session): (.info, "session \(session): deleted by the peer")
         case .terminated(let session): (.info, "session \(session): terminated")
         case .peerDead(let session): (.warning, "session \(session): the peer does not answer any more")
@@ -83,6 +106,11 @@ public enum IKEEvent: Hashable, Sendable {
         case .dropped(let reason, let remote): (.debug, "dropped a datagram from \(remote): \(reason.rawValue)")
         case .initiationFailed(_, let connection, let remote, let reason):
             (.warning, "calling \(remote) for \(connection) failed: \(reason.text)")
+        case .redirected(let connection, let from, let to): (.info, "\(from) redirects \(connection) to \(to)")
+        case .redirectIgnored(let connection, let from, let to, let reason):
+            (.warning, "\(from) redirects \(connection) to \(to), which is ignored: \(reason.rawValue)")
+        case .successorWanted(let session): (.info, "session \(session): is to be replaced by a new one")
+        case .successorIncomplete(let session, let child): (.debug, "session \(session): its predecessor has \(child) too")
         case .halfOpenExpired(let remote): (.info, "\(remote) never came back with IKE_AUTH")
         }
     }

@@ -18,6 +18,10 @@ public enum InitiationFailure: Hashable, Sendable {
     /// The peer's CHILD SA is none that was offered; the IKE SA is deleted again.
     case badChild
     case notAuthenticated
+    /// The peer sends us to another gateway, and we do not go there.
+    case redirected(to: GatewayIdentity, RedirectRefusal)
+    /// We have to begin without a CHILD SA, and the peer cannot (RFC 6023).
+    case childlessUnsupported
     case timedOut
     case badResponse
     case cryptography
@@ -27,6 +31,8 @@ public enum InitiationFailure: Hashable, Sendable {
         switch failure {
         case .refused(let notify): self = .refused(notify: notify)
         case .notAuthenticated: self = .notAuthenticated
+        case .redirected(let gateway): self = .redirected(to: gateway, .notFollowed)
+        case .childlessUnsupported: self = .childlessUnsupported
         case .timedOut: self = .timedOut
         case .badResponse: self = .badResponse
         case .cryptography: self = .cryptography
@@ -40,6 +46,8 @@ public enum InitiationFailure: Hashable, Sendable {
         case .childRefused(let notify): "the peer refused the CHILD SA with \(NotifyType(rawValue: notify))"
         case .badChild: "the peer's CHILD SA does not fit what was offered"
         case .notAuthenticated: "the peer is not who it should be, or its shared secret differs"
+        case .redirected(let gateway, let reason): "the peer redirects to \(gateway), which is ignored: \(reason.rawValue)"
+        case .childlessUnsupported: "the peer cannot begin without a CHILD SA, and childless = force"
         case .timedOut: "the peer does not answer"
         case .badResponse: "the peer's answer does not fit what was offered"
         case .cryptography: "the peer's public value is none"

@@ -54,6 +54,7 @@ extension SessionChange {
             case .peerAddressesSet(let addresses): $0.peerAddressesSet.addresses = addresses.map(WireField.bytes)
             case .reauthenticationSet(let at):
                 $0.reauthenticationSet = WireReauthenticationSet.with { if let at { $0.atWallMilliseconds = at } }
+            case .redirected(let address): $0.redirected = WireField.bytes(address)
             case .volumeReached(let spi, let volume):
                 $0.volumeReached.inboundSpi = spi
                 $0.volumeReached.volume = volume.wire
@@ -107,6 +108,7 @@ extension SessionChange {
         case .reauthenticationSet(let set):
             let at = set.hasAtWallMilliseconds ? set.atWallMilliseconds : nil
             self = .reauthenticationSet(at: try WireField.wallMilliseconds(at, "ReauthenticationSet.at_wall_milliseconds"))
+        case .redirected(let address): self = .redirected(to: try WireField.address(address, "Change.redirected"))
         case .volumeReached(let reached):
             self = .volumeReached(inboundSPI: reached.inboundSpi, volume: Volume(reached.volume))
         case .childLifetimeSet(let set):

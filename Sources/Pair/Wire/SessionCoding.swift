@@ -22,6 +22,8 @@ extension Session {
             $0.originalRole = UInt32(originalRole.rawValue)
             $0.peerAddresses = peerAddresses.map(WireField.bytes)
             if let reauthenticateAt { $0.reauthenticateAtWallMilliseconds = reauthenticateAt }
+            if let predecessor { $0.predecessor = predecessor.rawValue }
+            if let redirectedTo { $0.redirectedTo = WireField.bytes(redirectedTo) }
             $0.establishedWallMilliseconds = establishedWallMilliseconds
         }
     }
@@ -54,6 +56,8 @@ extension Session {
                 "Session.reauthenticate_at_wall_milliseconds"),
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "Session.established_wall_milliseconds"))
+        if wire.hasPredecessor { predecessor = SessionID(rawValue: wire.predecessor) }
+        if wire.hasRedirectedTo { redirectedTo = try WireField.address(wire.redirectedTo, "Session.redirected_to") }
     }
 }
 

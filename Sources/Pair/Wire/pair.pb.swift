@@ -492,6 +492,14 @@ nonisolated struct WireChange: Sendable {
     set {kind = .ikeLifetimeSet(newValue)}
   }
 
+  var redirected: Data {
+    get {
+      if case .redirected(let v)? = kind {return v}
+      return Data()
+    }
+    set {kind = .redirected(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -518,6 +526,7 @@ nonisolated struct WireChange: Sendable {
     case volumeReached(WireVolumeReached)
     case childLifetimeSet(WireLifetimeSet)
     case ikeLifetimeSet(WireLifetimeSet)
+    case redirected(Data)
 
   }
 
@@ -871,6 +880,24 @@ nonisolated struct WireSession: @unchecked Sendable {
   var hasReauthenticateAtWallMilliseconds: Bool {_storage._reauthenticateAtWallMilliseconds != nil}
   /// Clears the value of `reauthenticateAtWallMilliseconds`. Subsequent reads from it will return its default value.
   mutating func clearReauthenticateAtWallMilliseconds() {_uniqueStorage()._reauthenticateAtWallMilliseconds = nil}
+
+  var predecessor: UInt64 {
+    get {_storage._predecessor ?? 0}
+    set {_uniqueStorage()._predecessor = newValue}
+  }
+  /// Returns true if `predecessor` has been explicitly set.
+  var hasPredecessor: Bool {_storage._predecessor != nil}
+  /// Clears the value of `predecessor`. Subsequent reads from it will return its default value.
+  mutating func clearPredecessor() {_uniqueStorage()._predecessor = nil}
+
+  var redirectedTo: Data {
+    get {_storage._redirectedTo ?? Data()}
+    set {_uniqueStorage()._redirectedTo = newValue}
+  }
+  /// Returns true if `redirectedTo` has been explicitly set.
+  var hasRedirectedTo: Bool {_storage._redirectedTo != nil}
+  /// Clears the value of `redirectedTo`. Subsequent reads from it will return its default value.
+  mutating func clearRedirectedTo() {_uniqueStorage()._redirectedTo = nil}
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2233,7 +2260,7 @@ nonisolated extension WireDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{1}removed\0\u{1}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{c}\u{b}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{1}removed\0\u{1}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{2}\u{10}redirected\0\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2515,6 +2542,14 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .ikeLifetimeSet(v)
         }
       }()
+      case 40: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .redirected(v)
+        }
+      }()
       default: break
       }
     }
@@ -2617,6 +2652,10 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .ikeLifetimeSet?: try {
       guard case .ikeLifetimeSet(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
+    }()
+    case .redirected?: try {
+      guard case .redirected(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 40)
     }()
     case nil: break
     }
@@ -3075,7 +3114,7 @@ nonisolated extension WireInboundAdvanced: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Session"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{2}\u{d}predecessor\0\u{3}redirected_to\0")
 
   fileprivate class _StorageClass {
     var _id: UInt64 = 0
@@ -3095,6 +3134,8 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _originalRole: UInt32 = 0
     var _peerAddresses: [Data] = []
     var _reauthenticateAtWallMilliseconds: Int64? = nil
+    var _predecessor: UInt64? = nil
+    var _redirectedTo: Data? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3122,6 +3163,8 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       _originalRole = source._originalRole
       _peerAddresses = source._peerAddresses
       _reauthenticateAtWallMilliseconds = source._reauthenticateAtWallMilliseconds
+      _predecessor = source._predecessor
+      _redirectedTo = source._redirectedTo
     }
   }
 
@@ -3157,6 +3200,8 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 15: try { try decoder.decodeSingularUInt32Field(value: &_storage._originalRole) }()
         case 16: try { try decoder.decodeRepeatedBytesField(value: &_storage._peerAddresses) }()
         case 17: try { try decoder.decodeSingularInt64Field(value: &_storage._reauthenticateAtWallMilliseconds) }()
+        case 30: try { try decoder.decodeSingularFixed64Field(value: &_storage._predecessor) }()
+        case 31: try { try decoder.decodeSingularBytesField(value: &_storage._redirectedTo) }()
         default: break
         }
       }
@@ -3220,6 +3265,12 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       try { if let v = _storage._reauthenticateAtWallMilliseconds {
         try visitor.visitSingularInt64Field(value: v, fieldNumber: 17)
       } }()
+      try { if let v = _storage._predecessor {
+        try visitor.visitSingularFixed64Field(value: v, fieldNumber: 30)
+      } }()
+      try { if let v = _storage._redirectedTo {
+        try visitor.visitSingularBytesField(value: v, fieldNumber: 31)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3246,6 +3297,8 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._originalRole != rhs_storage._originalRole {return false}
         if _storage._peerAddresses != rhs_storage._peerAddresses {return false}
         if _storage._reauthenticateAtWallMilliseconds != rhs_storage._reauthenticateAtWallMilliseconds {return false}
+        if _storage._predecessor != rhs_storage._predecessor {return false}
+        if _storage._redirectedTo != rhs_storage._redirectedTo {return false}
         return true
       }
       if !storagesAreEqual {return false}
