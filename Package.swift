@@ -54,6 +54,7 @@ let package = Package(
             name: "Node",
             dependencies: [
                 "IKE", "Pair", "Session", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
 

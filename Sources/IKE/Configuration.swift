@@ -70,7 +70,8 @@ public struct VolumeConfiguration: Hashable, Sendable {
 public struct StartAction: OptionSet, Hashable, Sendable {
     public let rawValue: UInt8
     public init(rawValue: UInt8) { self.rawValue = rawValue }
-    /// Established as soon as this node owns the sessions, and again whenever it is gone.
+    /// Established as soon as this node owns the sessions, however often it takes; whether again when a peer ended it,
+    /// `closeAction` and `deadPeerAction` say.
     public static let start = StartAction(rawValue: 1)
     /// Established by the first packet that needs it.
     public static let trap = StartAction(rawValue: 2)

@@ -63,6 +63,7 @@ extension Node {
     private typealias Matches = (sessions: Set<SessionID>, children: Set<UInt32>, count: Int)
 
     private mutating func terminateSessions(_ request: TerminateRequest, _ sessions: [SessionID], now: Now) -> Matches {
+        for session in sessions.compactMap({ table[$0] }) { noteTerminated(session) }
         for id in sessions { commit(ike.terminate(session: id, force: request.force, table: table, context: context(now)), now: now) }
         return (Set(sessions), [], sessions.count)
     }
@@ -75,6 +76,7 @@ extension Node {
                     request.childUniqueID == nil || child.uniqueID == request.childUniqueID
                 else { continue }
                 children.insert(child.inboundSPI)
+                noteTerminated(session, child: child.name)
                 commit(ike.terminate(child: child.inboundSPI, in: session.id, table: table, context: context(now)), now: now)
             }
         }

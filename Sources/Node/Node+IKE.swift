@@ -40,12 +40,14 @@ extension Node {
     /// Makes an outcome so: applied here, sent to the standby, and shown to the peer only when the standby has it (law 2).
     mutating func commit(_ outcome: IKEOutcome, now: Now) {
         var commands: [DataPlaneCommand] = []
+        var changes: [WantedChange] = []
         for delta in outcome.deltas {
             guard let applied = applyOwn(delta, now: now) else {
                 // What the deltas before it changed is so, and the data plane has to follow; but nothing of it is shown.
                 return release(commands: commands, datagrams: [], now: now)
             }
             commands += plan.commands(for: applied)
+            if let change = wantedChange(applied) { changes.append(change) }
         }
         if outcome.session == nil, outcome.deltas.isEmpty {
             // Before there is a session there is nothing that a standby would have to know.
@@ -55,8 +57,10 @@ extension Node {
         }
         for event in outcome.events {
             noteCall(event)
+            noteWanted(event, now: now)
             report(event, now: now)
         }
+        for change in changes { note(change, events: outcome.events, now: now) }
     }
 
     /// Applies one of our own deltas, and hands it to the log.

@@ -23,10 +23,17 @@ extension Node {
     /// Operators who wait at once; a client that gives up and asks again leaves its place behind until then.
     static let callsMax = 256
 
-    private enum CallRefusal: Error {
+    enum CallRefusal: Error, CustomStringConvertible {
         case because(String)
         /// What is asked for is there.
         case isEstablished
+
+        var description: String {
+            switch self {
+            case .because(let reason): reason
+            case .isEstablished: "it is there"
+            }
+        }
     }
 
     mutating func initiate(_ request: InitiateRequest, token: RequestToken, now: Now) {
@@ -47,12 +54,14 @@ extension Node {
         guard isOwner else { throw .because("this node is \(roles.role.name); ask the active one") }
         guard handover == nil else { throw .because("a switchover is under way") }
         guard calls.count < Node.callsMax else { throw .because("\(calls.count) operators wait for calls already") }
-        let (local, remote) = try endpoints(of: connection)
-        try checkSessions(of: connection, child: child)
+        let (local, remote) = try endpoints(of: connection, now: now)
+        let sessions = openSessions(of: connection.name)
+        if sessions.contains(where: { $0.hasChild(child.name) }) { throw .isEstablished }
         let deadline = now.instant + Node.callPatience
         if let session = ike.initiation(connection: connection.name, child: child.name) {
             return Call(token: token, session: session, child: child.name, deadline: deadline)
         }
+        if let session = sessions.last { return try addChild(child.name, to: session, token: token, deadline: deadline, now: now) }
         do throws(InitiationRefusal) {
             let begun = try ike.initiate(
                 connection: connection, child: child, local: local, remote: remote, table: table, context: context(now))
@@ -61,6 +70,19 @@ extension Node {
         } catch {
             throw .because("connection \(connection.name): \(error.rawValue)")
         }
+    }
+
+    /// A further CHILD SA in an IKE SA that stands (RFC 7296 §1.3.1).
+    private mutating func addChild(
+        _ child: String, to session: Session, token: RequestToken, deadline: Instant, now: Now
+    ) throws(CallRefusal) -> Call {
+        if !ike.isAdding(child, in: session) {
+            commit(ike.addChild(named: child, in: session.id, table: table, context: context(now)), now: now)
+            guard let session = table[session.id], ike.isAdding(child, in: session) else {
+                throw .because("nothing of the child \(child) can be offered to the peer")
+            }
+        }
+        return Call(token: token, session: session.id, child: child, deadline: deadline)
     }
 
     /// The first connection that has the child and a peer to call, or that has the child at all. A name that is no child's may be
@@ -83,38 +105,32 @@ extension Node {
         return (connection, child)
     }
 
-    /// The first host of `remote_addrs` for which there is an address of ours: of `local_addrs`, or else a shared one.
-    private func endpoints(of connection: ConnectionConfiguration) throws(CallRefusal) -> (local: Endpoint, remote: Endpoint) {
+    /// The first host of `remote_addrs` for which there is an address of ours: of `local_addrs`, or else a shared one. A gateway that
+    /// redirected the connection's last call goes before (RFC 5685).
+    func endpoints(of connection: ConnectionConfiguration, now: Now) throws(CallRefusal) -> (local: Endpoint, remote: Endpoint) {
         let name = connection.name
         if connection.remoteAddresses.isEmpty { throw .because("connection \(name) has remote_addrs %any: there is nobody to call") }
         if connection.callees.isEmpty { throw .because("connection \(name) has no single host in remote_addrs: there is nobody to call") }
-        let own = connection.localAddresses.isEmpty ? configuration.addresses.map(\.prefix.address) : connection.localAddresses.hosts
-        for remote in connection.callees {
-            if let local = own.first(where: { $0.family == remote.family }) { return (Endpoint(local, 500), Endpoint(remote, 500)) }
+        let redirected = ike.redirectedAddress(connection: name, at: now.instant).map { [$0] } ?? []
+        for remote in redirected + connection.callees {
+            if let local = ike.localAddress(for: remote, connection: connection) { return (Endpoint(local, 500), Endpoint(remote, 500)) }
         }
         throw .because("connection \(name) has no single host in local_addrs of the family of \(connection.callees[0])")
-    }
-
-    private func checkSessions(of connection: ConnectionConfiguration, child: ChildConfiguration) throws(CallRefusal) {
-        let isOpen: (Session) -> Bool = { session in
-            session.authorization.connection == connection.name && !session.isBeingDeleted
-        }
-        let candidates = connection.remoteIdentity.map { table.sessions(remoteIdentity: $0) } ?? Array(table.sessions.values)
-        let sessions = candidates.filter(isOpen)
-        if sessions.contains(where: { $0.hasChild(child.name) }) { throw .isEstablished }
-        guard sessions.isEmpty else {
-            throw .because(
-                "connection \(connection.name) is established without the child \(child.name): "
-                    + "a further CHILD SA in an IKE SA that stands is not supported yet; terminate it first")
-        }
     }
 
     // MARK: - How it went
 
     /// Remembers why a call failed, for those who wait for it.
     mutating func noteCall(_ event: IKEEvent) {
-        guard case .initiationFailed(let session, _, _, let reason) = event else { return }
-        for index in calls.indices where calls[index].session == session { calls[index].failure = reason }
+        switch event {
+        case .initiationFailed(let session, _, _, let reason):
+            for index in calls.indices where calls[index].session == session { calls[index].failure = reason }
+        case .requestRefused(let session, .childSA(let name, isRekey: false), let notify):
+            for index in calls.indices where calls[index].session == session && calls[index].child == name {
+                calls[index].failure = .childRefused(notify: notify)
+            }
+        default: break
+        }
     }
 
     /// Answers the operators whose calls have come to an end, or who have waited long enough.
@@ -135,12 +151,17 @@ extension Node {
     private func answer(to call: inout Call, now: Now) -> DoneSummary? {
         if let failure = call.failure { return .failure(failure.text) }
         guard isOwner else { return .failure("this node is not active any more; ask the other one") }
-        if let session = table[call.session], session.hasChild(call.child) {
+        let session = table[call.session]
+        if let session, session.hasChild(call.child) {
             let entry = call.entry ?? sender.nextIndex - 1
             call.entry = entry
             return !sender.holdsReplies || sender.acknowledged >= entry ? .success : nil
         }
-        guard ike.isInitiating(call.session) else { return .failure("the session ended as soon as it was there") }
+        if let session {
+            guard ike.isAdding(call.child, in: session) else { return .failure(InitiationFailure.badChild.text) }
+        } else if !ike.isInitiating(call.session) {
+            return .failure("the session ended as soon as it was there")
+        }
         return now.instant >= call.deadline ? .failure("the peer has not answered yet") : nil
     }
 }
@@ -148,15 +169,4 @@ extension Node {
 extension ConnectionConfiguration {
     /// Whom the gateway may call.
     fileprivate var callees: [IPAddress] { remoteAddresses.hosts }
-}
-
-extension [IPPrefix] {
-    fileprivate var hosts: [IPAddress] { filter { $0.length == $0.address.bitWidth && !$0.address.isUnspecified }.map(\.address) }
-}
-
-extension Session {
-    /// We asked the peer to delete it.
-    var isBeingDeleted: Bool { ikeSA.pendingRequests.contains { $0.purpose == .deleteIKESA } }
-
-    fileprivate func hasChild(_ name: String) -> Bool { children.contains { $0.name == name && !$0.isRekeyed } }
 }

@@ -70,6 +70,7 @@ extension Node {
         switch event {
         case .counters(let reports): countersReported(reports, now: now)
         case .endpointChanged(let spi, let remote): endpointChanged(inboundSPI: spi, remote: remote, now: now)
+        case .acquired(let name, let packet): acquired(name, packet: packet, now: now)
         }
     }
 

@@ -31,6 +31,7 @@ extension Node {
         for outcome in ike.becameOwner(table: table, context: context(now)) { commit(outcome, now: now) }
         effects.append(.milestone(.ikeLive))
 
+        wanted.beginsAt = wanted.isEmpty ? nil : now.instant + Node.wantedDelay
         announceFromNow(now)
         leases.begin(.record(step), at: now.instant)
         sendHeartbeats(wantsAnswer: false, on: nil)
@@ -71,6 +72,7 @@ extension Node {
         parked = []
         announcements = []
         ike.lostOwnership()
+        wanted.reset()
         sender.goSolo(.noLink, at: now.instant)
         // Only who got our offer can hold what we hold, and only on the connection on which it was made do its entries follow.
         if cause == .switchover, link.offered == epoch { receiver.continueInStep() } else { receiver.reset() }

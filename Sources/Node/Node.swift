@@ -9,7 +9,7 @@ public import Session
 ///
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
-/// numbers ahead; `Node+Control` answers the operator.
+/// numbers ahead; `Node+Control` answers the operator; `Node+Wanted` makes by itself what is to be there.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -37,6 +37,7 @@ public struct Node: Sendable {
     var traffic: [UInt32: CounterReport] = [:]
     var terminations: [Termination] = []
     var calls: [Call] = []
+    var wanted: Wanted
     var journal = Journal()
     var counters = NodeCounters()
     var dataPlaneKind = ""
@@ -61,6 +62,8 @@ public struct Node: Sendable {
         ike = IKEEngine(
             configuration: configuration.ike, node: configuration.id,
             cookieSecret: hkdfSHA256(secret: secret, salt: [], info: Array("tandem cookie v1".utf8), count: 32))
+        ike.ownAddresses = configuration.addresses.map(\.prefix.address)
+        wanted = Wanted(configuration.ike)
         let timing = RoleTiming(heartbeatInterval: pair?.heartbeatInterval ?? .milliseconds(50), deadAfter: pair?.deadAfter ?? 3)
         roles = RoleMachine(node: configuration.id, timing: timing, now: now.instant)
         sender = ReplicationSender(now: now.instant)
@@ -98,6 +101,7 @@ public struct Node: Sendable {
             // An offered hand-over ends by the roles' deadline, and all else waits for that.
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline,
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
+            mayInitiate ? wanted.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -110,6 +114,8 @@ public struct Node: Sendable {
         log(.notice, "data plane chosen", [.init("kind", kind), .init("reason", reason)])
         setGate(.closed)
         effects.append(.releaseAddresses)
+        let traps = trapPolicies
+        if !traps.isEmpty { effects.append(.dataPlane([.traps(traps)])) }
         if configuration.pair == nil {
             sender.goSolo(.noPair, at: now.instant)
             perform(roles.ownAlone(at: now.instant), now: now)
@@ -128,6 +134,7 @@ public struct Node: Sendable {
         workOnLeases(now: now)
         handoverDeadline(now: now)
         advanceIKE(now: now)
+        pursueWanted(now: now)
         finishTerminations(now: now)
         finishCalls(now: now)
     }

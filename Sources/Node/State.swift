@@ -118,6 +118,8 @@ struct LeaseWork {
 /// What the node counts; names are those of `tandem status` and of the metrics.
 struct NodeCounters {
     var dataPlaneFailures: UInt64 = 0
+    /// Packets that called for a CHILD SA.
+    var packetsAcquired: UInt64 = 0
     var datagramsNotOwner: UInt64 = 0
     var datagramsParked: UInt64 = 0
     var datagramsParkedDropped: UInt64 = 0
@@ -134,7 +136,7 @@ struct NodeCounters {
 
     var named: [(String, UInt64)] {
         [
-            ("data_plane_failures", dataPlaneFailures), ("datagrams_not_owner", datagramsNotOwner),
+            ("data_plane_failures", dataPlaneFailures), ("packets_acquired", packetsAcquired), ("datagrams_not_owner", datagramsNotOwner),
             ("datagrams_parked", datagramsParked), ("datagrams_parked_dropped", datagramsParkedDropped),
             ("heartbeats_sent", heartbeatsSent), ("heartbeats_received", heartbeatsReceived), ("entries_sent", entriesSent),
             ("entries_applied", entriesApplied), ("replication_errors", replicationErrors), ("apply_errors", applyErrors),

@@ -106,7 +106,7 @@ extension Node {
         var out = SASummary()
         out.name = session.authorization.connection
         out.uniqueID = session.uniqueID
-        out.state = isOwner ? (session.isBeingDeleted ? "DELETING" : "ESTABLISHED") : "PASSIVE"
+        out.state = isOwner ? (session.isClosing ? "DELETING" : "ESTABLISHED") : "PASSIVE"
         (out.localHost, out.localPort) = ("\(session.local.address)", session.local.port)
         (out.remoteHost, out.remotePort) = ("\(session.remote.address)", session.remote.port)
         out.localID = "\(session.authorization.localIdentity)"

@@ -11,6 +11,9 @@ public enum DataPlaneCommand: Hashable, Sendable {
     /// The one switch: closed, no SA of the node sends or receives, and nothing that a policy protects passes.
     /// `.inboundOnly` is the active's state while it hands over: it takes what is under way and sends nothing.
     case gate(GateState)
+    /// Packets under these policies that no CHILD SA takes are told (`acquired`) and dropped. These are all: what is not among them any
+    /// more goes. Behind a closed gate nothing is told.
+    case traps([TrapPolicy])
 }
 
 public enum GateState: UInt8, Hashable, Sendable { case closed = 0, inboundOnly = 1, open = 2 }
@@ -43,6 +46,56 @@ public enum DataPlaneEvent: Hashable, Sendable {
     case counters([CounterReport])
     /// A valid packet came from another endpoint than the session's (RFC 3948, NAT rebinding).
     case endpointChanged(inboundSPI: UInt32, remote: Endpoint)
+    /// A packet needs a CHILD SA that is not there. Told at most once a second for each trap.
+    case acquired(ChildName, PacketSelector)
+}
+
+/// A child by its names in the configuration.
+public struct ChildName: Hashable, Comparable, Sendable, CustomStringConvertible {
+    public var connection: String
+    public var child: String
+
+    public init(connection: String, child: String) {
+        self.connection = connection
+        self.child = child
+    }
+
+    public static func < (lhs: ChildName, rhs: ChildName) -> Bool { (lhs.connection, lhs.child) < (rhs.connection, rhs.child) }
+    public var description: String { "\(connection).\(child)" }
+}
+
+/// The endpoints of one packet.
+public struct PacketSelector: Hashable, Sendable {
+    public var local: TrafficSelector
+    public var remote: TrafficSelector
+
+    public init(local: TrafficSelector, remote: TrafficSelector) {
+        self.local = local
+        self.remote = remote
+    }
+}
+
+/// Traffic whose first packet makes a CHILD SA.
+public struct TrapPolicy: Hashable, Sendable {
+    public var name: ChildName
+    public var mode: IPsecMode
+    /// Between whom the CHILD SA would be.
+    public var local: IPAddress
+    public var remote: IPAddress
+    public var localSelectors: [TrafficSelector]
+    public var remoteSelectors: [TrafficSelector]
+
+    public init(
+        name: ChildName, mode: IPsecMode, local: IPAddress, remote: IPAddress, localSelectors: [TrafficSelector],
+        remoteSelectors: [TrafficSelector]
+    ) {
+        self.name = name
+        self.mode = mode
+        self.local = local
+        self.remote = remote
+        self.localSelectors = localSelectors
+        self.remoteSelectors = remoteSelectors
+    }
 }
 
 public struct CounterReport: Hashable, Sendable {

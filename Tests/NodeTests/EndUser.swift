@@ -65,12 +65,12 @@ extension World {
 
     /// Gives an end-user what a node sent to it.
     func deliver(_ datagram: Datagram) {
-        if let site, site.address == datagram.remote.address { return post(site.receive(datagram, now: time, random: random)) }
+        if let site, site.addresses.contains(datagram.remote.address) { return post(site.receive(datagram, now: time, random: random)) }
         guard let user = users.first(where: { $0.address == datagram.remote.address }) else { return }
         act(user) { $0.receive(datagram, context: $1) }
     }
 
-    private func post(_ datagrams: [Datagram]) {
+    func post(_ datagrams: [Datagram]) {
         for datagram in datagrams {
             after(wires.latency) { world in
                 guard let index = world.addressee, world.holdsAddress[index] else { return }

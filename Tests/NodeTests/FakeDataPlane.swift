@@ -11,6 +11,7 @@ struct FakeDataPlane {
 
     var gate = GateState.closed
     var sas: [UInt32: SA] = [:]
+    var traps: [TrapPolicy] = []
 
     /// - Returns: what was wrong with the command.
     mutating func apply(_ command: DataPlaneCommand) -> String? {
@@ -34,6 +35,8 @@ struct FakeDataPlane {
             sas[spi]?.top = max(known, top)
         case .gate(let state):
             gate = state
+        case .traps(let list):
+            traps = list
         }
         return nil
     }

@@ -1,16 +1,16 @@
 import Control
 import Cryptography
-import IKE
 import Pair
 import Session
 import Testing
 
+@testable import IKE
 @testable import Node
 
 extension World {
     /// A gateway elsewhere: an engine with its table.
     final class Site {
-        let address = IPAddress("192.0.2.200")!
+        let addresses = [IPAddress("192.0.2.200")!, IPAddress("192.0.2.201")!]
         var engine: IKEEngine
         var table = SessionTable()
         /// Answers nothing.
@@ -45,7 +45,7 @@ extension World {
 }
 
 @Suite struct InitiateTests {
-    private static func connection(
+    static func connection(
         _ name: String, local: (String, String, String), remote: (String?, String, String), children: [String] = ["link"]
     ) -> ConnectionConfiguration {
         let ike = IKEProposal(ciphers: [Cipher(.aesGCM16, keyBits: 128)], integrity: [], prfs: [.hmacSHA256], groups: [.curve25519])
@@ -160,7 +160,30 @@ extension World {
         let token = world.initiate("link")
         world.run(for: 20)
         #expect(world.answer(token) == .success)
-        #expect(refusal("more").contains("not supported yet"))
+    }
+
+    @Test func initiate_ofAFurtherChild_addsItToTheSessionThatStands() throws {
+        let (world, site) = Self.pair(children: ["link", "more"])
+        _ = world.initiate("link")
+        world.run(for: 20)
+        let tokens = [world.initiate("more"), world.initiate("more", connection: "site")]
+        #expect(world.answer(tokens[0]) == nil)
+        world.run(for: 20)
+        #expect(tokens.allSatisfy { world.answer($0) == .success })
+        let session = try #require(world.nodes[1]?.table.sessions.values.first)
+        #expect(session.children.map(\.name) == ["link", "more"] && site.table.count == 1)
+        #expect(world.nodes[0]?.table[session.id] == session)
+    }
+
+    @Test func initiate_ofAFurtherChildThatIsRefused_saysWhy() throws {
+        let (world, site) = Self.pair(children: ["link", "more"])
+        site.engine.configuration.limits.childrenPerSessionMax = 1
+        _ = world.initiate("link")
+        world.run(for: 20)
+        let token = world.initiate("more")
+        world.run(for: 20)
+        #expect(world.answer(token)?.error == "the peer refused the CHILD SA with NO_ADDITIONAL_SAS")
+        #expect(world.nodes[0]?.table.childCount == 1, "the session goes on without it")
     }
 
     @Test func initiate_whoseNodeStepsDown_isAnswered() {

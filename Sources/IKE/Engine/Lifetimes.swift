@@ -189,7 +189,8 @@ extension Session {
 extension SessionChange {
     fileprivate var concernsLifetimes: Bool {
         switch self {
-        case .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet, .reauthenticationSet, .redirected: true
+        case .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet, .reauthenticationSet, .redirected:
+            true
         default: false
         }
     }

@@ -1,6 +1,6 @@
 import Cryptography
 import IKEWire
-import Session
+public import Session
 
 /// CREATE_CHILD_SA requests of ours (RFC 7296 §1.3).
 extension IKEEngine {
@@ -186,6 +186,20 @@ extension [ESPProposal] {
             return (list, group)
         }
         return (filter(\.groups.isEmpty), nil)
+    }
+}
+
+extension ChildConfiguration {
+    /// What a packet has to match to call for this child; `nil` when there is no such packet.
+    public func trap(of connection: String, local: IPAddress, remote: IPAddress) -> TrapPolicy? {
+        let own = localSelectors.resolved(dynamic: [local])
+        let peers = remoteSelectors.resolved(dynamic: [remote])
+        let families = Set(own.map(\.start.family)).intersection(peers.map(\.start.family))
+        guard !families.isEmpty else { return nil }
+        return TrapPolicy(
+            name: ChildName(connection: connection, child: name), mode: mode, local: local, remote: remote,
+            localSelectors: own.filter { families.contains($0.start.family) },
+            remoteSelectors: peers.filter { families.contains($0.start.family) })
     }
 }
 

@@ -102,7 +102,9 @@ extension IKEEngine {
 
     /// A DELETE whose answer nobody awaits; with another request under way there is no message ID for it.
     mutating func farewell(to session: Session, context: IKEContext) -> [Datagram] {
-        guard !session.hasPendingRequest, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) else { return [] }
+        guard !session.hasPendingRequest, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) else {
+            return []
+        }
         return send(bytes, in: session)
     }
 

@@ -1,6 +1,6 @@
 import Cryptography
 import IKEWire
-public import Session
+import Session
 
 /// What we want of a peer, before it is made into a request. Local to one node: whoever takes over finds out anew what is due.
 enum Wish: Hashable {
@@ -23,17 +23,6 @@ struct ChildWish: Hashable {
     var isSinglePair = false
     /// The packet that wants it; its endpoints come first in the selectors (RFC 7296 §2.9).
     var trigger: PacketSelector?
-}
-
-/// The endpoints of one packet.
-public struct PacketSelector: Hashable, Sendable {
-    public var local: TrafficSelector
-    public var remote: TrafficSelector
-
-    public init(local: TrafficSelector, remote: TrafficSelector) {
-        self.local = local
-        self.remote = remote
-    }
 }
 
 /// Whether a wish can become a request.

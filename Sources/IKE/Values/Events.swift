@@ -36,6 +36,9 @@ public enum RefusedRequest: Hashable, Sendable, CustomStringConvertible {
     case childSA(name: String, isRekey: Bool)
     case ikeSARekey
 
+    /// NO_ADDITIONAL_SAS: the peer takes no more CHILD SAs in this IKE SA (RFC 7296 §1.3).
+    public static let noAdditionalSAs = NotifyType.noAdditionalSAs.rawValue
+
     public var description: String {
         switch self {
         case .childSA(let name, _): "CHILD SA \(name)"
