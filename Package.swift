@@ -99,7 +99,8 @@ let package = Package(
         .testTarget(name: "PairTests", dependencies: ["Pair", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
         .testTarget(
-            name: "NodeTests", dependencies: ["Node", "IKE", "Pair", "Session", "Control", "Cryptography"], swiftSettings: strict),
+            name: "NodeTests", dependencies: ["Node", "IKE", "IKEWire", "Pair", "Session", "Control", "Cryptography"], swiftSettings: strict
+        ),
         .testTarget(name: "ESPTests", dependencies: ["ESP", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "NetlinkTests", dependencies: ["Netlink", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(

@@ -9,6 +9,7 @@ public final class SecurityAssociationDatabase {
     private let pool: RandomPool
     private var bySPI: [UInt32: InstalledChild] = [:]
     private var policies = PolicyTable()
+    private var traps = TrapTable()
     private var moved: [InstalledChild] = []
     private var endpointChanges: [DataPlaneEvent] = []
     private var drops = [UInt64](repeating: 0, count: ESPError.allCases.count)
@@ -43,6 +44,7 @@ public final class SecurityAssociationDatabase {
         case .lease(let spi, let numbers): try entry(spi).lease(numbers)
         case .advanceInbound(let spi, let top): try entry(spi).inbound.advance(to: top)
         case .gate(let state): gate = state
+        case .traps(let list): traps = TrapTable(list)
         }
     }
 
@@ -128,7 +130,10 @@ public final class SecurityAssociationDatabase {
             guard let flow = PacketFlow(UnsafeRawBufferPointer(rebasing: buffer[payload])), flow.length == payload.count else {
                 throw .malformedOutboundPacket
             }
-            guard let entry = policies.lookup(flow) else { throw .noPolicy }
+            guard let entry = policies.lookup(flow) else {
+                traps.note(flow)
+                throw .noPolicy
+            }
             return try seal(entry, in: buffer, payload: payload)
         } catch {
             drops[Int(error.rawValue)] &+= 1
@@ -197,6 +202,9 @@ public final class SecurityAssociationDatabase {
         defer { endpointChanges.removeAll(keepingCapacity: true) }
         return endpointChanges
     }
+
+    /// Packets that called for a CHILD SA since the last call.
+    public func takeAcquisitions(at now: Instant) -> [DataPlaneEvent] { traps.take(at: now) }
 
     /// Packets dropped for this reason.
     public func drops(_ reason: ESPError) -> UInt64 { drops[Int(reason.rawValue)] }

@@ -72,15 +72,15 @@ struct Wanted {
 
     /// Everything that is to be there from the start.
     mutating func keepAll(at now: Instant) {
-        for name in entries.keys.sorted() {
-            entries[name]?.isKept = entries[name]?.child.startAction.contains(.start) ?? false
+        for (name, entry) in entries.sorted(by: { $0.key < $1.key }) {
+            entries[name]?.isKept = entry.child.startAction.contains(.start)
             look(at: name, now)
         }
     }
 
     /// The other node speaks for the sessions.
     mutating func reset() {
-        for name in entries.keys { entries[name] = entries[name].map { Entry(child: $0.child) } }
+        entries = entries.mapValues { Entry(child: $0.child) }
         calls = [:]
         beginsAt = nil
         successions = []

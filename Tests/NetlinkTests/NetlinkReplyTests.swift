@@ -23,13 +23,14 @@ import Testing
             // Now and then a length and a type that could be right.
             if message.count > 8, round % 2 == 0 {
                 (message[0], message[1], message[2], message[3]) = (UInt8(truncatingIfNeeded: message.count), 0, 0, 0)
-                (message[4], message[5]) = ([0x1E, 0x18, 0x10, 0x13, 0x26, 0x02][round / 2 % 6], 0)
+                (message[4], message[5]) = ([0x1E, 0x18, 0x10, 0x13, 0x26, 0x17, 0x02][round / 2 % 7], 0)
             }
             for reply in NetlinkSocket.split(message[...]) {
                 _ = XFRMDecoding.counters(event: reply)
                 _ = XFRMDecoding.counters(state: reply)
                 _ = XFRMDecoding.expiry(reply)
                 _ = XFRMDecoding.mapping(reply)
+                _ = XFRMDecoding.acquire(reply)
                 _ = XFRMDecoding.policy(reply)
                 _ = Links.decode(reply)
                 _ = NetlinkSocket.errorCode(reply)

@@ -1,4 +1,6 @@
+import Control
 import Cryptography
+import IKEWire
 import Pair
 import Session
 import Testing

@@ -260,7 +260,8 @@ private enum Sample {
             .leased(inboundSPI: 5, lease: .initial), .inboundAdvanced(inboundSPI: 5, top: .max),
             .collided(localSPI: 1, messageID: 9, collision: RekeyCollision(lowestNonce: [1, 2], localSPI: .max)),
             .sendWindowSet(localSPI: 1, size: 16), .pathChanged(session.path), .peerAddressesSet([IPAddress("192.0.2.9")!]),
-            .peerAddressesSet([]), .reauthenticationSet(at: 77), .reauthenticationSet(at: nil), .ikeSAAdded(session.ikeSA),
+            .peerAddressesSet([]), .reauthenticationSet(at: 77), .redirected(to: IPAddress("2001:db8::9")!), .reauthenticationSet(at: nil),
+            .ikeSAAdded(session.ikeSA),
             .ikeSAAdopted(localSPI: .max), .volumeReached(inboundSPI: 5, volume: Volume(bytes: .max, packets: 1)),
             .childLifetimeSet(inboundSPI: 5, lifetime: Lifetime(rekeyAt: 1, endsAt: nil)),
             .ikeLifetimeSet(localSPI: 5, lifetime: .unlimited),
@@ -287,7 +288,14 @@ private enum Sample {
     static let response = CachedResponse(
         messageID: 3, requestDigest: [UInt8](repeating: 0xDD, count: 32), datagrams: [[UInt8](repeating: 0xEE, count: 80), [9]])
 
-    static let session = Session(
+    static let session: Session = {
+        var session = plainSession
+        session.predecessor = SessionID(rawValue: 0x8000_0000_0000_0041)
+        session.redirectedTo = IPAddress("2001:db8::5")!
+        return session
+    }()
+
+    private static let plainSession = Session(
         id: SessionID(rawValue: 0x8000_0000_0000_0042), uniqueID: 17,
         authorization: PeerAuthorization(
             connection: "roadwarriors", localIdentity: Identity(text: "sg.example"),
@@ -310,6 +318,8 @@ private enum Sample {
         bare.virtualAddresses = []
         bare.peerAddresses = []
         bare.reauthenticateAt = nil
+        bare.predecessor = nil
+        bare.redirectedTo = nil
         bare.capabilities = []
         bare.ikeSA.responses = []
         bare.ikeSA.pendingRequests = []

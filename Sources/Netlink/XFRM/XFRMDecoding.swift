@@ -52,6 +52,35 @@ enum XFRMDecoding {
         return (id, Endpoint(remote, UInt16(bigEndian: mapping.new_sport)))
     }
 
+    /// XFRM_MSG_ACQUIRE: a packet for which there is a policy and no SA.
+    static func acquire(_ reply: NetlinkReply) -> XFRMAcquire? {
+        guard reply.type == UInt16(XFRM_MSG_ACQUIRE), let header = reply.header(xfrm_user_acquire.self),
+            let template = reply.attributes(after: MemoryLayout<xfrm_user_acquire>.size)
+                .value(XFRMA_TMPL.rawValue, as: xfrm_user_tmpl.self),
+            let source = address(header.sel.saddr, family: header.sel.family),
+            let destination = address(header.sel.daddr, family: header.sel.family)
+        else { return nil }
+        let ports = ports(header.sel)
+        func selector(_ address: IPAddress, _ ports: ClosedRange<UInt16>) -> TrafficSelector {
+            TrafficSelector(
+                ipProtocol: header.sel.proto, startPort: ports.lowerBound, endPort: ports.upperBound, start: address, end: address)
+        }
+        return XFRMAcquire(
+            requestID: template.reqid, source: selector(source, ports.source), destination: selector(destination, ports.destination))
+    }
+
+    /// Of a packet, as traffic selectors have them: ICMP's type and code are one number (RFC 7296 §3.13.1).
+    private static func ports(_ selector: xfrm_selector) -> (source: ClosedRange<UInt16>, destination: ClosedRange<UInt16>) {
+        let (source, destination) = (UInt16(bigEndian: selector.sport), UInt16(bigEndian: selector.dport))
+        switch selector.proto {
+        case 6, 17, 33, 132, 136: return (source...source, destination...destination)
+        case 1, 58:
+            let both = (source & 0xFF) << 8 | destination & 0xFF
+            return (both...both, both...both)
+        default: return (0...UInt16.max, 0...UInt16.max)
+        }
+    }
+
     /// The thresholds in an answer to GETAE. The kernel takes the timer in ticks and gives it in tenths of a second.
     static func timerThreshold(_ reply: NetlinkReply) -> UInt32? {
         reply.attributes(after: MemoryLayout<xfrm_aevent_id>.size).value(XFRMA_ETIMER_THRESH.rawValue, as: UInt32.self)

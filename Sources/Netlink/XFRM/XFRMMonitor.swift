@@ -9,8 +9,19 @@ public enum XFRMEvent: Hashable, Sendable {
     case expired(XFRMCounters, isHard: Bool)
     /// A valid packet to the SA came from another endpoint.
     case moved(XFRMStateID, remote: Endpoint)
+    /// A packet matched a policy whose SA is not there.
+    case acquired(XFRMAcquire)
     /// The kernel had to drop events: what was missed is in `XFRM.states()`.
     case overrun
+}
+
+/// The kernel's question for an SA (XFRM_MSG_ACQUIRE).
+public struct XFRMAcquire: Hashable, Sendable {
+    /// Of the policy's template.
+    public var requestID: UInt32
+    /// Of the packet.
+    public var source: TrafficSelector
+    public var destination: TrafficSelector
 }
 
 /// A subscription to the kernel's events about SAs. Belongs to one thread at a time.
@@ -20,7 +31,7 @@ public final class XFRMMonitor {
     /// - Throws: `NetlinkError`, for instance EPERM without CAP_NET_ADMIN.
     public init() throws(NetlinkError) {
         socket = try NetlinkSocket(
-            .xfrm, groups: [Int(XFRMNLGRP_AEVENTS.rawValue), Int(XFRMNLGRP_EXPIRE.rawValue), Int(XFRMNLGRP_MAPPING.rawValue)])
+            .xfrm, groups: [XFRMNLGRP_AEVENTS, XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_ACQUIRE].map { Int($0.rawValue) })
     }
 
     /// Readable when there are events.
@@ -42,6 +53,7 @@ public final class XFRMMonitor {
     private static func event(_ reply: NetlinkReply) -> XFRMEvent? {
         if let (counters, causedByUs) = XFRMDecoding.counters(event: reply) { return causedByUs ? nil : .counters(counters) }
         if let (counters, isHard) = XFRMDecoding.expiry(reply) { return .expired(counters, isHard: isHard) }
+        if let acquire = XFRMDecoding.acquire(reply) { return .acquired(acquire) }
         return XFRMDecoding.mapping(reply).map { .moved($0.id, remote: $0.remote) }
     }
 }

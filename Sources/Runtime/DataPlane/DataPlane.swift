@@ -50,6 +50,7 @@ extension DataPlaneCommand {
         case .lease(let spi, let numbers): "lease \(String(spi, radix: 16)) \(numbers.next)...\(numbers.limit)"
         case .advanceInbound(let spi, let top): "advance \(String(spi, radix: 16)) to \(top)"
         case .gate(let state): "gate \(state)"
+        case .traps(let list): "traps \(list.count)"
         }
     }
 }

@@ -91,7 +91,7 @@ public final class KernelDataPlane: DataPlane {
     /// - Returns: whether something waits to be reported.
     private func note(_ round: KernelEventThread.Round, reader: XFRM, events: (DataPlaneEvent) -> Void) -> KernelEventThread.Wish {
         var urgent = false
-        var endpoints: [DataPlaneEvent] = []
+        var others: [DataPlaneEvent] = []
         if round.events.contains(.overrun) { readAll(reader) }
         let wish = database.withLock { database in
             for event in round.events {
@@ -100,14 +100,16 @@ public final class KernelDataPlane: DataPlane {
                 case .expired(let counters, let isHard): if database.noteExpiry(counters, isHard: isHard) { urgent = true }
                 case .moved(let id, let remote):
                     guard let spi = database.movedChild(id, remote: remote) else { continue }
-                    endpoints.append(.endpointChanged(inboundSPI: spi, remote: remote))
+                    others.append(.endpointChanged(inboundSPI: spi, remote: remote))
+                case .acquired(let acquire):
+                    if let event = database.trapped(acquire) { others.append(event) }
                 case .overrun: database.noteOverrun()
                 }
             }
             guard round.isDue || urgent else { return (reports: [CounterReport](), waiting: database.hasReports) }
             return (reports: database.takeReports(), waiting: false)
         }
-        endpoints.forEach(events)
+        others.forEach(events)
         if !wish.reports.isEmpty { events(.counters(wish.reports)) }
         return wish.waiting ? .report : .nothing
     }

@@ -34,6 +34,7 @@ struct KernelDatabase {
     /// Inbound SPIs by what names the outbound SA.
     private var byOutbound: [XFRMStateID: UInt32] = [:]
     private var policies = KernelPolicies()
+    private var traps = KernelTraps()
     private var groups: [Group: (requestID: UInt32, members: Int)] = [:]
     private var nextRequestID = KernelDatabase.requestIDs.lowerBound
     private var requestIDsInUse: Set<UInt32> = []
@@ -60,6 +61,7 @@ struct KernelDatabase {
                 case .lease(let spi, let numbers): try lease(spi, numbers, command, &failures)
                 case .advanceInbound(let spi, let top): try advanceInbound(spi, top, command, &failures)
                 case .gate(let state): try setGate(state, command)
+                case .traps(let list): enqueuePolicies(try traps.set(list), command)
                 }
             } catch {
                 failures.append(DataPlaneFailure(command, reason: "\(error)"))
@@ -280,6 +282,9 @@ struct KernelDatabase {
         return id.spi
     }
 
+    /// What the kernel's question for an SA is about, if it is for a trap of ours.
+    func trapped(_ acquire: XFRMAcquire) -> DataPlaneEvent? { traps.event(acquire) }
+
     private func childSPI(_ id: XFRMStateID) -> UInt32? {
         if let child = children[id.spi], child.inboundID == id { return id.spi }
         return byOutbound[id]
@@ -331,6 +336,7 @@ struct KernelDatabase {
         children = [:]
         byOutbound = [:]
         policies = KernelPolicies()
+        traps = KernelTraps()
         groups = [:]
         requestIDsInUse = []
         moved = []
@@ -339,7 +345,8 @@ struct KernelDatabase {
     /// Deletes all SAs and policies of ours but the blocks in `kept`; `nil` keeps all blocks.
     static func removeTunnels(_ xfrm: XFRM, keeping kept: Set<XFRMPolicyID>?) throws(NetlinkError) {
         let policies = try xfrm.policies().map(\.id).filter { id in
-            id.tag == KernelPolicies.tunnelTag || (id.tag == KernelPolicies.blockTag && kept.map { !$0.contains(id) } ?? false)
+            id.tag == KernelPolicies.tunnelTag || id.tag == KernelTraps.tag
+                || (id.tag == KernelPolicies.blockTag && kept.map { !$0.contains(id) } ?? false)
         }
         let states = try xfrm.states().filter { requestIDs.contains($0.requestID) }
         let requests = policies.map { XFRM.Request.deletePolicy($0) } + states.map { .deleteState($0.id) }

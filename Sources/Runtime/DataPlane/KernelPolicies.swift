@@ -81,9 +81,12 @@ struct KernelPolicies {
 
     /// The more a policy says the sooner it is asked: a host within a network that has a tunnel of its own.
     private static func priority(_ selector: XFRMSelector) -> UInt32 {
+        tunnelPriority - detail(of: selector)
+    }
+
+    static func detail(of selector: XFRMSelector) -> UInt32 {
         let ports = (selector.sourcePort == .any ? 0 : 1) + (selector.destinationPort == .any ? 0 : 1)
-        let detail = (selector.source.length + selector.destination.length) * 4 + (selector.ipProtocol == 0 ? 0 : 1) + ports
-        return tunnelPriority - UInt32(detail)
+        return UInt32((selector.source.length + selector.destination.length) * 4 + (selector.ipProtocol == 0 ? 0 : 1) + ports)
     }
 
     /// The blocks for what must not pass in clear, for a state of the gate: their number is that of what is configured, and one

@@ -43,7 +43,7 @@ final class UserPacketProcessor: PacketProcessor, @unchecked Sendable {
     var descriptors: [Int32] { [tun.descriptor] + rawSockets.sockets.map(\.descriptor) }
 
     func readable(_ descriptor: Int32, now: Instant) -> Bool {
-        if descriptor == tun.descriptor { return sendFromTUN() }
+        if descriptor == tun.descriptor { return sendFromTUN(now: now) }
         if let socket = rawSockets.sockets.first(where: { $0.descriptor == descriptor }) { receiveRaw(socket, now: now) }
         return true
     }
@@ -112,23 +112,24 @@ final class UserPacketProcessor: PacketProcessor, @unchecked Sendable {
     // MARK: To the peers
 
     /// - Returns: false when the device is gone.
-    private func sendFromTUN() -> Bool {
+    private func sendFromTUN(now: Instant) -> Bool {
         let (count, isAlive) = outgoing.read(from: tun.descriptor)
         counters.add(.tunReceived, count)
         if !isAlive { counters.add(.tunReadFailed) }
         guard count > 0 else { return isAlive }
-        let mustReport = database.withLock { database in
+        let (mustReport, acquired) = database.withLock { database in
             for index in 0..<count {
                 let packet = outgoing.packets[index]
                 outgoing.sealed[index] = try? database.seal(in: packet.buffer, payload: packet.payload)
             }
-            return database.takeWantsReportNow()
+            return (database.takeWantsReportNow(), database.takeAcquisitions(at: now))
         }
         for index in 0..<count {
             guard let sealed = outgoing.sealed[index] else { continue }
             send(sealed, in: outgoing.packets[index].buffer)
         }
         sendBatch.flush()
+        for event in acquired { events(event) }
         if mustReport { report() }
         return isAlive
     }
