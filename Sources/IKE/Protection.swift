@@ -27,15 +27,16 @@ struct MessageProtection {
 
     /// A message with `payloads` inside: one datagram with an Encrypted payload, or the fragments of it (RFC 7383 §2.5).
     ///
-    /// - Parameter fragmentLength: octets of a datagram at most; `nil`: the peer takes no fragments. Below
-    ///   `FragmentLimits.lengthMin` it counts as that.
+    /// - Parameter fragmentLength: octets of a datagram at most; `nil`: the peer takes no fragments. Less than
+    ///   `FragmentLimits.lengthMin` counts as that.
     /// - Throws: when keys and algorithms do not fit, which is never the peer's doing.
     func seal(
         _ payloads: [Payload], header: IKEHeader, fragmentLength: Int? = nil, context: IKEContext
     ) throws(CryptographyError) -> [[UInt8]] {
         let inner = IKEMessage.encodePayloads(payloads)
         let wholeLength = IKEMessage.protectedHeaderLength + sealedLength(of: inner.bytes.count)
-        guard let fragmentLength, wholeLength > fragmentLength else {
+        let limit = fragmentLength.map { max($0, FragmentLimits.lengthMin) }
+        guard let limit, wholeLength > limit else {
             return [
                 try seal(inner.bytes, header: header, number: 0, context: context) {
                     IKEMessage.protectedHeader(
@@ -43,7 +44,7 @@ struct MessageProtection {
                 }
             ]
         }
-        let chunks = chunks(of: inner.bytes, length: max(fragmentLength, FragmentLimits.lengthMin))
+        let chunks = chunks(of: inner.bytes, length: limit)
         var out: [[UInt8]] = []
         for (index, chunk) in chunks.enumerated() {
             let number = UInt16(index + 1)
