@@ -91,7 +91,7 @@ let package = Package(
             swiftSettings: strict),
 
         // Tests.
-        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography"], swiftSettings: strict),
+        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "COpenSSL"], swiftSettings: strict),
         .testTarget(name: "IKEWireTests", dependencies: ["IKEWire"], swiftSettings: strict),
         .testTarget(name: "SessionTests", dependencies: ["Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography"], swiftSettings: strict),
