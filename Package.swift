@@ -87,7 +87,7 @@ let package = Package(
             path: "Benchmarks/SessionGenerator", swiftSettings: strict),
         // Run inside the kernel lab, where there is ESP.
         .executableTarget(
-            name: "KernelLab", dependencies: ["Runtime", "Netlink", "Session", "Cryptography"], path: "Tests/KernelLab",
+            name: "KernelLab", dependencies: ["Runtime", "Netlink", "ESP", "Session", "Cryptography"], path: "Tests/KernelLab",
             swiftSettings: strict),
 
         // Tests.

@@ -39,11 +39,6 @@ import Testing
                     let counter = (isResponse ? 1 << 63 : 0) | epoch << 48 | UInt64(id) << 16
                     #expect((iv == counter.networkBytes) == cipher.hasCounterIV)
                     #expect(try protection.open(bytes) == payloads)
-                    for index in bytes.indices.dropFirst(28) {
-                        var changed = bytes
-                        changed[index] ^= 1
-                        #expect(throws: OpenFailure.self) { try protection.open(changed) }
-                    }
                 }
             }
         }

@@ -107,7 +107,7 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 [connections.road]
                 local_adrs = ["192.0.2.1"]
                 proposals = [
-                  "aes256-sha1-modp2048",
+                  "aes256-sha257-modp2048", "aes256-md5-ecp256",
                   "aes256gcm16-ecp256"]
                 rekey_time = "1h"
                 mobike = false
@@ -124,7 +124,8 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 "tandem.toml:3: node.id: 2 is out of range; use 0 to 1",
                 "tandem.toml:5: dataplane.kind: \"quantum\" is not one of its values; use auto, kernel, user",
                 "tandem.toml:7: connections.road.local_adrs: unknown key; did you mean local_addrs?",
-                "tandem.toml:8: connections.road.proposals: \"sha1\" is not an algorithm that Tandem has; did you mean sha512?",
+                "tandem.toml:8: connections.road.proposals: \"sha257\" is not an algorithm that Tandem has; did you mean sha256?",
+                "tandem.toml:8: connections.road.proposals: \"md5\" is too weak (RFC 8221, RFC 8247); write sha256",
                 "tandem.toml:8: connections.road.proposals: \"aes256gcm16-ecp256\" names no PRF; add one, as in aes256gcm16-ecp256-prfsha256",
                 "tandem.toml:11: connections.road.rekey_time: the value \"1h\" is not supported yet; remove the key, or set it to 0",
                 "tandem.toml:13: connections.road.local.id: is an integer; it must be a string",
