@@ -129,6 +129,9 @@ extension IKEInitiator {
         payloads.append(.authentication(method: AuthenticationMethod.sharedKey, data: code))
         if !configuration.requestsAddresses.isEmpty { payloads.append(configurationRequest) }
         if !isChildless { payloads += childPayloads(spi: childSPI, groups: nil) }
+        if configuration.limits.requestWindow > 1 {
+            payloads.append(.notify(.setWindowSize, configuration.limits.requestWindow.networkBytes))
+        }
         if configuration.announces.contains(.mobike) { payloads.append(.notify(.mobikeSupported)) }
         if configuration.announces.contains(.messageIDSync) { payloads.append(.notify(.ikev2MessageIDSyncSupported)) }
         guard let bytes = seal(payloads, sa: sa, exchange: .ikeAuth, messageID: 1, isResponse: false, context: context) else {
@@ -163,6 +166,7 @@ extension IKEInitiator {
             configuration.remoteIdentity == nil || Identity(identity) == configuration.remoteIdentity
         else { return fail(.notAuthenticated) }
         phase = .established
+        if let window = payloads.announcedWindow { ikeSA?.sendWindow = window }
         authenticatedIdentity = Identity(identity)
         authenticationLifetime = payloads.authenticationLifetime
         // RFC 5685 §6: there is no CHILD SA then.
