@@ -174,6 +174,32 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(found.map { $0.contains("life_time: is not after rekey_time") || $0.contains("rand_time: is not less") } == [true, true])
     }
 
+    @Test func startKeys_whenWritten_areRead() throws {
+        let folder = try pairFolder()
+        func connection(_ keys: String, child: String) throws -> ConnectionConfiguration {
+            let text = minimal.replacing("[connections.road]", with: "[connections.road]\nremote_addrs = [\"192.0.2.200\"]\n" + keys)
+                .replacing("[connections.road.children.net]", with: "[connections.road.children.net]\n" + child)
+            return try #require(Configuration.load(path: folder.write("start.toml", text)).node.ike.connections.first)
+        }
+        let plain = try connection("", child: "")
+        #expect(plain.unique == .no && plain.childless == .allow && plain.reauthenticationTime == nil && plain.followsRedirects)
+        #expect(
+            plain.children[0].startAction == [] && plain.children[0].closeAction == .clear && plain.children[0].deadPeerAction == .clear)
+        let set = try connection(
+            "unique = \"replace\"\nchildless = \"force\"\nreauth_time = \"8h\"\nfollow_redirects = false\n",
+            child: "start_action = \"trap|start\"\nclose_action = \"none\"\n")
+        #expect(set.unique == .replace && set.childless == .force && set.reauthenticationTime == .seconds(28800) && !set.followsRedirects)
+        #expect(set.children[0].startAction == [.start, .trap] && set.children[0].closeAction == .clear)
+        #expect(set.children[0].deadPeerAction == .restart, "what is to be there comes again by default")
+        #expect(try connection("", child: "start_action = \"trap\"\n").children[0].deadPeerAction == .trap)
+    }
+
+    @Test func startKeys_withNobodyToCall_areRefused() throws {
+        let text = minimal.replacing("[connections.road.children.net]", with: "[connections.road.children.net]\nstart_action = \"start\"")
+        let found = problems(of: text)
+        #expect(found.count == 1 && found[0].contains("children.net.start_action: there is nobody to call"))
+    }
+
     @Test func secretFile_whenOthersMayReadIt_isRefusedWithTheFix() throws {
         let folder = try pairFolder()
         chmod("\(folder.path)/road.psk", 0o640)

@@ -6,15 +6,15 @@ import Session
 extension Sections {
     /// Options of swanctl.conf's connections that are not supported yet, with the value that says what Tandem does anyway.
     private static let unsupportedInConnection: [String: String?] = [
-        "reauth_time": "0", "mobike": "no", "unique": nil,
+        "mobike": "no",
         "send_cert": nil, "send_certreq": nil, "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
-        "dscp": nil, "dpd_timeout": nil, "keyingtries": nil, "childless": nil, "ppk_id": nil, "ppk_required": "no", "proxy": nil,
+        "dscp": nil, "dpd_timeout": nil, "keyingtries": nil, "ppk_id": nil, "ppk_required": "no", "proxy": nil,
         "mediation": "no", "mediated_by": nil, "if_id_in": nil, "if_id_out": nil, "ocsp": nil,
     ]
 
     private static let unsupportedInChild: [String: String?] = [
         "updown": nil, "hostaccess": "no", "policies": "yes",
-        "start_action": "none", "close_action": "none", "dpd_action": "clear", "ipcomp": "no", "inactivity": "0", "reqid": nil,
+        "ipcomp": "no", "inactivity": "0", "reqid": nil,
         "priority": nil, "interface": nil, "mark_in": nil, "mark_out": nil, "set_mark_in": nil, "set_mark_out": nil, "if_id_in": nil,
         "if_id_out": nil, "label": nil, "tfc_padding": "0", "replay_window": nil, "hw_offload": "no", "copy_df": nil, "copy_ecn": nil,
         "copy_dscp": nil, "ah_proposals": nil, "sha256_96": "no",
@@ -35,7 +35,7 @@ extension Sections {
             [
                 "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "local", "remote", "children",
                 "fragmentation",
-            ] + LifetimeKeys.connection.names,
+            ] + LifetimeKeys.connection.names + StartKeys.connection,
             unsupported: Sections.unsupportedInConnection)
         if let version = table.integer("version", in: 0...2), version != 2 {
             table.problem("version", "\(version) is not supported", "Tandem speaks IKEv2 only: remove it, or set it to 2")
@@ -62,6 +62,7 @@ extension Sections {
         case "accept": connection.fragmentation = .accept
         default: connection.fragmentation = .yes
         }
+        readStart(table, into: &connection)
         return connection
     }
 
@@ -117,7 +118,8 @@ extension Sections {
 
     private func child(_ table: TableReader, name: String) -> ChildConfiguration {
         table.allow(
-            ["local_ts", "remote_ts", "esp_proposals", "mode"] + LifetimeKeys.child.names + VolumeKeys.all.flatMap(\.names),
+            ["local_ts", "remote_ts", "esp_proposals", "mode"] + LifetimeKeys.child.names + VolumeKeys.all.flatMap(\.names)
+                + StartKeys.child,
             unsupported: Sections.unsupportedInChild)
         var child = ChildConfiguration(
             name: name, localSelectors: selectors(table, "local_ts"), remoteSelectors: selectors(table, "remote_ts"),
@@ -126,6 +128,7 @@ extension Sections {
         child.lifetime = lifetime(table, LifetimeKeys.child)
         child.bytes = volume(table, VolumeKeys.bytes)
         child.packets = volume(table, VolumeKeys.packets)
+        readStart(table, into: &child)
         return child
     }
 
