@@ -1,4 +1,4 @@
-public import Session
+import Session
 
 /// Traffic whose first packet calls for a CHILD SA, in the data plane in user space.
 struct TrapTable {

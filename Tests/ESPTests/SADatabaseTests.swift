@@ -42,6 +42,36 @@ import Testing
         #expect((gateway.drops(.noPolicy), gateway.drops(.malformedOutboundPacket)) == (3, 1))
     }
 
+    @Test func trap_whenNoChildTakesThePacket_tellsOnceASecond() throws {
+        func trap(_ name: String, _ remote: String) -> TrapPolicy {
+            TrapPolicy(
+                name: ChildName(connection: "site", child: name), mode: .tunnel, local: Tunnel.gatewayEndpoint.address,
+                remote: Tunnel.peerEndpoint.address, localSelectors: [TrafficSelector(IPPrefix("10.1.0.0/16")!)],
+                remoteSelectors: [TrafficSelector(IPPrefix(remote)!)])
+        }
+        let gateway = try database([Tunnel().gateway])
+        try gateway.apply(.traps([trap("wide", "10.3.0.0/16"), trap("narrow", "10.3.7.0/24")]))
+        func told(_ source: String, _ target: String, at milliseconds: UInt64) -> [DataPlaneEvent] {
+            #expect(throws: ESPError.self) { try gateway.sealed(ipv4Packet(from: source, to: target)) }
+            return gateway.takeAcquisitions(at: Instant(nanoseconds: milliseconds * 1_000_000))
+        }
+        func host(_ address: String, _ port: UInt16) -> TrafficSelector {
+            TrafficSelector(ipProtocol: 17, startPort: port, endPort: port, start: IPAddress(address)!, end: IPAddress(address)!)
+        }
+        let packet = PacketSelector(local: host("10.1.2.3", 1000), remote: host("10.3.7.6", 2000))
+        #expect(told("10.1.2.3", "10.3.7.6", at: 0) == [.acquired(ChildName(connection: "site", child: "narrow"), packet)])
+        #expect(told("10.1.2.3", "10.3.7.6", at: 999) == [] && told("10.1.2.3", "10.3.7.9", at: 1000).count == 1)
+        #expect(told("10.1.2.3", "10.3.8.6", at: 1001).count == 1, "another trap")
+        #expect(told("10.2.2.3", "10.3.8.6", at: 9000) == [] && told("10.1.2.3", "10.4.8.6", at: 9000) == [], "no trap's")
+        _ = try gateway.sealed(toPeer)
+        #expect(gateway.takeAcquisitions(at: Instant(nanoseconds: 20_000_000_000)) == [], "what has its SA calls for none")
+        try gateway.apply(.gate(.closed))
+        #expect(told("10.1.2.3", "10.3.7.6", at: 30_000) == [], "a standby is silent")
+        try gateway.apply(.gate(.open))
+        try gateway.apply(.traps([]))
+        #expect(told("10.1.2.3", "10.3.7.6", at: 40_000) == [])
+    }
+
     @Test func seal_withSeveralPolicies_takesTheLongestPrefixThenTheNewest() throws {
         func tunnel(_ number: UInt32, _ remote: String, established: Int64 = 1, local: String = "10.1.0.0/16") -> ChildInstallation {
             Tunnel(

@@ -63,6 +63,41 @@ struct KernelTests {
         }
     }
 
+    /// A policy whose SA is not there: the kernel asks for it, and says which packet wanted it.
+    @Test func packet_underAPolicyWithoutAnSA_isAskedFor() throws {
+        try Isolated.run { interface in
+            try Links.setUp(true, interface)
+            let (local, peer) = (IPAddress("192.0.2.10")!, IPAddress("192.0.2.200")!)
+            try Addresses.add(IPPrefix(local, 24)!, to: interface)
+            try Routes.replace(Route(IPPrefix("10.2.0.0/16")!, .device(interface)))
+            let monitor = try XFRMMonitor()
+            let selector = XFRMSelector(source: IPPrefix("192.0.2.0/24")!, destination: IPPrefix("10.2.0.0/16")!)
+            let policy = XFRMPolicy(
+                id: XFRMPolicyID(selector: selector, direction: .out, tag: 3), priority: 50_000,
+                action: .protect(XFRMTemplate(source: local, destination: peer, requestID: 0x5B00_0007)))
+            #expect(try XFRM().perform([.setPolicy(policy)]) == [.done])
+            let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+            defer { close(descriptor) }
+            var target = sockaddr_in()
+            target.sin_family = sa_family_t(AF_INET)
+            target.sin_port = UInt16(4711).bigEndian
+            target.sin_addr.s_addr = inet_addr("10.2.3.4")
+            for _ in 0..<3 {
+                withUnsafePointer(to: target) { pointer in
+                    pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                        _ = sendto(descriptor, "x", 1, Int32(MSG_DONTWAIT.rawValue), $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                    }
+                }
+            }
+            let acquires = try monitor.read().compactMap { if case .acquired(let acquire) = $0 { acquire } else { nil } }
+            let acquire = try #require(acquires.first)
+            #expect(acquires.count == 1 && acquire.requestID == 0x5B00_0007)
+            #expect(acquire.source.start == local && acquire.source.end == local && acquire.source.ipProtocol == 17)
+            #expect(acquire.destination.start == IPAddress("10.2.3.4") && acquire.destination.startPort == 4711)
+            #expect(acquire.destination.endPort == 4711)
+        }
+    }
+
     @Test func policies_withOneSelector_standSideBySideByTheirTags() throws {
         try Isolated.run { _ in
             let xfrm = try XFRM()

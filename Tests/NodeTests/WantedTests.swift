@@ -110,6 +110,14 @@ extension World {
         #expect(world.siteSessions.count == 1 && world.calls(of: 1) == 0)
     }
 
+    @Test func start_thatBeginsChildless_isThereOnce() throws {
+        let world = Self.pair(children: ["link", "more"], change: { $0.childless = .prefer })
+        world.run(for: 3000)
+        #expect(world.siteSessions.count == 1 && world.calls(of: 0) == 1)
+        #expect(world.siteSessions.first?.children.map(\.name) == ["link", "more"])
+        #expect(world.site?.table.childCount == 2)
+    }
+
     @Test func start_whenThePeerTakesNoMoreChildren_asksSeldom() throws {
         let world = Self.pair(children: ["link", "more"], site: { $0.limits.childrenPerSessionMax = 1 })
         world.run(for: 1000)

@@ -53,12 +53,17 @@ extension IKEEngine {
 extension Session {
     /// When the peer that called begins to authenticate anew, in milliseconds since 1970: between eight and nine tenths of the time that
     /// it has. Taken from the session's random identifier, so that both nodes keep the same appointment.
+    ///
+    /// Not in the first seconds: a peer that gives no time at all would be called without end.
     public var reauthenticationBegins: Int64? {
         guard originalRole == .initiator, let deadline = reauthenticateAt else { return nil }
         let time = max(0, deadline - establishedWallMilliseconds)
         let jitter = Int64(truncatingIfNeeded: id.rawValue % 1000)
-        return deadline - time / 10 - time / 10_000 * jitter
+        return max(deadline - time / 10 - time / 10_000 * jitter, establishedWallMilliseconds + Session.reauthenticationPause)
     }
+
+    /// In milliseconds.
+    private static let reauthenticationPause: Int64 = 5000
 
     /// We asked the peer to delete it.
     public var isClosing: Bool { ikeSA.pendingRequests.contains { $0.purpose == .deleteIKESA } }
