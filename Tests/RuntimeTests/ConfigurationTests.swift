@@ -139,6 +139,11 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
             ])
     }
 
+    private func load(_ text: String) throws -> Configuration {
+        let folder = TemporaryFolder()
+        return try Configuration.load(path: folder.write("tandem.toml", text))
+    }
+
     /// Defaults and meaning are swanctl's.
     @Test func lifetimes_whenLoaded_haveSwanctlsDefaults() throws {
         let plain = try load(minimal).node.ike.connections[0]
