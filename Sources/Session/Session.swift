@@ -60,7 +60,7 @@ extension Identity: CustomStringConvertible {
 /// What the PAD said of the peer when it was authenticated (RFC 4301 §4.4.3): kept, so that the other node never asks again.
 public struct PeerAuthorization: Hashable, Sendable {
     /// How the peer showed who it is: the numbers of the AUTH payload (RFC 7296 §3.8, RFC 4754 §7, RFC 7427 §3).
-    public enum Method: UInt8, Sendable, Hashable {
+    public enum Method: UInt8, CaseIterable, Sendable, Hashable {
         case rsaSignature = 1
         case preSharedKey = 2
         case ecdsaP256 = 9

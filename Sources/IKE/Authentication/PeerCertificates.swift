@@ -74,7 +74,8 @@ extension ConnectionConfiguration {
     }
 
     var usesPublicKeys: Bool { localAuthentication.usesPublicKeys || remoteAuthentication.usesPublicKeys }
-    var usesSecret: Bool { !localAuthentication.usesPublicKeys || !remoteAuthentication.usesPublicKeys }
+    /// One of the sides shows who it is with a pre-shared key.
+    public var usesSecret: Bool { !localAuthentication.usesPublicKeys || !remoteAuthentication.usesPublicKeys }
 }
 
 extension LocalAuthentication {
