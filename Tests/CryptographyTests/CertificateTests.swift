@@ -194,6 +194,7 @@ private func verdict(
         func text(_ text: String) -> [UInt8] { Array(text.utf8) }
         #expect(certificate.names(kind: 2, data: text("alice.EXAMPLE.net")))
         #expect(certificate.names(kind: 3, data: text("alice@example.net")))
+        #expect(certificate.names(kind: 3, data: text("alice@EXAMPLE.net")) && !certificate.names(kind: 3, data: text("Alice@example.net")))
         #expect(certificate.names(kind: 1, data: [192, 0, 2, 7]))
         #expect(certificate.names(kind: 5, data: [0x20, 0x01, 0x0D, 0xB8] + [UInt8](repeating: 0, count: 11) + [7]))
         #expect(certificate.names(kind: 9, data: certificate.subject))

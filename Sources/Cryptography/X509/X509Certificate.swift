@@ -70,7 +70,7 @@ public final class X509Certificate: Sendable {
     /// - Throws: `badEncoding` if there is none, or one that cannot be read; `tooMany` beyond `CertificateLimits.octetsMax` in all.
     public static func read(_ bytes: [UInt8]) throws(CertificateError) -> [X509Certificate] {
         guard !PEM.isPEM(bytes) else {
-            let blocks = try PEM.blocks(bytes, labels: ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"])
+            let blocks = try PEM.blocks(bytes, labels: ["CERTIFICATE", "X509 CERTIFICATE"])
             var found: [X509Certificate] = []
             for block in blocks { found.append(try X509Certificate(der: block)) }
             guard !found.isEmpty else { throw .badEncoding }

@@ -182,7 +182,7 @@ extension IKEInitiator {
         guard let method = PeerAuthorization.Method(rawValue: authentication.method),
             configuration.remoteAuthentication.accepts(method)
         else { throw .methodNotSupported }
-        guard let identity = Identity(signed.identity), isExpected(identity) else { throw .noConnection }
+        guard let identity = Identity(signed.identity), isExpected(identity) else { throw .unexpectedIdentity }
         let certificates = try PeerCertificates(payloads)
         guard let certificate = trust.certificate(sent: certificates.leaf, identity: identity) else { throw .noCertificate }
         try SignatureAuthentication.verify(

@@ -15,6 +15,8 @@ public enum IKEAuthenticationFailure: Error, Hashable, Sendable {
     case certificate(CertificateError)
     case certificateNotPinned
     case certificateOfAnother
+    /// The peer that we called says that it is somebody else.
+    case unexpectedIdentity
     case keyKindNotAccepted
     case wrongSignature
     case signatureNotAccepted
@@ -34,6 +36,7 @@ public enum IKEAuthenticationFailure: Error, Hashable, Sendable {
         case .certificate(let error): error.rawValue
         case .certificateNotPinned: "the certificate is none of those that the connection names"
         case .certificateOfAnother: "the certificate does not name the identity"
+        case .unexpectedIdentity: "the peer is not who it should be"
         case .keyKindNotAccepted: "the certificate's key is of a kind that the connection does not take"
         case .wrongSignature: "the signature is wrong"
         case .signatureNotAccepted: "the algorithm of the signature is not one that is taken"
