@@ -143,7 +143,12 @@ import Testing
         var world = World(gateway: IKEConfiguration.standard().certified(gateway), client: client)
         world.establish()
         world.expectAgreement(children: 1)
-        for datagrams in [world.fromClient, world.fromGateway] {
+        var sites = Sites.certified(caller: own.changed(to: "gw.example.net", issuer: middle))
+        try sites.run()
+        sites.expectAgreement(children: 1)
+        #expect(sites.callerSession?.capabilities == [.fragmentation])
+        let called = sites.sent.filter(\.fromCaller).map(\.datagram)
+        for datagrams in [world.fromClient, world.fromGateway, called] {
             let fragments = datagrams.filter { $0.bytes[16] == PayloadType.encryptedFragment }
             #expect(fragments.count >= 2 && datagrams.allSatisfy { $0.bytes.count <= 1280 })
         }
@@ -357,6 +362,13 @@ import Testing
 }
 
 extension PublicKeyCredential {
+    /// A certificate of the same key for another name.
+    fileprivate func changed(to name: String, issuer: SampleCertificate) -> PublicKeyCredential {
+        var copy = self
+        copy.certificate = Pki.sample(name, key: .rsa2048).make(issuer: issuer)
+        return copy
+    }
+
     /// Another certificate, used in the same way.
     fileprivate func changed(to other: PublicKeyCredential) -> PublicKeyCredential {
         var copy = self

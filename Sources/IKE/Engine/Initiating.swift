@@ -109,6 +109,8 @@ extension IKEEngine {
         offer.remoteAuthentication = connection.remoteAuthentication
         offer.certificateSending = connection.certificateSending
         offer.sendsCertificateRequest = connection.sendsCertificateRequest
+        // An IKE_AUTH with certificates does not fit into one datagram of every path.
+        if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
         offer.childName = child.name
         offer.forcesEncapsulation = connection.forceEncapsulation
         offer.limits = configuration.limits
@@ -204,8 +206,9 @@ extension IKEEngine {
             connection: initiation.connection.name, localIdentity: offer.localIdentity, remoteIdentity: identity, method: method)
         var session = Session(
             id: initiation.session, uniqueID: withUniqueIDs(table: table) { $0.nextSession() }, authorization: authorization,
-            // Nothing was announced, so that nothing is agreed on.
-            capabilities: [], local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,
+            // Nothing else was announced, so that nothing else is agreed on.
+            capabilities: machine.usesFragments ? [.fragmentation] : [], local: machine.local, remote: machine.remote,
+            encapsulation: machine.encapsulation,
             localBehindNAT: machine.nat?.localBehindNAT ?? false, remoteBehindNAT: machine.nat?.remoteBehindNAT ?? false, ikeSA: sa,
             establishedWallMilliseconds: context.now.wallMilliseconds)
         let authenticated = IKEEvent.authenticated(
