@@ -2,6 +2,7 @@ import CertificateSamples
 import Cryptography
 import Glibc
 import IKE
+import Node
 import Session
 import Testing
 
