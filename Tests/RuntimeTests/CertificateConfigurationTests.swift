@@ -148,6 +148,9 @@ private func complaints(_ text: String, in folder: TemporaryFolder) -> [String] 
             let found = complaints(text(local: local, remote: remote ?? "auth = \"pubkey\""), in: folder)
             #expect(found.contains { $0.hasPrefix(what) }, "\(what): \(found)")
         }
+        let key = complaints(text(local: good.replacing("gw.key", with: "other.key")), in: folder)
+        #expect(key == ["tandem.toml:8: connections.c.local.key: other.key can be read by others (mode 640); run: chmod 600 other.key"])
+        #expect(complaints(text(local: "auth = \"psk\""), in: folder).first?.contains("secrets: is missing") == true)
         let without = text(local: good).replacing("[authorities.example]\ncacert = \"ca.crt\"\n", with: "")
         #expect(complaints(without, in: folder).first?.contains("connections.c.remote.cacerts: is missing") == true)
         folder.write("ca.crl", "nonsense")

@@ -79,6 +79,7 @@ extension Sections {
             table.problem("auth", "\"\(text)\" is not supported", "use one of \(words)")
             return nil
         }
+        if word == .psk { context.usesSharedKeys = true }
         for key in keys where word == .psk && table.has(key) {
             table.problem(key, "has no meaning with a pre-shared key", "remove it, or set auth to \"pubkey\"")
         }

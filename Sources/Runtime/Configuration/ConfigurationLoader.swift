@@ -60,7 +60,7 @@ struct Sections {
         let pools = pools()
         let connections = connections(pools: pools, authorities: authorities())
         let secrets = secrets()
-        if connections.contains(where: \.usesSecret), secrets.isEmpty, !root.has("secrets") {
+        if context.usesSharedKeys, secrets.isEmpty, !root.has("secrets") {
             root.problem("secrets", "is missing, and connections authenticate with pre-shared keys", "add a [secrets.NAME]")
         }
         let ike = IKEConfiguration(connections: connections, secrets: secrets, pools: pools, limits: limits())

@@ -8,6 +8,8 @@ final class ReaderContext {
     let lines: TOMLLines
     /// Seconds since 1970, for certificates that expire.
     let wallSeconds: Int64
+    /// Some side of some connection says `psk`.
+    var usesSharedKeys = false
     private(set) var problems: [ConfigurationError.Problem] = []
     /// What an operator should know, and what is no reason not to start.
     private(set) var warnings: [ConfigurationError.Problem] = []
