@@ -87,14 +87,14 @@ let package = Package(
             path: "Benchmarks/SessionGenerator", swiftSettings: strict),
         // Run inside the kernel lab, where there is ESP.
         .executableTarget(
-            name: "KernelLab", dependencies: ["Runtime", "Netlink", "Session", "Cryptography"], path: "Tests/KernelLab",
+            name: "KernelLab", dependencies: ["Runtime", "Netlink", "ESP", "Session", "Cryptography"], path: "Tests/KernelLab",
             swiftSettings: strict),
 
         // Tests.
         // Certificates, revocation lists and keys that libcrypto makes for a test.
         .target(
             name: "CertificateSamples", dependencies: ["COpenSSL", "Cryptography"], path: "Tests/CertificateSamples", swiftSettings: strict),
-        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "CertificateSamples"], swiftSettings: strict),
+        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "COpenSSL", "CertificateSamples"], swiftSettings: strict),
         .testTarget(name: "IKEWireTests", dependencies: ["IKEWire"], swiftSettings: strict),
         .testTarget(name: "SessionTests", dependencies: ["Session", "Cryptography"], swiftSettings: strict),
         .testTarget(
