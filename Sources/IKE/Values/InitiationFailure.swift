@@ -22,6 +22,10 @@ public enum InitiationFailure: Hashable, Sendable {
     case redirected(to: GatewayIdentity, RedirectRefusal)
     /// We have to begin without a CHILD SA, and the peer cannot (RFC 6023).
     case childlessUnsupported
+    /// The peer's certificate or signature is not believed.
+    case rejected(IKEAuthenticationFailure)
+    /// The peer takes no signature that our key can make.
+    case cannotAuthenticate
     case timedOut
     case badResponse
     case cryptography
@@ -33,6 +37,8 @@ public enum InitiationFailure: Hashable, Sendable {
         case .notAuthenticated: self = .notAuthenticated
         case .redirected(let gateway): self = .redirected(to: gateway, .notFollowed)
         case .childlessUnsupported: self = .childlessUnsupported
+        case .rejected(let reason): self = .rejected(reason)
+        case .cannotAuthenticate: self = .cannotAuthenticate
         case .timedOut: self = .timedOut
         case .badResponse: self = .badResponse
         case .cryptography: self = .cryptography
@@ -48,6 +54,8 @@ public enum InitiationFailure: Hashable, Sendable {
         case .notAuthenticated: "the peer is not who it should be, or its shared secret differs"
         case .redirected(let gateway, let reason): "the peer redirects to \(gateway), which is ignored: \(reason.rawValue)"
         case .childlessUnsupported: "the peer cannot begin without a CHILD SA, and childless = force"
+        case .rejected(let reason): "the peer is not believed: \(reason.text)"
+        case .cannotAuthenticate: IKEAuthenticationFailure.cannotSign.text
         case .timedOut: "the peer does not answer"
         case .badResponse: "the peer's answer does not fit what was offered"
         case .cryptography: "the peer's public value is none"
