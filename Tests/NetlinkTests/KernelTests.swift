@@ -85,7 +85,7 @@ struct KernelTests {
             for _ in 0..<3 {
                 withUnsafePointer(to: target) { pointer in
                     pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                        _ = sendto(descriptor, "x", 1, Int32(MSG_DONTWAIT.rawValue), $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                        _ = sendto(descriptor, "x", 1, Int32(MSG_DONTWAIT), $0, socklen_t(MemoryLayout<sockaddr_in>.size))
                     }
                 }
             }
