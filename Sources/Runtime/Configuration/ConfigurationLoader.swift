@@ -9,14 +9,21 @@ extension Configuration {
     ///
     /// - Throws: all that is wrong, not only the first fault.
     public static func load(path: String) throws(ConfigurationError) -> Configuration {
-        func whole(_ what: String, _ remedy: String) -> ConfigurationError {
-            ConfigurationError([.init(file: path, line: 0, key: "", what: what, remedy: remedy)])
-        }
         let bytes: [UInt8]
         do throws(FileContents.Failure) {
             bytes = try FileContents.read(path, isSecret: false)
         } catch {
-            throw whole(error.what(path), error.remedy(path))
+            throw ConfigurationError([.init(file: path, line: 0, key: "", what: error.what(path), remedy: error.remedy(path))])
+        }
+        return try parse(bytes, path: path)
+    }
+
+    /// Reads a configuration's text and the files that it names.
+    ///
+    /// - Parameter path: whose folder the names in the text are relative to, and what problems name.
+    static func parse(_ bytes: [UInt8], path: String) throws(ConfigurationError) -> Configuration {
+        func whole(_ what: String, _ remedy: String) -> ConfigurationError {
+            ConfigurationError([.init(file: path, line: 0, key: "", what: what, remedy: remedy)])
         }
         guard !bytes.contains(0) else { throw whole("holds a NUL byte", "it must be TOML text") }
         let document: TOMLTable
