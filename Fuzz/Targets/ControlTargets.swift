@@ -31,8 +31,18 @@ extension FuzzTarget {
             try require(second == summary, "said again it is \(String(describing: second)), not \(summary)")
         }
         try expect(try? StatusSummary(vici: message)) { try? StatusSummary(vici: $0.vici()) }
-        try expect(try? SASummary(vici: message)) { try? SASummary(vici: $0.vici()) }
-        try expect(try? ConnectionSummary(vici: message)) { try? ConnectionSummary(vici: $0.vici()) }
+        try expect(try? SASummary(vici: message)) { try? SASummary(vici: $0.tandemVICI()) }
+        // What strongSwan's keys do not say is lost; it is not to trap.
+        _ = try? ConnectionSummary(vici: message).vici()
+        _ = try? SASummary(vici: message).vici()
+        for summary in [
+            try? StatusSummary(vici: message).json, try? SASummary(vici: message).json, try? SwitchoverSummary(vici: message).json,
+        ] {
+            _ = summary.map { "\($0)" }
+        }
+        if let status = try? StatusSummary(vici: message) {
+            _ = WallTime(milliseconds: status.startedMilliseconds).description + WallTime.span(milliseconds: status.pairSinceMilliseconds)
+        }
         try expect(try? StatsSummary(vici: message)) { try? StatsSummary(vici: $0.vici()) }
         try expect(try? EventSummary(vici: message)) { try? EventSummary(vici: $0.vici()) }
         try expect(try? SwitchoverSummary(vici: message)) { try? SwitchoverSummary(vici: $0.vici()) }

@@ -43,9 +43,10 @@ def _payload(following, body):
 
 
 def frame(sender, receiver, address, target, source):
-    """The request as an Ethernet frame; the UDP checksum is left out, as IPv4 allows."""
-    message = request(source)
-    datagram = struct.pack("!HHHH", 500, 500, 8 + len(message), 0) + message
+    """The request as an Ethernet frame, to one port or the other; the UDP checksum is left out, as IPv4 allows."""
+    port, marker = source.choice(((500, b""), (4500, b"\0\0\0\0")))
+    message = marker + request(source)
+    datagram = struct.pack("!HHHH", port, port, 8 + len(message), 0) + message
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0, address.to_bytes(4, "big"), target)
     total = sum(struct.unpack("!10H", header))
     total = (total & 0xFFFF) + (total >> 16)
