@@ -7,6 +7,8 @@ private func runDriver(
     _ body: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
 ) -> CInt
 
+private let targetVariable = "TANDEM_FUZZ_TARGET"
+
 private func usage() -> Never {
     print("usage: tandem-fuzz list | tandem-fuzz seed TARGET FOLDER | tandem-fuzz TARGET [libFuzzer's options and folders]")
     exit(64)
@@ -34,8 +36,10 @@ nonisolated(unsafe) private var chosen: FuzzTarget?
 
 private func fuzz(_ target: FuzzTarget) -> CInt {
     chosen = target
-    // The program's name stays first; the target's is not libFuzzer's to see.
-    var arguments = ["tandem-fuzz", "-max_len=\(target.lengthMax)"] + CommandLine.arguments.dropFirst(2)
+    // libFuzzer starts this program again for a merge, with options alone: the environment then says which target is meant.
+    setenv(targetVariable, target.name, 1)
+    let given = CommandLine.arguments.dropFirst().drop { $0 == target.name }
+    var arguments = [CommandLine.arguments[0], "-max_len=\(target.lengthMax)"] + given
     let words = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: arguments.count + 1)
     for (index, argument) in arguments.enumerated() { words[index] = strdup(argument) }
     words[arguments.count] = nil
@@ -57,5 +61,6 @@ switch CommandLine.arguments.dropFirst().first {
 case nil: usage()
 case "list": for target in FuzzTarget.all { print(target.name) }
 case "seed" where CommandLine.arguments.count == 4: try seed(target(CommandLine.arguments[2]), into: CommandLine.arguments[3])
+case let option? where option.hasPrefix("-"): exit(fuzz(target(getenv(targetVariable).map { String(cString: $0) } ?? "")))
 case let name?: exit(fuzz(target(name)))
 }

@@ -17,8 +17,8 @@ RATE_SHARE_MIN = 0.9
 #: Into the flood, when the new client begins.
 CLIENT_AFTER_S = 2.0
 STATUS_EVERY_S = 0.1
-#: A status is asked for by people and by monitoring: well under a second on a machine whose cores are all busy.
-STATUS_MS_MAX = 250
+#: A status is asked for by people and by monitoring: within a second, on a machine whose cores are all busy.
+STATUS_MS_MAX = 500
 #: A moment that is told on the wall clock, from one that was noted on the other.
 CLOCK_MS = 500
 #: Half-open IKE SAs with cookies out: the threshold, and what handshakes with cookies add.
@@ -51,7 +51,7 @@ def flood(lab, checks, active, standby):
         "rate": round(sent / seconds), "requests": sent, "seconds": seconds,
         "calm": _gaps(calm), "flooded": _gaps(gaps), "status_ms_median": round(statistics.median(watched.answers_ms), 1),
         "status_ms_max": round(max(watched.answers_ms), 1), "statuses": len(watched.answers_ms),
-        "half_open_max": max(watched.half_open), "memory_mib": [round(before["memory_mib"], 1), round(max(watched.memory_mib), 1)],
+        "half_open_max": max(watched.half_open, default=0), "memory_mib": [round(before["memory_mib"], 1), round(max(watched.memory_mib), 1)],
         "client_ms": joined,
     }
     _judge(checks, figures, before, after, under_flood, proof == lab.client.proof())
