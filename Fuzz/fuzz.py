@@ -70,8 +70,10 @@ class Target:
         merged = os.path.join(self.folder, "merged")
         os.makedirs(merged)
         # Regressions stay, whatever they reach.
-        kept = [path for path in glob.glob(os.path.join(self.corpus, "found-*"))]
-        self._fuzzer("-merge=1", merged, self.corpus, seeds, self.found, timeout=600)
+        kept = glob.glob(os.path.join(self.corpus, "found-*"))
+        done = self._fuzzer("-merge=1", merged, self.corpus, seeds, self.found, timeout=600)
+        if done.returncode != 0 or not os.listdir(merged):
+            sys.exit(f"cannot merge what {self.name} found:\n{done.stderr.decode(errors='replace')[-2000:]}")
         for path in glob.glob(os.path.join(self.corpus, "*")):
             if path not in kept:
                 os.unlink(path)

@@ -186,8 +186,8 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(limits.halfOpenPerAddressMax == 9 && limits.clearErrorsPerSecond == 0 && limits.halfOpenMax == IKELimits().halfOpenMax)
         #expect(
             problems(of: minimal + "[ike]\nhalf_open_per_address_max = 0\nclear_errors_per_second = -1\n") == [
-                "tandem.toml:13: ike.half_open_per_address_max: 0 is out of range; use 1 to 1048576",
-                "tandem.toml:14: ike.clear_errors_per_second: -1 is out of range; use 0 to 100000",
+                "tandem.toml:12: ike.half_open_per_address_max: 0 is out of range; use 1 to 1048576",
+                "tandem.toml:13: ike.clear_errors_per_second: -1 is out of range; use 0 to 100000",
             ])
     }
 

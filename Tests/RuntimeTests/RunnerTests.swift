@@ -67,6 +67,10 @@ private final class RunnerEnd: Sendable {
     }
 }
 
+private final class Flag: Sendable {
+    let isSet = Atomic(false)
+}
+
 /// Notes that something came.
 private final class Ear: ChannelInboundHandler, Sendable {
     typealias InboundIn = AddressedEnvelope<ByteBuffer>
@@ -129,20 +133,21 @@ private final class Ear: ChannelInboundHandler, Sendable {
             .bind(host: "127.0.0.1", port: 0).get()
         let here = try #require(channel.localAddress)
         let mailbox = end.mailbox()
-        let isOver = Atomic(false)
+        let over = Flag()
         try await withThrowingTaskGroup { group in
             group.addTask {
                 let noise = Datagram(
                     local: Endpoint(IPAddress("127.0.0.1")!, 500), remote: Endpoint(IPAddress("127.0.0.1")!, 9), bytes: [0])
                 let batch = [Datagram](repeating: noise, count: 64)
-                while !isOver.load(ordering: .relaxed) { _ = mailbox.put(batch) }
+                while !over.isSet.load(ordering: .relaxed) { _ = mailbox.put(batch) }
             }
             // By then as many wait as may.
             try await Task.sleep(for: .milliseconds(200))
             channel.writeAndFlush(AddressedEnvelope(remoteAddress: here, data: ByteBuffer(string: "heartbeat")), promise: nil)
             for _ in 0..<300 where !ear.hasHeard.load(ordering: .relaxed) { try await Task.sleep(for: .milliseconds(10)) }
-            #expect(ear.hasHeard.load(ordering: .relaxed))
-            isOver.store(true, ordering: .relaxed)
+            let hasHeard = ear.hasHeard.load(ordering: .relaxed)
+            #expect(hasHeard)
+            over.isSet.store(true, ordering: .relaxed)
         }
         try await end.group.shutdownGracefully()
     }
