@@ -10,6 +10,19 @@ let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+/// The fuzz targets: replayed over their kept corpus by `swift test`; with TANDEM_FUZZ set, a program around libFuzzer (`make fuzz`).
+let fuzzed: [Target.Dependency] = [
+    "Cryptography", "IKEWire", "Session", "IKE", "Pair", "Control", "ESP", "Netlink", "Runtime",
+]
+let fuzzing: Target =
+    Context.environment["TANDEM_FUZZ"] == nil
+    ? .testTarget(
+        name: "FuzzTests", dependencies: fuzzed, path: "Fuzz", exclude: ["Corpus", "Driver", "fuzz.py"], sources: ["Targets", "Replay"],
+        swiftSettings: strict)
+    : .executableTarget(
+        name: "tandem-fuzz", dependencies: fuzzed, path: "Fuzz", exclude: ["Corpus", "Replay", "fuzz.py"],
+        sources: ["Targets", "Driver"], swiftSettings: strict)
+
 let package = Package(
     name: "tandem",
     products: [
@@ -116,6 +129,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict),
+        fuzzing,
     ],
     swiftLanguageModes: [.v6]
 )

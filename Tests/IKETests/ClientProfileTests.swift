@@ -222,17 +222,19 @@ private struct ScriptedClient {
         self.sa = sa
         let identity = Identity(text: "alice@example.net").payload
         let secret = SharedSecret.road.secret
-        let code = SharedKeyAuthentication.code(
-            prf: chosen.algorithms.prf, secret: secret, message: request, peerNonce: nonces.responder,
-            authenticationKey: derived.initiatorAuthentication, identity: identity)
+        let code = SignedOctets(
+            prf: chosen.algorithms.prf, message: request, peerNonce: nonces.responder,
+            authenticationKey: derived.initiatorAuthentication, identity: identity
+        ).code(secret: secret)
         let inner = authPayloads(identity: identity, code: code)
         let sealed = try seal(inner, .ikeAuth, messageID: 1, sa: sa, gateway)
         let answers = self.exchange(sealed, &gateway)
         let inside = PayloadSet(try MessageProtection(sa.algorithms, keys: sa.receivingKeys).open(try #require(answers.first).bytes))
         let own = try #require(inside.responderIdentity)
-        let expected = SharedKeyAuthentication.code(
-            prf: chosen.algorithms.prf, secret: secret, message: response, peerNonce: nonce,
-            authenticationKey: derived.responderAuthentication, identity: own)
+        let expected = SignedOctets(
+            prf: chosen.algorithms.prf, message: response, peerNonce: nonce, authenticationKey: derived.responderAuthentication,
+            identity: own
+        ).code(secret: secret)
         isGatewayProven = inside.authentication?.data == expected
         #expect(inside.error == nil)
         return gateway.table.sessions.values.first

@@ -247,6 +247,26 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(problems(of: minimal + "[dataplane]\nmtu = 1280\n") == [])
     }
 
+    @Test func limits_whenGiven_areTakenOrNamed() throws {
+        let folder = TemporaryFolder()
+        let text = minimal + "[ike]\nhalf_open_per_address_max = 9\nclear_errors_per_second = 0\n"
+        let limits = try Configuration.load(path: folder.write("tandem.toml", text)).node.ike.limits
+        #expect(limits.halfOpenPerAddressMax == 9 && limits.clearErrorsPerSecond == 0 && limits.halfOpenMax == IKELimits().halfOpenMax)
+        #expect(
+            problems(of: minimal + "[ike]\nhalf_open_per_address_max = 0\nclear_errors_per_second = -1\n") == [
+                "tandem.toml:12: ike.half_open_per_address_max: 0 is out of range; use 1 to 1048576",
+                "tandem.toml:13: ike.clear_errors_per_second: -1 is out of range; use 0 to 100000",
+            ])
+    }
+
+    /// The parser behind it ends the program at such a header.
+    @Test(arguments: ["[é]", "[[é.path]]", "[ #", "[[\t\n]]", "[!x]"])
+    func header_whenNoKeyFollows_isRefused(header: String) {
+        #expect(problems(of: minimal + header) == ["tandem.toml:11: [ without the name of a table; write [name]"])
+        // What is wrong before it is said first.
+        #expect(problems(of: "[node]\nname = \n" + header).first?.hasPrefix("tandem.toml:2: ") == true)
+    }
+
     @Test func badSyntax_whenLoaded_namesTheLine() {
         #expect(problems(of: "[node]\nname = \n").first?.hasPrefix("tandem.toml:2: ") == true)
         #expect(problems(of: minimal + "\0").first?.contains("NUL") == true)
