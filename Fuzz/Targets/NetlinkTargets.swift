@@ -11,6 +11,7 @@ extension FuzzTarget {
                 _ = XFRMDecoding.counters(state: reply)
                 _ = XFRMDecoding.expiry(reply)
                 _ = XFRMDecoding.mapping(reply)
+                _ = XFRMDecoding.acquire(reply)
                 _ = XFRMDecoding.policy(reply)
                 _ = XFRMDecoding.timerThreshold(reply)
                 _ = Links.decode(reply)
