@@ -35,10 +35,14 @@ extension Sections {
     /// Whoever is to be called has to have an address.
     private func checkCallee(_ table: TableReader, _ connection: ConnectionConfiguration) {
         guard connection.remoteAddresses.hosts.isEmpty else { return }
-        for child in table.named("children") {
-            for key in StartKeys.child {
-                guard let value = child.table.table[key]?.string, value != "none", value != "clear" else { continue }
-                child.table.problem(
+        for (name, reader) in table.named("children") {
+            guard let child = connection.children.first(where: { $0.name == name }) else { continue }
+            let calls = [
+                "start_action": child.startAction != [], "close_action": child.closeAction != .clear,
+                "dpd_action": child.deadPeerAction != .clear,
+            ]
+            for key in StartKeys.child where calls[key] == true && reader.has(key) {
+                reader.problem(
                     key, "there is nobody to call: remote_addrs of the connection names no single host",
                     "name one there, or remove \(key)")
             }
