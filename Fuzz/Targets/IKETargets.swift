@@ -67,7 +67,8 @@ extension FuzzTarget {
             let sa = session.otherIKESAs.first ?? session.ikeSA
             let message = try Sealed(
                 spis: sa.spis, algorithms: sa.algorithms, keys: sa.receivingKeys, exchange: exchange,
-                messageID: isResponse ? sa.pendingRequests.first?.messageID ?? 0 : sa.nextReceiveID, isInitiator: true, isResponse: isResponse
+                messageID: isResponse ? sa.pendingRequests.first?.messageID ?? 0 : sa.nextReceiveID, isInitiator: true,
+                isResponse: isResponse
             ).bytes(first: first, inner: inner)
             _ = try scene.deliver(message, from: choice & 8 == 0 ? Scene.peerAddress : Scene.siteAddress)
         }
