@@ -67,6 +67,10 @@ struct KernelTests {
     @Test func packet_underAPolicyWithoutAnSA_isAskedFor() throws {
         try Isolated.run { interface in
             try Links.setUp(true, interface)
+            // Loopback is exempt from policies unless it is told otherwise; the file is the calling thread's namespace's.
+            let exemption = open("/proc/sys/net/ipv4/conf/lo/disable_xfrm", O_WRONLY)
+            try #require(exemption >= 0 && write(exemption, "0", 1) == 1)
+            close(exemption)
             let (local, peer) = (IPAddress("192.0.2.10")!, IPAddress("192.0.2.200")!)
             try Addresses.add(IPPrefix(local, 24)!, to: interface)
             try Routes.replace(Route(IPPrefix("10.2.0.0/16")!, .device(interface)))
@@ -78,6 +82,14 @@ struct KernelTests {
             #expect(try XFRM().perform([.setPolicy(policy)]) == [.done])
             let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
             defer { close(descriptor) }
+            var source = sockaddr_in()
+            source.sin_family = sa_family_t(AF_INET)
+            source.sin_addr.s_addr = inet_addr("192.0.2.10")
+            withUnsafePointer(to: source) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    _ = bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
+            }
             var target = sockaddr_in()
             target.sin_family = sa_family_t(AF_INET)
             target.sin_port = UInt16(4711).bigEndian
