@@ -95,7 +95,7 @@ extension IKEEngine {
         var outcome = IKEOutcome(
             deltas: [SessionDelta(session: session.id, changes: [.removed(reason: "terminated")])],
             events: [.terminated(session: session.id)], session: session.id)
-        if !session.hasPendingRequest, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) {
+        if session.ikeSA.pendingRequests.isEmpty, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) {
             outcome.datagrams = send(bytes, in: session)
         }
         forget(session.id)

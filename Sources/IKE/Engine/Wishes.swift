@@ -72,8 +72,8 @@ extension IKEEngine {
         }
         switch wish {
         case .liveness:
-            // Whatever is under way asks the same question.
-            return session.hasPendingRequest ? .never : .now
+            // Whatever is under way in this IKE SA asks the same question; in one that was replaced a peer may never answer.
+            return pending.isEmpty ? .now : .never
         case .deleteIKESA: break
         case .deleteChildSA(let spi):
             if session.child(inboundSPI: spi) == nil || pending.contains(.deleteChildSA(spi)) { return .never }
