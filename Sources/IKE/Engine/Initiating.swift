@@ -108,6 +108,10 @@ extension IKEEngine {
             remoteSelectors: remoteSelectors)
         offer.childName = child.name
         offer.forcesEncapsulation = connection.forceEncapsulation
+        offer.alwaysFloats = connection.mobike
+        if connection.mobike { offer.announces.insert(.mobike) }
+        if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
+        offer.additionalAddresses = connection.additionalAddresses
         offer.limits = configuration.limits
         return offer
     }
@@ -200,10 +204,9 @@ extension IKEEngine {
             connection: initiation.connection.name, localIdentity: offer.localIdentity, remoteIdentity: identity, method: .preSharedKey)
         var session = Session(
             id: initiation.session, uniqueID: withUniqueIDs(table: table) { $0.nextSession() }, authorization: authorization,
-            // Nothing was announced, so that nothing is agreed on.
-            capabilities: [], local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,
+            capabilities: machine.agreed, local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,
             localBehindNAT: machine.nat?.localBehindNAT ?? false, remoteBehindNAT: machine.nat?.remoteBehindNAT ?? false, ikeSA: sa,
-            establishedWallMilliseconds: context.now.wallMilliseconds)
+            peerAddresses: machine.peerAddresses, establishedWallMilliseconds: context.now.wallMilliseconds)
         let authenticated = IKEEvent.authenticated(
             session: session.id, connection: authorization.connection, identity: identity, remote: machine.remote)
         switch child(of: initiation, table: table) {

@@ -5,6 +5,8 @@ public import Session
 /// What we want of a peer, before it is made into a request. Local to one node: whoever takes over finds out anew what is due.
 enum Wish: Hashable {
     case liveness
+    /// What `Session.movingTo` wants: UPDATE_SA_ADDRESSES or COOKIE2.
+    case move
     case deleteIKESA
     case deleteChildSA(UInt32)
     case createChildSA(ChildWish)
@@ -75,6 +77,8 @@ extension IKEEngine {
             // Whatever is under way asks the same question.
             return session.hasPendingRequest ? .never : .now
         case .deleteIKESA: break
+        case .move:
+            if session.movingTo == nil || isMoveRequested(session) { return .never }
         case .deleteChildSA(let spi):
             if session.child(inboundSPI: spi) == nil || pending.contains(.deleteChildSA(spi)) { return .never }
         case .createChildSA(let child):

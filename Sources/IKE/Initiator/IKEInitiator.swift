@@ -20,6 +20,10 @@ public struct IKEInitiator: Sendable {
     public internal(set) var authenticatedIdentity: Identity?
     /// What IKE_SA_INIT said of NATs.
     var nat: NATDetection?
+    /// What both sides announced.
+    public internal(set) var agreed: PeerCapabilities = []
+    /// Further addresses that the gateway said it has (RFC 4555 §3.4).
+    public internal(set) var peerAddresses: [IPAddress] = []
     /// From CFG_REPLY.
     public internal(set) var virtualAddresses: [IPAddress] = []
     public internal(set) var dnsServers: [IPAddress] = []
