@@ -80,8 +80,11 @@ extension Node {
             else {
                 continue
             }
-            traffic[report.inboundSPI] = report
+            let before = traffic.updateValue(report, forKey: report.inboundSPI)
             guard isOwner, !isHandoverOffered else { continue }
+            if report.outboundPackets != before?.outboundPackets ?? 0 {
+                ike.noteOutboundTraffic(session: session.id, at: now.instant)
+            }
             if report.inboundTop > child.inboundTop {
                 moved.append(ReplayReport(inboundSPI: report.inboundSPI, top: report.inboundTop))
                 ike.noteInboundTraffic(session: session.id, at: now.instant)

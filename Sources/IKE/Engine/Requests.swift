@@ -74,6 +74,7 @@ extension IKEEngine {
         switch wish {
         case .liveness: draftLiveness(in: session)
         case .move: draftMove(in: session, context: context)
+        case .announceAddresses: draftAddresses(in: session)
         case .deleteIKESA: .deleteIKESA
         case .deleteChildSA(let spi): .deleteChildSA(spi)
         case .createChildSA(let wish): draftChild(wish, in: session, table: table, context: context)

@@ -7,6 +7,8 @@ enum Wish: Hashable {
     case liveness
     /// What `Session.movingTo` wants: UPDATE_SA_ADDRESSES or COOKIE2.
     case move
+    /// Our further addresses (RFC 4555 §3.6), from where we are now.
+    case announceAddresses
     case deleteIKESA
     case deleteChildSA(UInt32)
     case createChildSA(ChildWish)
@@ -76,7 +78,7 @@ extension IKEEngine {
         case .liveness:
             // Whatever is under way asks the same question.
             return session.hasPendingRequest ? .never : .now
-        case .deleteIKESA: break
+        case .deleteIKESA, .announceAddresses: break
         case .move:
             if session.movingTo == nil || isMoveRequested(session) { return .never }
         case .deleteChildSA(let spi):

@@ -5,24 +5,32 @@ public import Session
 /// A move that is under way (`Session.movingTo`): as initiator we tell the peer where we are, as responder we see whether it can be
 /// reached where it says it is. As long as it is set, the request for it is under way or in line.
 extension IKEEngine {
-    // MARK: As initiator
+    // MARK: Our own addresses
 
-    /// The local address of the session is another now, or is to be (RFC 4555 §3.5).
+    /// The local address of the session is another now, or is to be.
     ///
-    /// The IKE SA and, unless the peer's address changes as well, the CHILD SAs use it at once. Several changes in a row are one: the
-    /// peer is told of the last. Without MOBIKE, and where the peer decides on addresses, nothing happens.
+    /// As initiator we tell the peer (RFC 4555 §3.5): the IKE SA and, unless the peer's address changes as well, the CHILD SAs use the
+    /// new one at once. Several changes in a row are one: the peer is told of the last. As responder our former address is gone: the
+    /// peer is told from the new one that there are no others, and moves by itself (RFC 4555 §3.6). Without MOBIKE nothing happens.
     ///
     /// - Parameters:
     ///   - local: with the port from which we speak: 4500, unless a test says otherwise.
-    ///   - remote: where the peer is to be spoken to from now on; `nil`: where it is.
+    ///   - remote: as initiator, where the peer is to be spoken to from now on; `nil`: where it is.
     public mutating func localAddressChanged(
         session id: SessionID, local: Endpoint, remote: Endpoint? = nil, table: SessionTable, context: IKEContext
     ) -> IKEOutcome {
-        guard let session = table[id], session.originalRole == .initiator, session.capabilities.contains(.mobike) else { return .nothing }
+        guard let session = table[id], session.capabilities.contains(.mobike) else { return .nothing }
         let current = session.ikePath
-        let remote = remote ?? current.remote
+        let remote = session.originalRole == .initiator ? remote ?? current.remote : current.remote
         guard local.address.family == remote.address.family, local != current.local || remote != current.remote else { return .nothing }
-        let changes = changes(of: session, movingTo: local, remote)
+        let changes: [SessionChange]
+        switch session.originalRole {
+        case .initiator: changes = self.changes(of: session, movingTo: local, remote)
+        case .responder:
+            changes = self.changes(of: session, speakingFrom: local)
+            waiting[id, default: []].insert(.announceAddresses, at: 0)
+            releaseWaiting(id, at: context.now.instant)
+        }
         var outcome = IKEOutcome(deltas: [SessionDelta(session: id, changes: changes)], session: id)
         guard let after = (try? session.applying(changes)) ?? nil else { return .nothing }
         // What waits for an answer goes on from here, and does not wait for its turn.
@@ -30,6 +38,24 @@ extension IKEEngine {
         schedule(outcome, table: table, context: context)
         return outcome
     }
+
+    /// The one case in which a responder changes the CHILD SAs unasked: it cannot send from where it was (RFC 4555 §3.5).
+    private func changes(of session: Session, speakingFrom local: Endpoint) -> [SessionChange] {
+        var path = session.path
+        path.local = local
+        guard var target = session.movingTo else { return [.pathChanged(path)] }
+        target.local = local
+        return superseded(by: target, in: session) + [.pathChanged(path), .movingSet(target)]
+    }
+
+    /// ADDITIONAL_*_ADDRESS or NO_ADDITIONAL_ADDRESSES: the list is whole, and takes the place of the one before.
+    func draftAddresses(in session: Session) -> RequestDraft {
+        let addresses = IPAddress.notifies(
+            connection(of: session)?.additionalAddresses ?? [], beside: session.ikePath.local.address)
+        return RequestDraft(purpose: .announce, payloads: addresses.isEmpty ? [.notify(.noAdditionalAddresses)] : addresses)
+    }
+
+    // MARK: As initiator
 
     /// The CHILD SAs wait for the answer when the peer's address is a new one: nothing has come from it yet that was asked for.
     func changes(of session: Session, movingTo local: Endpoint, _ remote: Endpoint) -> [SessionChange] {

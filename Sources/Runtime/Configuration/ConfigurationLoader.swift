@@ -154,7 +154,7 @@ struct Sections {
         guard let table = root.subtable("ike") else { return limits }
         table.allow([
             "cookie_threshold", "half_open_max", "half_open_timeout", "children_per_session_max", "retransmit_timeout",
-            "retransmit_base", "retransmit_tries",
+            "retransmit_base", "retransmit_tries", "keep_alive",
         ])
         limits.cookieThreshold = table.integer("cookie_threshold", in: 0...65536) ?? limits.cookieThreshold
         limits.halfOpenMax = table.integer("half_open_max", in: 1...1_048_576) ?? limits.halfOpenMax
@@ -163,6 +163,9 @@ struct Sections {
         limits.retransmitTimeout =
             table.duration("retransmit_timeout", in: .milliseconds(100)...Duration.seconds(60)) ?? limits.retransmitTimeout
         limits.retransmitBase = table.number("retransmit_base", in: 1...10) ?? limits.retransmitBase
+        if let interval = table.duration("keep_alive", in: .zero...Duration.seconds(3600)) {
+            limits.keepAliveInterval = interval == .zero ? nil : interval
+        }
         limits.retransmitTries = table.integer("retransmit_tries", in: 1...20) ?? limits.retransmitTries
         return limits
     }

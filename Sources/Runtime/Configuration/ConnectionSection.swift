@@ -6,7 +6,7 @@ import Session
 extension Sections {
     /// Options of swanctl.conf's connections that are not supported yet, with the value that says what Tandem does anyway.
     private static let unsupportedInConnection: [String: String?] = [
-        "rekey_time": "0", "reauth_time": "0", "over_time": nil, "rand_time": nil, "mobike": "no", "unique": nil, "fragmentation": "no",
+        "rekey_time": "0", "reauth_time": "0", "over_time": nil, "rand_time": nil, "unique": nil, "fragmentation": "no",
         "send_cert": nil, "send_certreq": nil, "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
         "dscp": nil, "dpd_timeout": nil, "keyingtries": nil, "childless": nil, "ppk_id": nil, "ppk_required": "no", "proxy": nil,
         "mediation": "no", "mediated_by": nil, "if_id_in": nil, "if_id_out": nil, "ocsp": nil,
@@ -33,7 +33,9 @@ extension Sections {
 
     private func connection(_ table: TableReader, name: String, pools: [PoolConfiguration]) -> ConnectionConfiguration {
         table.allow(
-            ["version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "local", "remote", "children"],
+            [
+                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "mobike", "mobike_addresses", "mobike_check", "dpd_delay", "local", "remote", "children",
+            ],
             unsupported: Sections.unsupportedInConnection)
         if let version = table.integer("version", in: 0...2), version != 2 {
             table.problem("version", "\(version) is not supported", "Tandem speaks IKEv2 only: remove it, or set it to 2")
@@ -48,12 +50,29 @@ extension Sections {
         }
         if !table.has("children") { table.missing("children", "a [\(table.path).children.NAME]") }
         let delay = table.duration("dpd_delay", in: .zero...Duration.seconds(86400))
-        return ConnectionConfiguration(
+        var connection = ConnectionConfiguration(
             name: name, localAddresses: addresses(table, "local_addrs"), remoteAddresses: addresses(table, "remote_addrs"),
             proposals: proposals(table, "proposals", ProposalText.ikeDefaults, ProposalText.ike), localIdentity: identity(table, "local"),
             remoteIdentity: identity(table, "remote"), pools: poolNames,
             children: table.named("children").map { child($0.table, name: $0.name) },
             forceEncapsulation: table.boolean("encap") ?? false, livenessDelay: delay == .zero ? nil : delay)
+        mobility(table, &connection)
+        return connection
+    }
+
+    /// RFC 4555.
+    private func mobility(_ table: TableReader, _ connection: inout ConnectionConfiguration) {
+        connection.mobike = table.boolean("mobike") ?? connection.mobike
+        let addresses = table.list("mobike_addresses", "an address of the gateway") { IPAddress($0) }
+        connection.additionalAddresses = addresses ?? []
+        if connection.additionalAddresses.count > Session.peerAddressesMax {
+            table.problem("mobike_addresses", "names more than \(Session.peerAddressesMax) addresses", "leave some out")
+        }
+        switch table.choice("mobike_check", ["before", "after", "never"]) {
+        case "after": connection.addressCheck = .after
+        case "never": connection.addressCheck = .never
+        default: break
+        }
     }
 
     /// Addresses and prefixes; empty when `%any` is among them.
