@@ -17,7 +17,9 @@ enum Deadline: Hashable {
 
     var session: SessionID? {
         switch self {
-        case .retransmit(let session, _, _, _), .liveness(let session), .keepAlive(let session), .lifetime(let session), .waiting(let session): session
+        case .retransmit(let session, _, _, _), .liveness(let session), .keepAlive(let session), .lifetime(let session),
+            .waiting(let session):
+            session
         case .sweep: nil
         }
     }

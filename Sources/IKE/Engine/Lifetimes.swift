@@ -183,7 +183,9 @@ extension Session {
 extension SessionChange {
     fileprivate var concernsTime: Bool {
         switch self {
-        case .pathChanged, .movingSet, .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet, .reauthenticationSet: true
+        case .pathChanged, .movingSet, .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet,
+            .reauthenticationSet:
+            true
         default: false
         }
     }

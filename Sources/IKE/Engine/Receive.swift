@@ -173,7 +173,8 @@ extension IKEEngine {
     mutating func movement(_ message: ReceivedMessage) -> (changes: [SessionChange], events: [IKEEvent]) {
         let session = message.session
         let datagram = message.datagram
-        guard !session.capabilities.contains(.mobike), session.remoteBehindNAT, !session.localBehindNAT, datagram.remote != session.remote else { return ([], []) }
+        guard !session.capabilities.contains(.mobike), session.remoteBehindNAT, !session.localBehindNAT, datagram.remote != session.remote
+        else { return ([], []) }
         counters.peersMoved += 1
         return (
             [.moved(local: datagram.local, remote: datagram.remote)],

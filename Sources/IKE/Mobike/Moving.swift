@@ -23,18 +23,18 @@ extension IKEEngine {
         let current = session.ikePath
         let remote = session.originalRole == .initiator ? remote ?? current.remote : current.remote
         guard local.address.family == remote.address.family, local != current.local || remote != current.remote else { return .nothing }
-        let changes: [SessionChange]
-        switch session.originalRole {
-        case .initiator: changes = self.changes(of: session, movingTo: local, remote)
-        case .responder:
-            changes = self.changes(of: session, speakingFrom: local)
-            waiting[id, default: []].insert(.announceAddresses, at: 0)
-            releaseWaiting(id, at: context.now.instant)
-        }
+        let changes =
+            session.originalRole == .initiator
+            ? changes(of: session, movingTo: local, remote) : changes(of: session, speakingFrom: local)
         var outcome = IKEOutcome(deltas: [SessionDelta(session: id, changes: changes)], session: id)
         guard let after = (try? session.applying(changes)) ?? nil else { return .nothing }
         // What waits for an answer goes on from here, and does not wait for its turn.
         outcome.datagrams = after.ikeSAs.flatMap(\.pendingRequests).flatMap { send($0.datagrams, in: after) }
+        if session.originalRole == .responder {
+            let request = want(.announceAddresses, in: after, table: table, context: context)
+            outcome.deltas[0].changes += request.deltas.flatMap(\.changes)
+            outcome.datagrams += request.datagrams
+        }
         schedule(outcome, table: table, context: context)
         return outcome
     }

@@ -34,7 +34,8 @@ extension Sections {
     private func connection(_ table: TableReader, name: String, pools: [PoolConfiguration]) -> ConnectionConfiguration {
         table.allow(
             [
-                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "mobike", "mobike_addresses", "mobike_check", "dpd_delay", "local", "remote", "children",
+                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "mobike", "mobike_addresses", "mobike_check",
+                "dpd_delay", "local", "remote", "children",
             ],
             unsupported: Sections.unsupportedInConnection)
         if let version = table.integer("version", in: 0...2), version != 2 {

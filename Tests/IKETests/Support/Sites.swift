@@ -65,6 +65,25 @@ struct Sites {
         }
     }
 
+    /// The site's other node goes on with a copy of the table.
+    mutating func takeOverSite() {
+        var next = Gateway(site.engine.configuration, node: site.engine.node.peer, epoch: site.epoch + 1)
+        next.table = site.table
+        site = next
+        for outcome in site.engine.becameOwner(table: site.table, context: context(site)) { send(site.take(outcome), fromCaller: false) }
+    }
+
+    /// Lets exactly `duration` pass.
+    mutating func pass(_ duration: Duration) {
+        let end = now + duration
+        while let at = [inFlight.map(\.at).min(), caller.engine.nextDeadline(), site.engine.nextDeadline()].compactMap({ $0 }).min(),
+            at <= end
+        {
+            step(at)
+        }
+        now = end
+    }
+
     mutating func send(_ datagrams: [Datagram], fromCaller: Bool) {
         for datagram in datagrams {
             noteIV(datagram.bytes, fromCaller: fromCaller)
@@ -86,16 +105,18 @@ struct Sites {
     /// Lets time pass until nothing is in flight and nobody waits for an answer.
     mutating func settle(limit: Duration = .seconds(1000)) {
         let end = now + limit
-        while let at = nextEvent(), at <= end {
-            now = max(now, at)
-            for outcome in caller.engine.advance(table: caller.table, context: context(caller)) {
-                send(caller.take(outcome), fromCaller: true)
-            }
-            for outcome in site.engine.advance(table: site.table, context: context(site)) { send(site.take(outcome), fromCaller: false) }
-            let due = inFlight.filter { $0.at <= now }
-            inFlight.removeAll { $0.at <= now }
-            for item in due { deliver(item.datagram, toSite: item.toSite) }
+        while let at = nextEvent(), at <= end { step(at) }
+    }
+
+    private mutating func step(_ at: Instant) {
+        now = max(now, at)
+        for outcome in caller.engine.advance(table: caller.table, context: context(caller)) {
+            send(caller.take(outcome), fromCaller: true)
         }
+        for outcome in site.engine.advance(table: site.table, context: context(site)) { send(site.take(outcome), fromCaller: false) }
+        let due = inFlight.filter { $0.at <= now }
+        inFlight.removeAll { $0.at <= now }
+        for item in due { deliver(item.datagram, toSite: item.toSite) }
     }
 
     mutating func deliver(_ datagram: Datagram, toSite: Bool) {
