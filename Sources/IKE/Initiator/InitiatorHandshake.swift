@@ -106,6 +106,9 @@ extension IKEInitiator {
         payloads.append(.authentication(method: AuthenticationMethod.sharedKey, data: code))
         if !configuration.requestsAddresses.isEmpty { payloads.append(configurationRequest) }
         payloads += childPayloads(spi: childSPI, groups: nil)
+        if configuration.limits.requestWindow > 1 {
+            payloads.append(.notify(.setWindowSize, configuration.limits.requestWindow.networkBytes))
+        }
         if configuration.announces.contains(.mobike) {
             payloads.append(.notify(.mobikeSupported))
             payloads += IPAddress.notifies(configuration.additionalAddresses, beside: configuration.local.address)
@@ -143,6 +146,7 @@ extension IKEInitiator {
             configuration.remoteIdentity == nil || Identity(identity) == configuration.remoteIdentity
         else { return fail(.notAuthenticated) }
         phase = .established
+        if let window = payloads.announcedWindow { ikeSA?.sendWindow = window }
         authenticatedIdentity = Identity(identity)
         takeConfiguration(payloads.configuration)
         if configuration.announces.contains(.mobike), payloads.has(.mobikeSupported) {

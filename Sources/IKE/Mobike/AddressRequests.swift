@@ -30,8 +30,10 @@ extension IKEEngine {
         }
     }
 
+    /// What transport mode protects is the traffic between the two addresses themselves: RFC 4555 §1.3 is about tunnels.
     private func isAcceptable(_ message: ReceivedMessage) -> Bool {
-        connection(of: message.session)?
+        guard !message.session.children.contains(where: { $0.mode == .transport }) else { return false }
+        return connection(of: message.session)?
             .allows(local: message.datagram.local.address, remote: message.datagram.remote.address) ?? true
     }
 

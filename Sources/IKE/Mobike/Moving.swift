@@ -19,7 +19,8 @@ extension IKEEngine {
     public mutating func localAddressChanged(
         session id: SessionID, local: Endpoint, remote: Endpoint? = nil, table: SessionTable, context: IKEContext
     ) -> IKEOutcome {
-        guard let session = table[id], session.capabilities.contains(.mobike) else { return .nothing }
+        guard let session = table[id], session.capabilities.contains(.mobike), !session.children.contains(where: { $0.mode == .transport })
+        else { return .nothing }
         let current = session.ikePath
         let remote = session.originalRole == .initiator ? remote ?? current.remote : current.remote
         guard local.address.family == remote.address.family, local != current.local || remote != current.remote else { return .nothing }
