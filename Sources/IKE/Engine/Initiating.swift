@@ -113,7 +113,6 @@ extension IKEEngine {
         if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
         offer.additionalAddresses = connection.additionalAddresses
         offer.limits = configuration.limits
-        if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
         return offer
     }
 

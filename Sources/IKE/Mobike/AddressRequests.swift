@@ -30,7 +30,7 @@ extension IKEEngine {
         }
     }
 
-    /// What transport mode protects is the traffic between the two addresses themselves: RFC 4555 §1.3 is about tunnels.
+    /// What transport mode protects is the traffic between the two addresses themselves: RFC 4555 §1.2 is about tunnels.
     private func isAcceptable(_ message: ReceivedMessage) -> Bool {
         guard !message.session.children.contains(where: { $0.mode == .transport }) else { return false }
         return connection(of: message.session)?
