@@ -155,13 +155,19 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                     + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
                 "tandem.toml:12: connections.road.mobike: is a string; it must be true or false",
                 "tandem.toml:13: connections.road.local.id: is an integer; it must be a string",
-                "tandem.toml:14: connections.road.remote.auth: \"eap-md5\" is not supported yet; the only method so far is \"psk\"",
+                "tandem.toml:14: connections.road.remote.auth: \"eap-md5\" is not supported; "
+                    + "use one of psk, pubkey, rsa, ecdsa, ed25519, rsa/pss, rsa/pkcs1, rsa-sha1",
                 "tandem.toml:15: connections.road.dpd_delay: \"soon\" is not a duration; "
                     + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
                 "tandem.toml:16: connections.road.children.net.local_ts: \"10.1.0.0/33\" is not a traffic selector, "
                     + "as in 10.1.0.0/16, 10.1.0.1[tcp/443] or dynamic; correct it",
                 "tandem.toml:17: connections.road.children.net.mode: \"beet\" is not one of its values; use tunnel, transport",
             ])
+    }
+
+    private func load(_ text: String) throws -> Configuration {
+        let folder = TemporaryFolder()
+        return try Configuration.load(path: folder.write("tandem.toml", text))
     }
 
     /// Defaults and meaning are swanctl's.
@@ -238,6 +244,26 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
             problems(of: minimal + "[dataplane]\nmtu = 1279\n") == ["tandem.toml:12: dataplane.mtu: 1279 is out of range; use 1280 to 9000"]
         )
         #expect(problems(of: minimal + "[dataplane]\nmtu = 1280\n") == [])
+    }
+
+    @Test func limits_whenGiven_areTakenOrNamed() throws {
+        let folder = TemporaryFolder()
+        let text = minimal + "[ike]\nhalf_open_per_address_max = 9\nclear_errors_per_second = 0\n"
+        let limits = try Configuration.load(path: folder.write("tandem.toml", text)).node.ike.limits
+        #expect(limits.halfOpenPerAddressMax == 9 && limits.clearErrorsPerSecond == 0 && limits.halfOpenMax == IKELimits().halfOpenMax)
+        #expect(
+            problems(of: minimal + "[ike]\nhalf_open_per_address_max = 0\nclear_errors_per_second = -1\n") == [
+                "tandem.toml:12: ike.half_open_per_address_max: 0 is out of range; use 1 to 1048576",
+                "tandem.toml:13: ike.clear_errors_per_second: -1 is out of range; use 0 to 100000",
+            ])
+    }
+
+    /// The parser behind it ends the program at such a header.
+    @Test(arguments: ["[é]", "[[é.path]]", "[ #", "[[\t\n]]", "[!x]"])
+    func header_whenNoKeyFollows_isRefused(header: String) {
+        #expect(problems(of: minimal + header) == ["tandem.toml:11: [ without the name of a table; write [name]"])
+        // What is wrong before it is said first.
+        #expect(problems(of: "[node]\nname = \n" + header).first?.hasPrefix("tandem.toml:2: ") == true)
     }
 
     @Test func badSyntax_whenLoaded_namesTheLine() {
