@@ -67,7 +67,8 @@ extension FuzzTarget {
             let sa = session.otherIKESAs.first ?? session.ikeSA
             let message = try Sealed(
                 spis: sa.spis, algorithms: sa.algorithms, keys: sa.receivingKeys, exchange: exchange,
-                messageID: isResponse ? sa.pendingRequests.first?.messageID ?? 0 : sa.nextReceiveID, isInitiator: true, isResponse: isResponse
+                messageID: isResponse ? sa.pendingRequests.first?.messageID ?? 0 : sa.nextReceiveID, isInitiator: true,
+                isResponse: isResponse
             ).bytes(first: first, inner: inner)
             _ = try scene.deliver(message, from: choice & 8 == 0 ? Scene.peerAddress : Scene.siteAddress)
         }
@@ -83,7 +84,8 @@ extension FuzzTarget {
             let set = PayloadSet(payloads)
             if let identity = set.initiatorIdentity, set.authentication == nil {
                 let code = SignedOctets(
-                    prf: half.algorithms.prf, message: half.request, peerNonce: half.nonces.responder, authenticationKey: half.derived.initiatorAuthentication, identity: identity
+                    prf: half.algorithms.prf, message: half.request, peerNonce: half.nonces.responder,
+                    authenticationKey: half.derived.initiatorAuthentication, identity: identity
                 ).code(secret: scene.peer.configuration.secret)
                 (first, inner) = IKEMessage.encodePayloads(
                     payloads + [.authentication(method: AuthenticationMethod.sharedKey, data: code)])
@@ -107,7 +109,8 @@ extension FuzzTarget {
             let set = PayloadSet(payloads)
             if let identity = set.responderIdentity, set.authentication == nil {
                 let code = SignedOctets(
-                    prf: site.algorithms.prf, message: site.response, peerNonce: site.nonces.initiator, authenticationKey: site.derived.responderAuthentication, identity: identity
+                    prf: site.algorithms.prf, message: site.response, peerNonce: site.nonces.initiator,
+                    authenticationKey: site.derived.responderAuthentication, identity: identity
                 ).code(secret: scene.peer.configuration.secret)
                 (first, inner) = IKEMessage.encodePayloads(
                     payloads + [.authentication(method: AuthenticationMethod.sharedKey, data: code)])
