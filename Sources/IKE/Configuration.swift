@@ -92,6 +92,15 @@ public enum FragmentationPolicy: Hashable, Sendable {
     case accept
 }
 
+/// When a peer that moved has to show that it can be reached where it says it is (RFC 4555 §3.7).
+public enum AddressCheckPolicy: Hashable, Sendable {
+    /// Before anything but IKE goes there.
+    case before
+    /// At once, but its traffic follows it meanwhile.
+    case after
+    case never
+}
+
 /// `unique`: what becomes of the other sessions of a peer that authenticates anew.
 public enum UniquePolicy: Hashable, Sendable {
     /// INITIAL_CONTACT replaces them (RFC 7296 §2.4).
@@ -179,6 +188,9 @@ public struct ConnectionConfiguration: Hashable, Sendable {
     public var fragmentation = FragmentationPolicy.yes
     /// RFC 4555.
     public var mobike = true
+    /// Our addresses that a peer is told of beside the one it speaks to (RFC 4555 §3.4); at most `Session.peerAddressesMax`.
+    public var additionalAddresses: [IPAddress] = []
+    public var addressCheck = AddressCheckPolicy.before
     public var unique = UniquePolicy.no
     public var childless = ChildlessPolicy.allow
     /// Follow a REDIRECT (RFC 5685).
@@ -267,6 +279,8 @@ public struct IKELimits: Hashable, Sendable {
     public var requestWindow: UInt32 = 1
     /// How long to wait before a rekey that failed is tried again: the peer says TEMPORARY_FAILURE, or cannot.
     public var rekeyRetryTime: Duration = .seconds(15)
+    /// Silence after which whoever is behind a NAT sends a keepalive (RFC 3948 §4); `nil`: never.
+    public var keepAliveInterval: Duration? = .seconds(20)
     /// CHILD SAs in one IKE SA; the next is refused with NO_ADDITIONAL_SAS.
     public var childrenPerSessionMax = 32
     /// The first wait for a response; each next is `retransmitBase` times as long (strongSwan's 4.0 s, 1.8, 5 tries).

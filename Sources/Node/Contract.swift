@@ -96,6 +96,8 @@ public enum Input: Sendable {
     case dataPlane(DataPlaneEvent)
     /// A data plane command failed; the text names what and why.
     case dataPlaneFailed(String)
+    /// All addresses of this host's interfaces, as they are now.
+    case localAddressesChanged([IPAddress])
     case request(RequestToken, ControlRequest)
     /// The runner's answer to `.milestone`: when it was passed.
     case milestonePassed(TakeoverStep, at: Instant)

@@ -70,7 +70,7 @@ extension IKEEvent {
         case .authenticated(let session, _, _, _), .childAdded(let session, _, _), .childRekeyed(let session, _, _),
             .childDeleted(let session, _), .childRefused(let session, _), .ikeRekeyed(let session), .replaced(let session, _),
             .requestRefused(let session, _, _), .deletedByPeer(let session), .terminated(let session), .peerDead(let session),
-            .moved(let session, _, _):
+            .moved(let session, _, _), .relocated(let session, _, _), .unreachable(let session, _):
             session
         case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired,
             .initiationFailed:

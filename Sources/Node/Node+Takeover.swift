@@ -33,6 +33,7 @@ extension Node {
 
         announceFromNow(now)
         leases.begin(.record(step), at: now.instant)
+        lookAtAddresses(now: now)
         sendHeartbeats(wantsAnswer: false, on: nil)
         if cause != .switchover { sayHello() }
         tellRole(now: now)

@@ -9,7 +9,7 @@ public import Session
 ///
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
-/// numbers ahead; `Node+Control` answers the operator.
+/// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Control` answers the operator.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -29,6 +29,7 @@ public struct Node: Sendable {
     var parked: Deque<Datagram> = []
     var handover: Handover?
     var leases = LeaseWork()
+    var host = HostAddresses()
     var announcements: Deque<Instant> = []
     var beat = HeartbeatClock()
 
@@ -81,6 +82,7 @@ public struct Node: Sendable {
         case .frame(let frame): frameReceived(frame, now: now)
         case .dataPlane(let event): dataPlaneReported(event, now: now)
         case .dataPlaneFailed(let text): dataPlaneFailed(text)
+        case .localAddressesChanged(let addresses): localAddressesChanged(addresses, now: now)
         case .request(let token, let request): requested(request, token: token, now: now)
         case .milestonePassed(let step, let instant): milestonePassed(step, at: instant, now: now)
         case .deadline: break
@@ -98,6 +100,7 @@ public struct Node: Sendable {
             // An offered hand-over ends by the roles' deadline, and all else waits for that.
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline,
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
+            isOwner && !isDraining ? host.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -127,6 +130,7 @@ public struct Node: Sendable {
         announceIfDue(now: now)
         workOnLeases(now: now)
         handoverDeadline(now: now)
+        relocateSessions(now: now)
         advanceIKE(now: now)
         finishTerminations(now: now)
         finishCalls(now: now)

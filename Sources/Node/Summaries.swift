@@ -276,6 +276,7 @@ extension IKECounters {
             ("children_refused", childrenRefused), ("requests_refused", requestsRefused), ("ike_sas_rekeyed", ikeSAsRekeyed),
             ("deleted_by_peer", deletedByPeer),
             ("peers_dead", peersDead), ("sessions_replaced", sessionsReplaced), ("peers_moved", peersMoved),
+            ("peers_unreachable", peersUnreachable), ("keepalives_sent", keepAlivesSent), ("keepalives_received", keepAlivesReceived),
             ("initiations_started", initiationsStarted), ("initiations_failed", initiationsFailed),
         ]
     }

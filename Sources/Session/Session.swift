@@ -150,6 +150,9 @@ public struct Session: Hashable, Sendable {
     public var originalRole: IKERole
     /// Further addresses that the peer said it has (RFC 4555 §3.6).
     public var peerAddresses: [IPAddress]
+    /// Where the session is moving (RFC 4555 §3.5): IKE messages go there already. Set as long as the initiator has not been answered
+    /// its UPDATE_SA_ADDRESSES, or the responder has not seen that the initiator can be reached there. Whoever takes over goes on with it.
+    public var movingTo: SessionPath?
     /// By when the peers have to have authenticated anew (RFC 4478), in milliseconds since 1970; `nil`: never.
     public var reauthenticateAt: Int64?
     public var establishedWallMilliseconds: Int64
@@ -161,7 +164,7 @@ public struct Session: Hashable, Sendable {
         id: SessionID, uniqueID: UInt32, authorization: PeerAuthorization, capabilities: PeerCapabilities, local: Endpoint,
         remote: Endpoint, encapsulation: Bool, localBehindNAT: Bool, remoteBehindNAT: Bool, ikeSA: IKESA, otherIKESAs: [IKESA] = [],
         children: [ChildSA] = [], virtualAddresses: [VirtualAddress] = [], originalRole: IKERole? = nil, peerAddresses: [IPAddress] = [],
-        reauthenticateAt: Int64? = nil, establishedWallMilliseconds: Int64
+        movingTo: SessionPath? = nil, reauthenticateAt: Int64? = nil, establishedWallMilliseconds: Int64
     ) {
         self.id = id
         self.uniqueID = uniqueID
@@ -178,6 +181,7 @@ public struct Session: Hashable, Sendable {
         self.virtualAddresses = virtualAddresses
         self.originalRole = originalRole ?? ikeSA.role
         self.peerAddresses = peerAddresses
+        self.movingTo = movingTo
         self.reauthenticateAt = reauthenticateAt
         self.establishedWallMilliseconds = establishedWallMilliseconds
     }
@@ -199,6 +203,9 @@ public struct Session: Hashable, Sendable {
             remoteBehindNAT = newValue.remoteBehindNAT
         }
     }
+
+    /// Between which endpoints IKE messages of ours go.
+    public var ikePath: SessionPath { movingTo ?? path }
 
     public func child(inboundSPI: UInt32) -> ChildSA? { children.first { $0.inboundSPI == inboundSPI } }
 }

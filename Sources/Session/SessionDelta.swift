@@ -18,6 +18,8 @@ public enum SessionChange: Hashable, Sendable {
     case moved(local: Endpoint, remote: Endpoint)
     /// As `moved`, with what was found out about NATs (RFC 4555 §3.5).
     case pathChanged(SessionPath)
+    /// The session is moving there, or not any more (RFC 4555 §3.5).
+    case movingSet(SessionPath?)
     /// The peer's further addresses, all of them (RFC 4555 §3.6).
     case peerAddressesSet([IPAddress])
     /// By when the peers have to have authenticated anew (RFC 4478).

@@ -9,7 +9,7 @@ public struct SessionTable: Sendable {
     private var byInboundSPI: [UInt32: SessionID] = [:]
     private var byVirtualAddress: [IPAddress: SessionID] = [:]
     private var byRemoteIdentity: [Identity: Set<SessionID>] = [:]
-    /// Sessions with a request of ours in flight: what a new owner has to repeat.
+    /// Sessions with a request of ours in flight, or that owe one to a move: what a new owner has to go on with.
     public private(set) var withPendingRequest: Set<SessionID> = []
     public private(set) var childCount = 0
 
@@ -75,6 +75,8 @@ public struct SessionTable: Sendable {
             session.remote = remote
         case .pathChanged(let path):
             session.path = path
+        case .movingSet(let path):
+            session.movingTo = path
         case .peerAddressesSet(let addresses):
             guard addresses.count <= Session.peerAddressesMax else { throw .tooMany(session: id) }
             session.peerAddresses = addresses
@@ -141,7 +143,7 @@ public struct SessionTable: Sendable {
         for child in session.children { byInboundSPI[child.inboundSPI] = session.id }
         for lease in session.virtualAddresses { byVirtualAddress[lease.address] = session.id }
         byRemoteIdentity[session.authorization.remoteIdentity, default: []].insert(session.id)
-        if session.hasPendingRequest { withPendingRequest.insert(session.id) }
+        if session.hasPendingRequest || session.movingTo != nil { withPendingRequest.insert(session.id) }
         childCount += session.children.count
     }
 }

@@ -282,7 +282,8 @@ private enum Sample {
             .leased(inboundSPI: 5, lease: .initial), .inboundAdvanced(inboundSPI: 5, top: .max),
             .collided(localSPI: 1, messageID: 9, collision: RekeyCollision(lowestNonce: [1, 2], localSPI: .max)),
             .sendWindowSet(localSPI: 1, size: 16), .pathChanged(session.path), .peerAddressesSet([IPAddress("192.0.2.9")!]),
-            .peerAddressesSet([]), .reauthenticationSet(at: 77), .reauthenticationSet(at: nil), .ikeSAAdded(session.ikeSA),
+            .peerAddressesSet([]), .movingSet(session.path), .movingSet(nil),
+            .reauthenticationSet(at: 77), .reauthenticationSet(at: nil), .ikeSAAdded(session.ikeSA),
             .ikeSAAdopted(localSPI: .max), .volumeReached(inboundSPI: 5, volume: Volume(bytes: .max, packets: 1)),
             .childLifetimeSet(inboundSPI: 5, lifetime: Lifetime(rekeyAt: 1, endsAt: nil)),
             .ikeLifetimeSet(localSPI: 5, lifetime: .unlimited),
@@ -320,7 +321,10 @@ private enum Sample {
         otherIKESAs: [ikeSA(role: .initiator, pending: false)], children: [aeadChild, cbcChild],
         virtualAddresses: [
             VirtualAddress(pool: "rw", address: IPAddress("10.3.0.1")!), VirtualAddress(pool: "rw6", address: IPAddress("fd00::1")!),
-        ], originalRole: .initiator, peerAddresses: [IPAddress("2001:db8::7")!], reauthenticateAt: 1_700_000_009_000,
+        ], originalRole: .initiator, peerAddresses: [IPAddress("2001:db8::7")!],
+        movingTo: SessionPath(
+            local: Endpoint(IPAddress("192.0.2.1")!, 4500), remote: Endpoint(IPAddress("192.0.2.7")!, 4500), encapsulation: false,
+            localBehindNAT: true, remoteBehindNAT: false), reauthenticateAt: 1_700_000_009_000,
         establishedWallMilliseconds: 1_700_000_000_123)
 
     /// Nothing that may be missing is there.
@@ -331,6 +335,7 @@ private enum Sample {
         bare.children = []
         bare.virtualAddresses = []
         bare.peerAddresses = []
+        bare.movingTo = nil
         bare.reauthenticateAt = nil
         bare.capabilities = []
         bare.ikeSA.responses = []

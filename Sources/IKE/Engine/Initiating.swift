@@ -113,8 +113,11 @@ extension IKEEngine {
         if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
         offer.childName = child.name
         offer.forcesEncapsulation = connection.forceEncapsulation
-        offer.limits = configuration.limits
+        offer.alwaysFloats = connection.mobike
+        if connection.mobike { offer.announces.insert(.mobike) }
         if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
+        offer.additionalAddresses = connection.additionalAddresses
+        offer.limits = configuration.limits
         return offer
     }
 
@@ -211,7 +214,7 @@ extension IKEEngine {
             id: initiation.session, uniqueID: withUniqueIDs(table: table) { $0.nextSession() }, authorization: authorization,
             capabilities: machine.agreed, local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,
             localBehindNAT: machine.nat?.localBehindNAT ?? false, remoteBehindNAT: machine.nat?.remoteBehindNAT ?? false, ikeSA: sa,
-            establishedWallMilliseconds: context.now.wallMilliseconds)
+            peerAddresses: machine.peerAddresses, establishedWallMilliseconds: context.now.wallMilliseconds)
         let authenticated = IKEEvent.authenticated(
             session: session.id, connection: authorization.connection, identity: identity, remote: machine.remote)
         switch child(of: initiation, table: table, context: context) {

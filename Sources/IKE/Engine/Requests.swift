@@ -72,7 +72,9 @@ extension IKEEngine {
 
     private func draft(_ wish: Wish, in session: Session, table: SessionTable, context: IKEContext) -> RequestDraft? {
         switch wish {
-        case .liveness: RequestDraft(purpose: .liveness)
+        case .liveness: draftLiveness(in: session)
+        case .move: draftMove(in: session, context: context)
+        case .announceAddresses: draftAddresses(in: session)
         case .deleteIKESA: .deleteIKESA
         case .deleteChildSA(let spi): .deleteChildSA(spi)
         case .createChildSA(let wish): draftChild(wish, in: session, table: table, context: context)
@@ -80,13 +82,13 @@ extension IKEEngine {
         }
     }
 
-    private func seal(_ draft: RequestDraft, in session: Session, sa: IKESA, context: IKEContext) -> [[UInt8]]? {
+    func seal(_ draft: RequestDraft, in session: Session, sa: IKESA, context: IKEContext) -> [[UInt8]]? {
         // An IKE SA ends before its message IDs do (RFC 7296 §2.2).
         guard sa.nextSendID < .max else { return nil }
         let header = IKEHeader(
             initiatorSPI: sa.spis.initiator, responderSPI: sa.spis.responder, exchangeType: draft.exchange,
             isInitiator: sa.role == .initiator, isResponse: false, messageID: sa.nextSendID)
-        let length = fragmentLength(session.capabilities, local: session.local, remote: session.remote)
+        let length = fragmentLength(session.capabilities, local: session.ikePath.local, remote: session.ikePath.remote)
         return try? MessageProtection(sa.algorithms, keys: sa.sendingKeys).seal(
             draft.payloads, header: header, fragmentLength: length, context: context)
     }
@@ -104,7 +106,8 @@ extension IKEEngine {
 
     mutating func send(_ messages: [[UInt8]], in session: Session) -> [Datagram] {
         counters.datagramsSent += UInt64(messages.count)
-        return messages.map { Datagram(local: session.local, remote: session.remote, bytes: $0) }
+        let path = session.ikePath
+        return messages.map { Datagram(local: path.local, remote: path.remote, bytes: $0) }
     }
 }
 

@@ -52,6 +52,8 @@ extension IKEEngine {
             return lifetimeDue(session, table: table, context: context)
         case .liveness(let session):
             return livenessDue(session, table: table, context: context)
+        case .keepAlive(let session):
+            return keepAliveDue(session, table: table, at: context.now.instant)
         case .waiting(let session):
             return sendWaiting(session, table: table, context: context)
         case .sweep:
@@ -116,6 +118,10 @@ extension IKEEngine {
         lastHeard[session] = nil
         waiting[session] = nil
         appointments[session] = nil
+        lastSent[session] = nil
+        mappings[session] = nil
+        addressTries[session] = nil
+        addressRequests[session] = nil
     }
 
     private func livenessDelay(_ session: Session) -> Duration? { connection(of: session)?.livenessDelay }
@@ -144,11 +150,13 @@ extension IKEEngine {
         // Said twice, it is the same as said once.
         deadlines.removeAll()
         lastHeard = [:]
+        lastSent = [:]
         for session in waiting.keys.sorted() { deadlines.insert(.waiting(session), at: now) }
         appointments = [:]
         unswept = nil
         deadlines.insert(.sweep, at: now + IKEEngine.sweepDelay)
         return table.withPendingRequest.sorted().compactMap { table[$0] }.map { session in
+            keepMoving(session, at: now)
             var outcome = IKEOutcome(session: session.id)
             for sa in session.ikeSAs {
                 for pending in sa.pendingRequests {
@@ -171,6 +179,10 @@ extension IKEEngine {
         lastHeard = [:]
         waiting = [:]
         appointments = [:]
+        lastSent = [:]
+        mappings = [:]
+        addressTries = [:]
+        addressRequests = [:]
         unrecorded = [:]
         unswept = nil
     }
@@ -182,6 +194,7 @@ extension IKEEngine {
         for id in rest.suffix(IKEEngine.sweepPage) {
             guard let session = table[id] else { continue }
             watch(session, from: context.now.instant)
+            keepMapping(session, isOverdue: true, at: context.now.instant)
             schedule(session, context: context)
         }
         rest.removeLast(min(rest.count, IKEEngine.sweepPage))

@@ -5,6 +5,10 @@ public import Session
 /// What we want of a peer, before it is made into a request. Local to one node: whoever takes over finds out anew what is due.
 enum Wish: Hashable {
     case liveness
+    /// What `Session.movingTo` wants: UPDATE_SA_ADDRESSES or COOKIE2.
+    case move
+    /// Our further addresses (RFC 4555 §3.6), from where we are now.
+    case announceAddresses
     case deleteIKESA
     case deleteChildSA(UInt32)
     case createChildSA(ChildWish)
@@ -74,7 +78,9 @@ extension IKEEngine {
         case .liveness:
             // Whatever is under way in this IKE SA asks the same question; in one that was replaced a peer may never answer.
             return pending.isEmpty ? .now : .never
-        case .deleteIKESA: break
+        case .deleteIKESA, .announceAddresses: break
+        case .move:
+            if session.movingTo == nil || isMoveRequested(session) { return .never }
         case .deleteChildSA(let spi):
             if session.child(inboundSPI: spi) == nil || pending.contains(.deleteChildSA(spi)) { return .never }
         case .createChildSA(let child):

@@ -56,6 +56,7 @@ extension IKEInitiator {
             algorithms: chosen.algorithms, nonces: NoncePair(initiator: handshake.nonce, responder: nonce), sharedSecret: shared, spis: spis
         )
         usesFragments = configuration.announces.contains(.fragmentation) && payloads.has(.ikev2FragmentationSupported)
+        if usesFragments { agreed.insert(.fragmentation) }
         self.handshake?.response = datagram.bytes
         self.handshake?.responderNonce = nonce
         self.handshake?.derived = derived
@@ -91,7 +92,7 @@ extension IKEInitiator {
         let isBehindNAT = nat.localBehindNAT || nat.remoteBehindNAT
         self.nat = nat
         encapsulation = isBehindNAT || (nat.isSupported && configuration.forcesEncapsulation)
-        guard encapsulation || configuration.alwaysFloats else { return }
+        guard encapsulation || (configuration.alwaysFloats && nat.isSupported) else { return }
         local.port = configuration.floatedLocalPort
         remote.port = configuration.floatedRemotePort
     }
@@ -120,7 +121,10 @@ extension IKEInitiator {
         if configuration.limits.requestWindow > 1 {
             payloads.append(.notify(.setWindowSize, configuration.limits.requestWindow.networkBytes))
         }
-        if configuration.announces.contains(.mobike) { payloads.append(.notify(.mobikeSupported)) }
+        if configuration.announces.contains(.mobike) {
+            payloads.append(.notify(.mobikeSupported))
+            payloads += IPAddress.notifies(configuration.additionalAddresses, beside: configuration.local.address)
+        }
         if configuration.announces.contains(.messageIDSync) { payloads.append(.notify(.ikev2MessageIDSyncSupported)) }
         guard let bytes = seal(payloads, sa: sa, exchange: .ikeAuth, messageID: 1, isResponse: false, context: context) else {
             return fail(.cryptography)
@@ -167,6 +171,10 @@ extension IKEInitiator {
         if let window = payloads.announcedWindow { ikeSA?.sendWindow = window }
         authenticatedIdentity = Identity(identity)
         takeConfiguration(payloads.configuration)
+        if configuration.announces.contains(.mobike), payloads.has(.mobikeSupported) {
+            agreed.insert(.mobike)
+            peerAddresses = payloads.additionalAddresses ?? []
+        }
         let pending = PendingChild(replacing: nil, inboundSPI: handshake.childSPI, nonce: handshake.nonce, keyExchange: nil)
         lastResult = takeChild(
             payloads, pending: pending, nonces: NoncePair(initiator: handshake.nonce, responder: handshake.responderNonce), sa: sa,

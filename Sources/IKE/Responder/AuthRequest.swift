@@ -26,6 +26,9 @@ extension IKEEngine {
             return drop(error.dropReason, datagram)
         }
         exchange.request = PayloadSet(payloads)
+        guard !exchange.request.isTranslated(datagram) else {
+            return refuse(exchange, .translated, .notify(.unexpectedNATDetected), context: context)
+        }
         do {
             let admission = try admit(exchange, context: context)
             return try establish(exchange, admission: admission, table: table, context: context)
@@ -48,6 +51,8 @@ extension IKEEngine {
         let assignment = assignAddresses(exchange.request.configuration, admission: admission, table: table, leaving: leaving)
         var session = newSession(id, exchange: exchange, admission: admission, table: table, context: context)
         session.virtualAddresses = assignment.addresses
+        session.capabilities = session.capabilities.agreed(admission.connection)
+        if session.capabilities.contains(.mobike) { session.peerAddresses = exchange.request.additionalAddresses ?? [] }
 
         var events: [IKEEvent] = [
             .authenticated(
@@ -66,6 +71,7 @@ extension IKEEngine {
             events.append(.childRefused(session: id, reason: error))
         }
         if let size = windowSize { answer.append(size) }
+        if session.capabilities.contains(.mobike) { answer += admission.connection.mobikeNotifies(beside: session.local.address) }
         events += replaced.map { .replaced(session: $0.id, by: id) }
         return complete(exchange, session: session, answer: answer, events: events, replaced: replaced, context: context)
     }

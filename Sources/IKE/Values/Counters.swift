@@ -26,6 +26,11 @@ public struct IKECounters: Hashable, Sendable {
     public internal(set) var peersDead: UInt64 = 0
     public internal(set) var sessionsReplaced: UInt64 = 0
     public internal(set) var peersMoved: UInt64 = 0
+    /// Peers that could not be reached where they said they were (RFC 4555 §3.7).
+    public internal(set) var peersUnreachable: UInt64 = 0
+    /// NAT keepalives (RFC 3948 §4).
+    public internal(set) var keepAlivesSent: UInt64 = 0
+    public internal(set) var keepAlivesReceived: UInt64 = 0
     public internal(set) var initiationsStarted: UInt64 = 0
     public internal(set) var initiationsFailed: UInt64 = 0
 

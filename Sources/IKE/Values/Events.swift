@@ -10,6 +10,7 @@ public enum IKEAuthenticationFailure: Error, Hashable, Sendable {
     case methodNotOffered
     case methodNotSupported
     case malformed
+    case translated
     case unsupportedPayload
     case noCertificate
     /// What is wrong with the certificate, or with those above it.
@@ -32,6 +33,7 @@ public enum IKEAuthenticationFailure: Error, Hashable, Sendable {
         case .methodNotOffered: "the peer asked for EAP"
         case .methodNotSupported: "the peer did not authenticate in the way that its connection demands"
         case .malformed: "the request is malformed"
+        case .translated: "a NAT changed the addresses, and the peer allows none"
         case .unsupportedPayload: "the request has an unknown critical payload"
         case .noCertificate: "the peer sent no certificate"
         case .certificate(let error): error.rawValue
@@ -84,6 +86,10 @@ public enum IKEEvent: Hashable, Sendable {
     case terminated(session: SessionID)
     case peerDead(session: SessionID)
     case moved(session: SessionID, from: Endpoint, to: Endpoint)
+    /// The peer knows that the session runs between these two now (RFC 4555 §3.5).
+    case relocated(session: SessionID, local: Endpoint, remote: Endpoint)
+    /// The peer returned a wrong COOKIE2 (RFC 4555 §3.7).
+    case unreachable(session: SessionID, remote: Endpoint)
     case dropped(reason: IKEDropReason, remote: Endpoint)
     case halfOpenExpired(remote: Endpoint)
     /// `session` is the identifier that `IKEEngine.initiate` gave.
@@ -114,6 +120,9 @@ public enum IKEEvent: Hashable, Sendable {
         case .terminated(let session): (.info, "session \(session): terminated")
         case .peerDead(let session): (.warning, "session \(session): the peer does not answer any more")
         case .moved(let session, let from, let to): (.info, "session \(session): the peer moved from \(from) to \(to)")
+        case .relocated(let session, let local, let remote): (.info, "session \(session): runs between \(local) and \(remote) now")
+        case .unreachable(let session, let remote):
+            (.warning, "session \(session): the peer did not see what was sent to \(remote); the session ends")
         case .dropped(let reason, let remote): (.debug, "dropped a datagram from \(remote): \(reason.rawValue)")
         case .initiationFailed(_, let connection, let remote, let reason):
             (.warning, "calling \(remote) for \(connection) failed: \(reason.text)")

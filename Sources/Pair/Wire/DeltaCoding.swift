@@ -51,6 +51,7 @@ extension SessionChange {
                 $0.sendWindowSet.localSpi = localSPI
                 $0.sendWindowSet.size = size
             case .pathChanged(let path): $0.pathChanged = path.wire
+            case .movingSet(let path): $0.movingSet = WireMovingSet.with { if let path { $0.path = path.wire } }
             case .peerAddressesSet(let addresses): $0.peerAddressesSet.addresses = addresses.map(WireField.bytes)
             case .reauthenticationSet(let at):
                 $0.reauthenticationSet = WireReauthenticationSet.with { if let at { $0.atWallMilliseconds = at } }
@@ -102,6 +103,7 @@ extension SessionChange {
         case .sendWindowSet(let set):
             self = .sendWindowSet(localSPI: set.localSpi, size: try PairWireLimits.window(set.size, "SendWindowSet.size"))
         case .pathChanged(let path): self = .pathChanged(try SessionPath(path))
+        case .movingSet(let set): self = .movingSet(set.hasPath ? try SessionPath(set.path) : nil)
         case .peerAddressesSet(let list):
             self = .peerAddressesSet(try IPAddress.list(list.addresses, "Change.peer_addresses_set"))
         case .reauthenticationSet(let set):

@@ -21,6 +21,7 @@ extension Session {
             $0.virtualAddresses = virtualAddresses.map(\.wire)
             $0.originalRole = UInt32(originalRole.rawValue)
             $0.peerAddresses = peerAddresses.map(WireField.bytes)
+            if let movingTo { $0.movingTo = movingTo.wire }
             if let reauthenticateAt { $0.reauthenticateAtWallMilliseconds = reauthenticateAt }
             $0.establishedWallMilliseconds = establishedWallMilliseconds
         }
@@ -49,6 +50,7 @@ extension Session {
             },
             originalRole: try WireField.enumeration(wire.originalRole, IKERole.self, "Session.original_role"),
             peerAddresses: try IPAddress.list(wire.peerAddresses, "Session.peer_addresses"),
+            movingTo: wire.hasMovingTo ? try SessionPath(wire.movingTo) : nil,
             reauthenticateAt: try WireField.wallMilliseconds(
                 wire.hasReauthenticateAtWallMilliseconds ? wire.reauthenticateAtWallMilliseconds : nil,
                 "Session.reauthenticate_at_wall_milliseconds"),

@@ -492,6 +492,14 @@ nonisolated struct WireChange: Sendable {
     set {kind = .ikeLifetimeSet(newValue)}
   }
 
+  var movingSet: WireMovingSet {
+    get {
+      if case .movingSet(let v)? = kind {return v}
+      return WireMovingSet()
+    }
+    set {kind = .movingSet(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -518,6 +526,7 @@ nonisolated struct WireChange: Sendable {
     case volumeReached(WireVolumeReached)
     case childLifetimeSet(WireLifetimeSet)
     case ikeLifetimeSet(WireLifetimeSet)
+    case movingSet(WireMovingSet)
 
   }
 
@@ -633,6 +642,28 @@ nonisolated struct WireAddresses: Sendable {
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
+}
+
+/// Without a path the session moves no more.
+nonisolated struct WireMovingSet: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var path: WirePath {
+    get {_path ?? WirePath()}
+    set {_path = newValue}
+  }
+  /// Returns true if `path` has been explicitly set.
+  var hasPath: Bool {self._path != nil}
+  /// Clears the value of `path`. Subsequent reads from it will return its default value.
+  mutating func clearPath() {self._path = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _path: WirePath? = nil
 }
 
 nonisolated struct WireReauthenticationSet: Sendable {
@@ -871,6 +902,15 @@ nonisolated struct WireSession: @unchecked Sendable {
   var hasReauthenticateAtWallMilliseconds: Bool {_storage._reauthenticateAtWallMilliseconds != nil}
   /// Clears the value of `reauthenticateAtWallMilliseconds`. Subsequent reads from it will return its default value.
   mutating func clearReauthenticateAtWallMilliseconds() {_uniqueStorage()._reauthenticateAtWallMilliseconds = nil}
+
+  var movingTo: WirePath {
+    get {_storage._movingTo ?? WirePath()}
+    set {_uniqueStorage()._movingTo = newValue}
+  }
+  /// Returns true if `movingTo` has been explicitly set.
+  var hasMovingTo: Bool {_storage._movingTo != nil}
+  /// Clears the value of `movingTo`. Subsequent reads from it will return its default value.
+  mutating func clearMovingTo() {_uniqueStorage()._movingTo = nil}
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2233,7 +2273,7 @@ nonisolated extension WireDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{1}removed\0\u{1}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{c}\u{b}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{1}removed\0\u{1}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2515,6 +2555,19 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .ikeLifetimeSet(v)
         }
       }()
+      case 28: try {
+        var v: WireMovingSet?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .movingSet(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .movingSet(v)
+        }
+      }()
       default: break
       }
     }
@@ -2617,6 +2670,10 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .ikeLifetimeSet?: try {
       guard case .ikeLifetimeSet(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
+    }()
+    case .movingSet?: try {
+      guard case .movingSet(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 28)
     }()
     case nil: break
     }
@@ -2852,6 +2909,40 @@ nonisolated extension WireAddresses: SwiftProtobuf.Message, SwiftProtobuf._Messa
   }
 }
 
+nonisolated extension WireMovingSet: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".MovingSet"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}path\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._path) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._path {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireMovingSet, rhs: WireMovingSet) -> Bool {
+    if lhs._path != rhs._path {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension WireReauthenticationSet: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ReauthenticationSet"
   static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}at_wall_milliseconds\0")
@@ -3075,7 +3166,7 @@ nonisolated extension WireInboundAdvanced: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Session"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{4}\u{3}moving_to\0")
 
   fileprivate class _StorageClass {
     var _id: UInt64 = 0
@@ -3095,6 +3186,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _originalRole: UInt32 = 0
     var _peerAddresses: [Data] = []
     var _reauthenticateAtWallMilliseconds: Int64? = nil
+    var _movingTo: WirePath? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3122,6 +3214,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       _originalRole = source._originalRole
       _peerAddresses = source._peerAddresses
       _reauthenticateAtWallMilliseconds = source._reauthenticateAtWallMilliseconds
+      _movingTo = source._movingTo
     }
   }
 
@@ -3157,6 +3250,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 15: try { try decoder.decodeSingularUInt32Field(value: &_storage._originalRole) }()
         case 16: try { try decoder.decodeRepeatedBytesField(value: &_storage._peerAddresses) }()
         case 17: try { try decoder.decodeSingularInt64Field(value: &_storage._reauthenticateAtWallMilliseconds) }()
+        case 20: try { try decoder.decodeSingularMessageField(value: &_storage._movingTo) }()
         default: break
         }
       }
@@ -3220,6 +3314,9 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       try { if let v = _storage._reauthenticateAtWallMilliseconds {
         try visitor.visitSingularInt64Field(value: v, fieldNumber: 17)
       } }()
+      try { if let v = _storage._movingTo {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3246,6 +3343,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._originalRole != rhs_storage._originalRole {return false}
         if _storage._peerAddresses != rhs_storage._peerAddresses {return false}
         if _storage._reauthenticateAtWallMilliseconds != rhs_storage._reauthenticateAtWallMilliseconds {return false}
+        if _storage._movingTo != rhs_storage._movingTo {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -6,7 +6,7 @@ import Session
 extension Sections {
     /// Options of swanctl.conf's connections that are not supported yet, with the value that says what Tandem does anyway.
     private static let unsupportedInConnection: [String: String?] = [
-        "reauth_time": "0", "mobike": "no", "unique": nil,
+        "reauth_time": "0", "unique": nil,
         "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
         "dscp": nil, "dpd_timeout": nil, "keyingtries": nil, "childless": nil, "ppk_id": nil, "ppk_required": "no", "proxy": nil,
         "mediation": "no", "mediated_by": nil, "if_id_in": nil, "if_id_out": nil, "ocsp": nil,
@@ -30,8 +30,8 @@ extension Sections {
     ) -> ConnectionConfiguration {
         table.allow(
             [
-                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "send_cert", "send_certreq", "local",
-                "remote", "children", "fragmentation",
+                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "mobike", "mobike_addresses", "mobike_check",
+                "dpd_delay", "send_cert", "send_certreq", "local", "remote", "children", "fragmentation",
             ] + LifetimeKeys.connection.names,
             unsupported: Sections.unsupportedInConnection)
         if let version = table.integer("version", in: 0...2), version != 2 {
@@ -64,7 +64,23 @@ extension Sections {
         case "accept": connection.fragmentation = .accept
         default: connection.fragmentation = .yes
         }
+        mobility(table, &connection)
         return connection
+    }
+
+    /// RFC 4555.
+    private func mobility(_ table: TableReader, _ connection: inout ConnectionConfiguration) {
+        connection.mobike = table.boolean("mobike") ?? connection.mobike
+        let addresses = table.list("mobike_addresses", "an address of the gateway") { IPAddress($0) }
+        connection.additionalAddresses = addresses ?? []
+        if connection.additionalAddresses.count > Session.peerAddressesMax {
+            table.problem("mobike_addresses", "names more than \(Session.peerAddressesMax) addresses", "leave some out")
+        }
+        switch table.choice("mobike_check", ["before", "after", "never"]) {
+        case "after": connection.addressCheck = .after
+        case "never": connection.addressCheck = .never
+        default: break
+        }
     }
 
     /// Addresses and prefixes; empty when `%any` is among them.
