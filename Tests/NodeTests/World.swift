@@ -34,6 +34,8 @@ final class World {
     var planes = [FakeDataPlane(), FakeDataPlane()]
     var holdsAddress = [false, false]
     var logs: [[LogLine]] = [[], []]
+    /// The programs that each node wanted to be run.
+    var hooks: [[HookCall]] = [[], []]
     var responses: [RequestToken: [ControlResponse]] = [:]
     var users: [EndUser] = []
     /// A gateway elsewhere that the nodes may call.
@@ -128,6 +130,9 @@ final class World {
             responses[token, default: []].append(response)
             waiting[token] = nil
         case .control, .roleChanged: break
+        case .hook(let call):
+            hooks[index].append(call)
+            after(wires.latency) { $0.feed(index, .hookEnded(call, .exited(status: 0))) }
         case .log(let line):
             logs[index].append(line)
             if line.level.isNotable { trace("node \(index): \(line.text)") }

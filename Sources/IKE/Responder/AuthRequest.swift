@@ -74,7 +74,8 @@ extension IKEEngine {
         guard let childRequest = ChildRequest(exchange.request, nonces: half.nonces, isAuth: true) else { throw .malformed }
         let replaced = exchange.request.has(.initialContact) ? sessionsLikeThis(admission, table: table) : []
         let leaving = Set(replaced.flatMap(\.virtualAddresses).map(\.address))
-        let assignment = assignAddresses(exchange.request.configuration, admission: admission, table: table, leaving: leaving)
+        let assignment = assignAddresses(
+            exchange.request.configuration, admission: admission, table: table, leaving: leaving, context: context)
         var session = newSession(id, exchange: exchange, admission: admission, table: table, context: context)
         session.virtualAddresses = assignment.addresses
 
@@ -94,6 +95,9 @@ extension IKEEngine {
         } catch {
             answer += assignment.payloads + [error.payload]
             events.append(.childRefused(session: id, reason: error))
+        }
+        if !assignment.exhausted.isEmpty {
+            events.append(.poolsExhausted(session: id, pools: assignment.exhausted, isHalved: context.isAlone))
         }
         if let size = windowSize { answer.append(size) }
         events += replaced.map { .replaced(session: $0.id, by: id) }
@@ -145,7 +149,7 @@ extension IKEEngine {
         count(events)
         for old in replaced { forget(old.id) }
         watch(session, from: context.now.instant)
-        let removals = replaced.map { SessionDelta(session: $0.id, changes: [.removed(reason: "replaced (INITIAL_CONTACT)")]) }
+        let removals = replaced.map { SessionDelta(session: $0.id, changes: [context.removal("replaced (INITIAL_CONTACT)")]) }
         return IKEOutcome(
             deltas: removals + [SessionDelta(session: session.id, changes: [.created(session)])],
             datagrams: reply(datagrams, to: exchange.datagram), events: events, session: session.id)
