@@ -35,10 +35,15 @@ extension Node {
         for outcome in ike.advance(table: table, context: context(now)) { commit(outcome, now: now) }
     }
 
-    func context(_ now: Now) -> IKEContext { IKEContext(now: now, epoch: roles.epoch, random: random, isAlone: isAlone) }
+    func context(_ now: Now) -> IKEContext { IKEContext(now: now, epoch: roles.epoch, random: random, isAlone: isAlone(now)) }
 
-    /// Nothing is known of the other node: it may be dead, or cut off and active as well.
-    var isAlone: Bool { configuration.pair != nil && sender.pairState != .paired }
+    /// Nothing is known of the other node: it may be dead, or cut off and active as well. A link that is cut looks well until it is
+    /// used; heartbeats that stay away say so sooner.
+    func isAlone(_ now: Now) -> Bool {
+        guard let pair = configuration.pair else { return false }
+        let isHeard = watch.lastHeard.map { now.instant - $0 < pair.heartbeatInterval * pair.deadAfter } ?? false
+        return !isHeard || sender.pairState != .paired
+    }
 
     /// Makes an outcome so: applied here, sent to the standby, and shown to the peer only when the standby has it (law 2).
     mutating func commit(_ outcome: IKEOutcome, now: Now) {
@@ -70,7 +75,7 @@ extension Node {
             let applied = try table.apply(delta)
             replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
-            if isAlone, let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }
+            if isAlone(now), let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }
             return applied
         } catch {
             // Our own machine made a delta that does not fit: the session stays as it was, and nothing is shown of it.

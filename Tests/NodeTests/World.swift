@@ -24,6 +24,12 @@ final class World {
         var livenessDelay: Duration?
         /// The first wait of the gateway for a response.
         var retransmitTimeout: Duration = .seconds(4)
+        /// The end-users' pool keeps addresses for who is away.
+        var persistent = false
+        /// The last address of the end-users' pool, which begins at 10.20.0.1.
+        var lastAddress = "10.20.255.254"
+        /// The end-users' child has this program.
+        var hook: String?
         /// Connections beside the end-users'.
         var connections: [ConnectionConfiguration] = []
     }
