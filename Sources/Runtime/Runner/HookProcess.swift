@@ -64,8 +64,9 @@ struct HookProcess {
         posix_spawnattr_setsigdefault(&attributes, &signals)
         posix_spawnattr_setpgroup(&attributes, 0)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP))
+        let variables = ["PATH=\(HookProcess.path)"] + call.variables.map { "\($0.name)=\($0.value)" }
         let arguments: [UnsafeMutablePointer<CChar>?] = [strdup(call.program), nil]
-        let environment = (["PATH=\(HookProcess.path)"] + call.variables.map { "\($0.name)=\($0.value)" }).map { strdup($0) } + [nil]
+        let environment: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) } + [nil]
         defer { for pointer in arguments + environment { free(pointer) } }
         return posix_spawn(&process, call.program, &actions, &attributes, arguments, environment)
     }
