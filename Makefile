@@ -8,7 +8,7 @@ FLAGS = --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib $(FLAGS)
 BUILD = .build/release
 
-.PHONY: help packages lab-packages build demo test unit lint lab host-lab units bench install clean
+.PHONY: help packages lab-packages build demo test unit lint fuzz lab host-lab units bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +34,17 @@ unit: packages ## unit, RFC and virtual-time tests
 	$(SWIFT) test --skip-build
 
 lint: ## formatting
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Fuzz Benchmarks
+
+# Coverage and the address sanitizer in every module; the targets look at what is internal.
+FUZZ = TANDEM_FUZZ=1 $(SWIFT) build -c release --scratch-path .build/fuzz-build --product tandem-fuzz \
+	-Xswiftc -sanitize=fuzzer,address -Xswiftc -enable-testing -Xswiftc -use-ld=lld
+SECONDS ?= 60
+
+fuzz: packages ## every codec under libFuzzer, SECONDS=60 each; ONLY=vici,esp some; KEEP=1 adds to the corpus
+	$(FUZZ)
+	python3 Fuzz/fuzz.py --program .build/fuzz-build/release/tandem-fuzz --out .build/fuzz --seconds $(SECONDS) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
 
 units: ## the systemd units: valid, and tight
 	Systemd/check

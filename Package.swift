@@ -10,6 +10,19 @@ let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+/// The fuzz targets: replayed over their kept corpus by `swift test`; with TANDEM_FUZZ set, a program around libFuzzer (`make fuzz`).
+let fuzzed: [Target.Dependency] = [
+    "Cryptography", "IKEWire", "Session", "IKE", "Pair", "Control", "ESP", "Netlink", "Runtime",
+]
+let fuzzing: Target =
+    Context.environment["TANDEM_FUZZ"] == nil
+    ? .testTarget(
+        name: "FuzzTests", dependencies: fuzzed, path: "Fuzz", exclude: ["Corpus", "Driver", "fuzz.py"], sources: ["Targets", "Replay"],
+        swiftSettings: strict)
+    : .executableTarget(
+        name: "tandem-fuzz", dependencies: fuzzed, path: "Fuzz", exclude: ["Corpus", "Replay", "fuzz.py"],
+        sources: ["Targets", "Driver"], swiftSettings: strict)
+
 let package = Package(
     name: "tandem",
     products: [
@@ -87,14 +100,18 @@ let package = Package(
             path: "Benchmarks/SessionGenerator", swiftSettings: strict),
         // Run inside the kernel lab, where there is ESP.
         .executableTarget(
-            name: "KernelLab", dependencies: ["Runtime", "Netlink", "Session", "Cryptography"], path: "Tests/KernelLab",
+            name: "KernelLab", dependencies: ["Runtime", "Netlink", "ESP", "Session", "Cryptography"], path: "Tests/KernelLab",
             swiftSettings: strict),
 
         // Tests.
-        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography"], swiftSettings: strict),
+        // Certificates, revocation lists and keys that libcrypto makes for a test.
+        .target(
+            name: "CertificateSamples", dependencies: ["COpenSSL", "Cryptography"], path: "Tests/CertificateSamples", swiftSettings: strict),
+        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "COpenSSL", "CertificateSamples"], swiftSettings: strict),
         .testTarget(name: "IKEWireTests", dependencies: ["IKEWire"], swiftSettings: strict),
         .testTarget(name: "SessionTests", dependencies: ["Session", "Cryptography"], swiftSettings: strict),
-        .testTarget(name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography"], swiftSettings: strict),
+        .testTarget(
+            name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography", "CertificateSamples"], swiftSettings: strict),
         .testTarget(name: "PairTests", dependencies: ["Pair", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
         .testTarget(
@@ -104,12 +121,13 @@ let package = Package(
         .testTarget(
             name: "RuntimeTests",
             dependencies: [
-                "Runtime", "Node", "IKE", "Pair", "Session", "Control", "Cryptography", "ESP", "Netlink",
+                "Runtime", "Node", "IKE", "Pair", "Session", "Control", "Cryptography", "CertificateSamples", "ESP", "Netlink",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict),
+        fuzzing,
     ],
     swiftLanguageModes: [.v6]
 )

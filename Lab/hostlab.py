@@ -19,6 +19,7 @@ from tandemlab.gateway import Pair
 from tandemlab.laboratory import Laboratory
 from tandemlab.trials.failures import Failures
 from tandemlab.trials.files import files
+from tandemlab.trials.flood import flood
 from tandemlab.trials.garbage import garbage
 from tandemlab.trials.initiate import initiate
 from tandemlab.trials.keys import foreign_keys
@@ -27,12 +28,13 @@ from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.wire import check_wire
 
 TRIALS = (
-    "files", "swanctl", "initiate", "refusals", "garbage", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
+    "files", "swanctl", "initiate", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
 
 
 class HostLab:
     def __init__(self, lab, checks, options):
         self.lab, self.checks, self.options = lab, checks, options
+        self.figures = {}
         self.failures = Failures(lab, checks, not options.report_times_only)
 
     def run(self, wanted):
@@ -63,6 +65,7 @@ class HostLab:
             "initiate": lambda: initiate(self.lab, self.checks, active, standby),
             "refusals": lambda: refusals(self.lab, self.checks, active),
             "garbage": lambda: garbage(self.lab, self.checks, active, standby),
+            "flood": lambda: self.figures.update(flood=flood(self.lab, self.checks, active, standby)),
             "keys": lambda: foreign_keys(self.lab, self.checks, active, standby),
             "takeovers": lambda: takeovers(self.lab, self.checks, self.options.count, not self.options.report_times_only),
         }
@@ -78,13 +81,14 @@ def perform(settings, options):
         print(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}", file=sys.stderr)
         return 2
     with Laboratory(settings) as lab:
-        checks.run("host lab", lambda: HostLab(lab, checks, options).run(wanted))
+        trials = HostLab(lab, checks, options)
+        checks.run("host lab", lambda: trials.run(wanted))
         names = [lab.network.name(host) for host in lab.network.hosts]
         folder = lab.directory
     left = [name for name in names if os.path.exists(f"/run/netns/{name}")]
     checks.expect("nothing is left behind", not left and (settings.keep or not os.path.exists(folder)), ", ".join(left))
     with open(os.path.join(options.out, "result.json"), "w") as file:
-        document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1)}
+        document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1), **trials.figures}
         json.dump(document, file, indent=2)
         file.write("\n")
     return checks.close()

@@ -243,10 +243,11 @@ final class NetlinkSocket {
     /// The errno of an NLMSG_ERROR, 0 for an acknowledgement, and the kernel's words about it.
     static func errorCode(_ reply: NetlinkReply) -> (Int32, String) {
         guard let code = reply.header(Int32.self) else { return (EBADMSG, "short answer") }
-        guard code != 0, Int32(reply.flags) & NLM_F_ACK_TLVS != 0, let error = reply.header(nlmsgerr.self) else { return (-code, "") }
+        // The least number has no counterpart above zero, and is no errno either.
+        guard code != 0, Int32(reply.flags) & NLM_F_ACK_TLVS != 0, let error = reply.header(nlmsgerr.self) else { return (0 &- code, "") }
         // With NLM_F_CAPPED only the header of our message is repeated, else all of it.
         let repeated = Int32(reply.flags) & NLM_F_CAPPED != 0 ? 0 : Int(error.msg.nlmsg_len) - MemoryLayout<nlmsghdr>.size
         let attributes = reply.attributes(after: MemoryLayout<nlmsgerr>.size + max(repeated, 0))
-        return (-code, attributes.string(NLMSGERR_ATTR_MSG.rawValue) ?? "")
+        return (0 &- code, attributes.string(NLMSGERR_ATTR_MSG.rawValue) ?? "")
     }
 }

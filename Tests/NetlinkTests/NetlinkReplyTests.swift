@@ -16,6 +16,13 @@ import Testing
         #expect(error.description == "try: Protocol not supported: no")
     }
 
+    /// No errno; its opposite is not a number of its width.
+    @Test func errorCode_whenTheLeastNumber_neverTraps() throws {
+        let message = bytes("14000000 0200 0000 07000000 01000000 00000080")
+        let reply = try #require(NetlinkSocket.split(message[...]).first)
+        #expect(NetlinkSocket.errorCode(reply).0 == .min)
+    }
+
     @Test func garbage_ofAnyLength_isLeftOut() {
         let random = RandomSource.seeded(42)
         for round in 0..<2000 {

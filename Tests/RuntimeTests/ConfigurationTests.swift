@@ -131,15 +131,15 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 [connections.road]
                 local_adrs = ["192.0.2.1"]
                 proposals = [
-                  "aes256-sha1-modp2048",
+                  "aes256-sha257-modp2048", "aes256-md5-ecp256",
                   "aes256gcm16-ecp256"]
-                rekey_time = "1h"
+                rekey_time = "1y"
                 mobike = false
                 local = { auth = "psk", id = 5 }
                 remote = { auth = "eap-md5" }
                 dpd_delay = "soon"
                 children.net.local_ts = ["10.1.0.0/33"]
-                children.net.mode = "transport"
+                children.net.mode = "beet"
                 [secrets.shared]
                 secret = "x"
                 """)
@@ -148,18 +148,60 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 "tandem.toml:3: node.id: 2 is out of range; use 0 to 1",
                 "tandem.toml:5: dataplane.kind: \"quantum\" is not one of its values; use auto, kernel, user",
                 "tandem.toml:7: connections.road.local_adrs: unknown key; did you mean local_addrs?",
-                "tandem.toml:8: connections.road.proposals: \"sha1\" is not an algorithm that Tandem has; did you mean sha512?",
+                "tandem.toml:8: connections.road.proposals: \"sha257\" is not an algorithm that Tandem has; did you mean sha256?",
+                "tandem.toml:8: connections.road.proposals: \"md5\" is too weak (RFC 8221, RFC 8247); write sha256",
                 "tandem.toml:8: connections.road.proposals: \"aes256gcm16-ecp256\" names no PRF; add one, as in aes256gcm16-ecp256-prfsha256",
-                "tandem.toml:11: connections.road.rekey_time: the value \"1h\" is not supported yet; remove the key, or set it to 0",
+                "tandem.toml:11: connections.road.rekey_time: \"1y\" is not a duration; "
+                    + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
                 "tandem.toml:13: connections.road.local.id: is an integer; it must be a string",
-                "tandem.toml:14: connections.road.remote.auth: \"eap-md5\" is not supported yet; the only method so far is \"psk\"",
+                "tandem.toml:14: connections.road.remote.auth: \"eap-md5\" is not supported; "
+                    + "use one of psk, pubkey, rsa, ecdsa, ed25519, rsa/pss, rsa/pkcs1, rsa-sha1",
                 "tandem.toml:15: connections.road.dpd_delay: \"soon\" is not a duration; "
                     + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
                 "tandem.toml:16: connections.road.children.net.local_ts: \"10.1.0.0/33\" is not a traffic selector, "
                     + "as in 10.1.0.0/16, 10.1.0.1[tcp/443] or dynamic; correct it",
-                "tandem.toml:17: connections.road.children.net.mode: the value \"transport\" is not supported yet; "
-                    + "remove the key, or set it to tunnel",
+                "tandem.toml:17: connections.road.children.net.mode: \"beet\" is not one of its values; use tunnel, transport",
             ])
+    }
+
+    private func load(_ text: String) throws -> Configuration {
+        let folder = TemporaryFolder()
+        return try Configuration.load(path: folder.write("tandem.toml", text))
+    }
+
+    /// Defaults and meaning are swanctl's.
+    @Test func lifetimes_whenLoaded_haveSwanctlsDefaults() throws {
+        let plain = try load(minimal).node.ike.connections[0]
+        #expect(plain.lifetime == LifetimeConfiguration(rekey: .seconds(14400), end: .seconds(15840), random: .seconds(1440)))
+        #expect(plain.children[0].lifetime == LifetimeConfiguration(rekey: .seconds(3600), end: .seconds(3960), random: .seconds(360)))
+        #expect(plain.children[0].bytes == VolumeConfiguration() && plain.fragmentation == .yes)
+        let given = try load(
+            minimal.replacing(
+                "[connections.road.children.net]",
+                with: """
+                    rekey_time = "10m"
+                    over_time = "2m"
+                    rand_time = "1m"
+                    fragmentation = false
+                    [connections.road.children.net]
+                    rekey_time = 0
+                    life_time = "90s"
+                    rekey_bytes = 1000
+                    life_packets = 7
+                    mode = "transport"
+                    """)
+        ).node.ike.connections[0]
+        #expect(given.lifetime == LifetimeConfiguration(rekey: .seconds(600), end: .seconds(720), random: .seconds(60)))
+        #expect(given.fragmentation == .no)
+        #expect(given.children[0].lifetime == LifetimeConfiguration(rekey: nil, end: .seconds(90), random: .zero))
+        #expect(given.children[0].bytes == VolumeConfiguration(rekey: 1000, end: 1100, random: 100))
+        #expect(given.children[0].packets == VolumeConfiguration(rekey: nil, end: 7, random: 0))
+        #expect(given.children[0].mode == .transport)
+        let found = problems(
+            of: minimal.replacing(
+                "[connections.road.children.net]",
+                with: "[connections.road.children.net]\nrekey_time = \"10m\"\nlife_time = \"5m\"\nrand_time = \"1h\""))
+        #expect(found.map { $0.contains("life_time: is not after rekey_time") || $0.contains("rand_time: is not less") } == [true, true])
     }
 
     @Test func secretFile_whenOthersMayReadIt_isRefusedWithTheFix() throws {
@@ -203,6 +245,26 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(problems(of: minimal + "[dataplane]\nmtu = 1280\n") == [])
     }
 
+    @Test func limits_whenGiven_areTakenOrNamed() throws {
+        let folder = TemporaryFolder()
+        let text = minimal + "[ike]\nhalf_open_per_address_max = 9\nclear_errors_per_second = 0\n"
+        let limits = try Configuration.load(path: folder.write("tandem.toml", text)).node.ike.limits
+        #expect(limits.halfOpenPerAddressMax == 9 && limits.clearErrorsPerSecond == 0 && limits.halfOpenMax == IKELimits().halfOpenMax)
+        #expect(
+            problems(of: minimal + "[ike]\nhalf_open_per_address_max = 0\nclear_errors_per_second = -1\n") == [
+                "tandem.toml:12: ike.half_open_per_address_max: 0 is out of range; use 1 to 1048576",
+                "tandem.toml:13: ike.clear_errors_per_second: -1 is out of range; use 0 to 100000",
+            ])
+    }
+
+    /// The parser behind it ends the program at such a header.
+    @Test(arguments: ["[é]", "[[é.path]]", "[ #", "[[\t\n]]", "[!x]"])
+    func header_whenNoKeyFollows_isRefused(header: String) {
+        #expect(problems(of: minimal + header) == ["tandem.toml:11: [ without the name of a table; write [name]"])
+        // What is wrong before it is said first.
+        #expect(problems(of: "[node]\nname = \n" + header).first?.hasPrefix("tandem.toml:2: ") == true)
+    }
+
     @Test func badSyntax_whenLoaded_namesTheLine() {
         #expect(problems(of: "[node]\nname = \n").first?.hasPrefix("tandem.toml:2: ") == true)
         #expect(problems(of: minimal + "\0").first?.contains("NUL") == true)
@@ -236,6 +298,59 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(defaults.map(\.groups.isEmpty) == [true, true, false, false])
         #expect(defaults.map { $0.ciphers[0].isAEAD } == [true, false, true, false])
         #expect(defaults.allSatisfy { $0.extendedSequenceNumbers == [false] })
+    }
+
+    /// RFC 8221 §5, §6 and RFC 8247 §2: what must and should be there is, and nothing that is on its way out.
+    @Test func ikeDefault_isWhatTheStandardsRecommend() throws {
+        let defaults = try ProposalText.ike("default")
+        #expect(defaults.map { $0.ciphers[0] } == [Cipher(.aesGCM16, keyBits: 128), Cipher(.aesCBC, keyBits: 128)])
+        #expect(Set(defaults[0].ciphers.map(\.kind)) == [.aesGCM16, .chaCha20Poly1305] && defaults[0].integrity.isEmpty)
+        #expect(Set(defaults[1].ciphers.map(\.kind)) == [.aesCBC, .aesCTR])
+        #expect(Set(defaults[1].integrity) == [.hmacSHA256_128, .hmacSHA384_192, .hmacSHA512_256])
+        for proposal in defaults {
+            #expect(Set(proposal.prfs) == [.hmacSHA256, .hmacSHA384, .hmacSHA512])
+            #expect(Set(proposal.groups) == Set(KeyExchangeGroup.allCases).subtracting([.modp1024]))
+            #expect(proposal.groups.count == Set(proposal.groups).count && proposal.groups[0] == .curve25519)
+        }
+    }
+
+    @Test(arguments: [
+        ("aes192", Cipher(.aesCBC, keyBits: 192)), ("aes256cbc", Cipher(.aesCBC, keyBits: 256)), ("aes", Cipher(.aesCBC, keyBits: 128)),
+        ("aes128ctr", Cipher(.aesCTR, keyBits: 128)), ("aes256ctr", Cipher(.aesCTR, keyBits: 256)),
+        ("aes128gcm8", Cipher(.aesGCM8, keyBits: 128)), ("aes256gcm64", Cipher(.aesGCM8, keyBits: 256)),
+        ("aes192gcm12", Cipher(.aesGCM12, keyBits: 192)), ("aes128gcm96", Cipher(.aesGCM12, keyBits: 128)),
+        ("aes256gcm", Cipher(.aesGCM16, keyBits: 256)), ("aes256gcm128", Cipher(.aesGCM16, keyBits: 256)),
+        ("ChaCha20Poly1305", Cipher(.chaCha20Poly1305, keyBits: 256)),
+    ]) func cipher_inSwanctlsWords_isRead(word: String, cipher: Cipher) throws {
+        let esp = try ProposalText.esp(cipher.isAEAD ? word : "\(word)-sha512")
+        #expect(esp.map(\.ciphers) == [[cipher]])
+    }
+
+    @Test func oldAlgorithms_whereTheyAreNamed_areRead() throws {
+        let expected = [
+            IKEProposal(ciphers: [Cipher(.aesCBC, keyBits: 256)], integrity: [.hmacSHA1_96], prfs: [.hmacSHA1], groups: [.modp1024])
+        ]
+        #expect(try ProposalText.ike("aes256-sha1-modp1024") == expected)
+        #expect(try ProposalText.ike("aes256-sha-prfsha1-modp1024") == expected)
+        #expect(try ProposalText.ike("aes128gcm16-prfsha1-modp6144-modp8192")[0].groups == [.modp6144, .modp8192])
+    }
+
+    @Test func algorithms_thatTandemWillNotHave_areRefusedWithSomethingBetter() {
+        func refusal(_ text: String) -> ProposalText.Refusal? {
+            do throws(ProposalText.Refusal) {
+                _ = try ProposalText.ike(text)
+                return nil
+            } catch { return error }
+        }
+        for weak in ["3des", "md5", "modp768", "modp1536", "modp1024s160", "modp2048s256", "null"] {
+            let refused = refusal("aes128-sha256-x25519-\(weak)")
+            #expect(refused?.what == "\"\(weak)\" is too weak (RFC 8221, RFC 8247)" && refused?.remedy.contains("sha1") == false)
+        }
+        #expect(refusal("aes128-sha256-modp1025")?.remedy != "did you mean modp1024?")
+        #expect(refusal("chacha20poly130-prfsha256-x25519")?.remedy == "did you mean chacha20poly1305?")
+        #expect(refusal("aes128gcm16-aes128ctr-prfsha256-x25519")?.remedy == "write two proposals")
+        #expect(refusal("chacha20poly1305-sha256-x25519")?.remedy.contains("prfsha256") == true)
+        #expect(refusal("aes128ctr-prfsha256-x25519")?.remedy == "add one, as in aes128ctr-prfsha256-x25519-sha256")
     }
 
     @Test func proposals_whenWrittenAsInSwanctl_areRead() throws {

@@ -47,6 +47,11 @@ private final class RunnerEnd: Sendable {
         }.get()
     }
 
+    /// As the packet thread hands datagrams in.
+    func mailbox() -> IKEMailbox {
+        IKEMailbox(schedule: { [loop] in loop.execute($0) }, handler: { [runner] in runner.value!.submit($0.map(Input.datagram)) })
+    }
+
     func perform<Value: Sendable>(_ work: @escaping @Sendable (Runner) -> Value) async throws -> Value {
         try await loop.submit { work(self.runner.value!) }.get()
     }
@@ -60,6 +65,18 @@ private final class RunnerEnd: Sendable {
         }
         return answer.withLock { $0 }
     }
+}
+
+private final class Flag: Sendable {
+    let isSet = Atomic(false)
+}
+
+/// Notes that something came.
+private final class Ear: ChannelInboundHandler, Sendable {
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+    let hasHeard = Atomic(false)
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) { hasHeard.store(true, ordering: .relaxed) }
 }
 
 @Suite struct RunnerTests {
@@ -89,7 +106,9 @@ private final class RunnerEnd: Sendable {
         try await end.perform { $0.submit(.started(dataPlane: "recording", reason: "test")) }
         let here = Endpoint(IPAddress("127.0.0.1")!, 500)
         let there = Endpoint(IPAddress("127.0.0.1")!, 9)
-        let flood = (0..<6000).map { Input.datagram(Datagram(local: here, remote: there, bytes: [UInt8(truncatingIfNeeded: $0)])) }
+        // As many as may wait, and more, that begin an IKE SA; one that does not.
+        let first = Datagram(local: here, remote: there, bytes: [UInt8](repeating: 0, count: 16))
+        let flood = [Input](repeating: .datagram(first), count: 6000) + [.datagram(Datagram(local: here, remote: there, bytes: [1]))]
         let order = Mutex<[String]>([])
         try await end.perform { runner in
             _ = runner.request(.version) { _ in
@@ -102,6 +121,34 @@ private final class RunnerEnd: Sendable {
         #expect(order.withLock { $0 }.first == "answered")
         let counters = try #require(try await end.status()).counters
         #expect(counters["runtime_ike_dropped"] == UInt64(6000 - Runner.datagramsMax))
+        try await end.group.shutdownGracefully()
+    }
+
+    /// Datagrams that come faster than they are handled keep nothing else from the event loop: heartbeats come through sockets.
+    @Test func flood_whenItNeverEnds_leavesTheLoopToItsSockets() async throws {
+        let end = try await RunnerEnd()
+        try await end.perform { $0.submit(.started(dataPlane: "recording", reason: "test")) }
+        let ear = Ear()
+        let channel = try await DatagramBootstrap(group: end.loop).channelInitializer { $0.pipeline.addHandler(ear) }
+            .bind(host: "127.0.0.1", port: 0).get()
+        let here = try #require(channel.localAddress)
+        let mailbox = end.mailbox()
+        let over = Flag()
+        try await withThrowingTaskGroup { group in
+            group.addTask {
+                let noise = Datagram(
+                    local: Endpoint(IPAddress("127.0.0.1")!, 500), remote: Endpoint(IPAddress("127.0.0.1")!, 9), bytes: [0])
+                let batch = [Datagram](repeating: noise, count: 64)
+                while !over.isSet.load(ordering: .relaxed) { _ = mailbox.put(batch) }
+            }
+            // By then as many wait as may.
+            try await Task.sleep(for: .milliseconds(200))
+            channel.writeAndFlush(AddressedEnvelope(remoteAddress: here, data: ByteBuffer(string: "heartbeat")), promise: nil)
+            for _ in 0..<300 where !ear.hasHeard.load(ordering: .relaxed) { try await Task.sleep(for: .milliseconds(10)) }
+            let hasHeard = ear.hasHeard.load(ordering: .relaxed)
+            #expect(hasHeard)
+            over.isSet.store(true, ordering: .relaxed)
+        }
         try await end.group.shutdownGracefully()
     }
 

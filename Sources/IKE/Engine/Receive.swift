@@ -3,6 +3,12 @@ import IKEWire
 public import Session
 
 extension IKEEngine {
+    /// Whether a datagram has no responder SPI, as the request that begins an IKE SA (RFC 7296 §3.1): for who has to choose what to
+    /// handle first. Nothing else of it is looked at.
+    public static func isFirstRequest(_ datagram: Datagram) -> Bool {
+        datagram.bytes.count >= 16 && datagram.bytes[8..<16].allSatisfy { $0 == 0 }
+    }
+
     /// Takes a datagram from port 500 or 4500, without the non-ESP marker. Never traps, whatever the bytes are.
     public mutating func receive(_ datagram: Datagram, table: SessionTable, context: IKEContext) -> IKEOutcome {
         let outcome = take(datagram, table: table, context: context)

@@ -1,4 +1,5 @@
 import Cryptography
+import Glibc
 import IKE
 public import Node
 import Session
@@ -9,19 +10,27 @@ extension Configuration {
     ///
     /// - Throws: all that is wrong, not only the first fault.
     public static func load(path: String) throws(ConfigurationError) -> Configuration {
-        func whole(_ what: String, _ remedy: String) -> ConfigurationError {
-            ConfigurationError([.init(file: path, line: 0, key: "", what: what, remedy: remedy)])
-        }
         let bytes: [UInt8]
         do throws(FileContents.Failure) {
             bytes = try FileContents.read(path, isSecret: false)
         } catch {
-            throw whole(error.what(path), error.remedy(path))
+            throw ConfigurationError([.init(file: path, line: 0, key: "", what: error.what(path), remedy: error.remedy(path))])
+        }
+        return try parse(bytes, path: path)
+    }
+
+    /// Reads a configuration's text and the files that it names.
+    ///
+    /// - Parameter path: whose folder the names in the text are relative to, and what problems name.
+    static func parse(_ bytes: [UInt8], path: String) throws(ConfigurationError) -> Configuration {
+        func whole(_ what: String, _ remedy: String) -> ConfigurationError {
+            ConfigurationError([.init(file: path, line: 0, key: "", what: what, remedy: remedy)])
         }
         guard !bytes.contains(0) else { throw whole("holds a NUL byte", "it must be TOML text") }
+        let lines = TOMLLines(bytes)
         let document: TOMLTable
         do {
-            document = try TOMLTable(string: String(decoding: bytes, as: UTF8.self))
+            document = try TOMLTable(string: String(decoding: bytes.prefix(lines.namelessHeader?.offset ?? bytes.count), as: UTF8.self))
         } catch let error as TOMLParseError {
             let line = error.source.begin.line
             throw ConfigurationError([
@@ -30,8 +39,14 @@ extension Configuration {
         } catch {
             throw whole("is not TOML: \(error)", "correct it")
         }
+        if let header = lines.namelessHeader {
+            throw ConfigurationError([
+                .init(file: path, line: header.line, key: "", what: "[ without the name of a table", remedy: "write [name]")
+            ])
+        }
         let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        let context = ReaderContext(file: path, folder: folder.isEmpty ? "/" : folder, lines: TOMLLines(bytes))
+        let context = ReaderContext(
+            file: path, folder: folder.isEmpty ? "/" : folder, lines: lines, wallSeconds: Int64(time(nil)))
         let root = TableReader(context: context, path: "", table: document)
         let configuration = Sections(root: root).read()
         let problems = context.problems
@@ -47,7 +62,7 @@ struct Sections {
     let root: TableReader
     var context: ReaderContext { root.context }
 
-    static let names = ["node", "pair", "address", "dataplane", "runtime", "ike", "connections", "secrets", "pools"]
+    static let names = ["node", "pair", "address", "dataplane", "runtime", "ike", "connections", "authorities", "secrets", "pools"]
 
     /// `nil` when something without which there is no configuration is missing; that has been reported.
     func read() -> Configuration? {
@@ -56,9 +71,9 @@ struct Sections {
         let pair = pairSection()
         let addresses = sharedAddresses()
         let pools = pools()
-        let connections = connections(pools: pools)
+        let connections = connections(pools: pools, authorities: authorities())
         let secrets = secrets()
-        if !connections.isEmpty, secrets.isEmpty, !root.has("secrets") {
+        if context.usesSharedKeys, secrets.isEmpty, !root.has("secrets") {
             root.problem("secrets", "is missing, and connections authenticate with pre-shared keys", "add a [secrets.NAME]")
         }
         let ike = IKEConfiguration(connections: connections, secrets: secrets, pools: pools, limits: limits())
@@ -69,7 +84,7 @@ struct Sections {
             path: context.file,
             node: NodeConfiguration(
                 name: name, id: id, pair: pair?.node, addresses: addresses, ike: ike, version: TandemVersion.text),
-            pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime)
+            pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime, warnings: context.warnings.sorted { $0.line < $1.line })
     }
 
     private func node() -> (String?, NodeID?) {
@@ -153,16 +168,23 @@ struct Sections {
         var limits = IKELimits()
         guard let table = root.subtable("ike") else { return limits }
         table.allow([
-            "cookie_threshold", "half_open_max", "half_open_timeout", "children_per_session_max", "retransmit_timeout",
-            "retransmit_base", "retransmit_tries",
+            "cookie_threshold", "half_open_max", "half_open_per_address_max", "half_open_timeout", "clear_errors_per_second",
+            "children_per_session_max", "retransmit_timeout", "retransmit_base", "retransmit_tries",
+            "fragment_size", "request_window", "rekey_retry_time",
         ])
         limits.cookieThreshold = table.integer("cookie_threshold", in: 0...65536) ?? limits.cookieThreshold
         limits.halfOpenMax = table.integer("half_open_max", in: 1...1_048_576) ?? limits.halfOpenMax
+        limits.halfOpenPerAddressMax =
+            table.integer("half_open_per_address_max", in: 1...1_048_576) ?? limits.halfOpenPerAddressMax
+        limits.clearErrorsPerSecond = table.integer("clear_errors_per_second", in: 0...100_000) ?? limits.clearErrorsPerSecond
         limits.halfOpenTimeout = table.duration("half_open_timeout", in: .seconds(1)...Duration.seconds(600)) ?? limits.halfOpenTimeout
         limits.childrenPerSessionMax = table.integer("children_per_session_max", in: 1...1024) ?? limits.childrenPerSessionMax
         limits.retransmitTimeout =
             table.duration("retransmit_timeout", in: .milliseconds(100)...Duration.seconds(60)) ?? limits.retransmitTimeout
         limits.retransmitBase = table.number("retransmit_base", in: 1...10) ?? limits.retransmitBase
+        limits.fragmentSize = table.integer("fragment_size", in: 256...65_535) ?? limits.fragmentSize
+        limits.requestWindow = table.integer("request_window", in: 1...16).map(UInt32.init) ?? limits.requestWindow
+        limits.rekeyRetryTime = table.duration("rekey_retry_time", in: .seconds(1)...Duration.seconds(600)) ?? limits.rekeyRetryTime
         limits.retransmitTries = table.integer("retransmit_tries", in: 1...20) ?? limits.retransmitTries
         return limits
     }

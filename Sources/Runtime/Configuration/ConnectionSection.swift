@@ -6,34 +6,33 @@ import Session
 extension Sections {
     /// Options of swanctl.conf's connections that are not supported yet, with the value that says what Tandem does anyway.
     private static let unsupportedInConnection: [String: String?] = [
-        "rekey_time": "0", "reauth_time": "0", "over_time": nil, "rand_time": nil, "mobike": "no", "unique": nil, "fragmentation": "no",
-        "send_cert": nil, "send_certreq": nil, "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
+        "reauth_time": "0", "mobike": "no", "unique": nil,
+        "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
         "dscp": nil, "dpd_timeout": nil, "keyingtries": nil, "childless": nil, "ppk_id": nil, "ppk_required": "no", "proxy": nil,
         "mediation": "no", "mediated_by": nil, "if_id_in": nil, "if_id_out": nil, "ocsp": nil,
     ]
 
     private static let unsupportedInChild: [String: String?] = [
-        "mode": "tunnel", "rekey_time": "0", "life_time": "0", "rand_time": nil, "rekey_bytes": "0", "life_bytes": "0", "rand_bytes": nil,
-        "rekey_packets": "0", "life_packets": "0", "rand_packets": nil, "hostaccess": "no", "policies": "yes",
+        "hostaccess": "no", "policies": "yes",
         "start_action": "none", "close_action": "none", "dpd_action": "clear", "ipcomp": "no", "inactivity": "0", "reqid": nil,
         "priority": nil, "interface": nil, "mark_in": nil, "mark_out": nil, "set_mark_in": nil, "set_mark_out": nil, "if_id_in": nil,
         "if_id_out": nil, "label": nil, "tfc_padding": "0", "replay_window": nil, "hw_offload": "no", "copy_df": nil, "copy_ecn": nil,
         "copy_dscp": nil, "ah_proposals": nil, "sha256_96": "no",
     ]
 
-    private static let unsupportedInAuthentication: [String: String?] = [
-        "round": nil, "certs": nil, "cert": nil, "pubkeys": nil, "cacerts": nil, "ca_id": nil, "eap_id": nil, "aaa_id": nil,
-        "xauth_id": nil, "groups": nil, "cert_policy": nil, "revocation": nil,
-    ]
-
-    func connections(pools: [PoolConfiguration]) -> [ConnectionConfiguration] {
+    func connections(pools: [PoolConfiguration], authorities: Authorities) -> [ConnectionConfiguration] {
         if !root.has("connections") { root.missing("connections", "a [connections.NAME]") }
-        return root.named("connections").map { connection($0.table, name: $0.name, pools: pools) }
+        return root.named("connections").map { connection($0.table, name: $0.name, pools: pools, authorities: authorities) }
     }
 
-    private func connection(_ table: TableReader, name: String, pools: [PoolConfiguration]) -> ConnectionConfiguration {
+    private func connection(
+        _ table: TableReader, name: String, pools: [PoolConfiguration], authorities: Authorities
+    ) -> ConnectionConfiguration {
         table.allow(
-            ["version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "local", "remote", "children"],
+            [
+                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "send_cert", "send_certreq", "local",
+                "remote", "children", "fragmentation",
+            ] + LifetimeKeys.connection.names,
             unsupported: Sections.unsupportedInConnection)
         if let version = table.integer("version", in: 0...2), version != 2 {
             table.problem("version", "\(version) is not supported", "Tandem speaks IKEv2 only: remove it, or set it to 2")
@@ -44,13 +43,25 @@ extension Sections {
         }
         if Set(poolNames).count < poolNames.count { table.problem("pools", "names a pool twice", "name each once") }
         if !table.has("children") { table.missing("children", "a [\(table.path).children.NAME]") }
+        let local = localSide(table)
+        let remote = remoteSide(table, authorities: authorities)
+        let sending = table.choice("send_cert", CertificateSending.allCases.map(\.rawValue)).flatMap { CertificateSending(rawValue: $0) }
         let delay = table.duration("dpd_delay", in: .zero...Duration.seconds(86400))
-        return ConnectionConfiguration(
+        var connection = ConnectionConfiguration(
             name: name, localAddresses: addresses(table, "local_addrs"), remoteAddresses: addresses(table, "remote_addrs"),
-            proposals: proposals(table, "proposals", ProposalText.ikeDefaults, ProposalText.ike), localIdentity: identity(table, "local"),
-            remoteIdentity: identity(table, "remote"), pools: poolNames,
+            proposals: proposals(table, "proposals", ProposalText.ikeDefaults, ProposalText.ike), localIdentity: local.identity,
+            remoteIdentity: remote.identity, pools: poolNames,
             children: table.named("children").map { child($0.table, name: $0.name) },
-            forceEncapsulation: table.boolean("encap") ?? false, livenessDelay: delay == .zero ? nil : delay)
+            forceEncapsulation: table.boolean("encap") ?? false, livenessDelay: delay == .zero ? nil : delay,
+            localAuthentication: local.authentication, remoteAuthentication: remote.authentication,
+            certificateSending: sending ?? .ifAsked, sendsCertificateRequest: table.boolean("send_certreq") ?? true)
+        connection.lifetime = lifetime(table, LifetimeKeys.connection)
+        switch table.choice("fragmentation", ["yes", "no", "accept"]) {
+        case "no": connection.fragmentation = .no
+        case "accept": connection.fragmentation = .accept
+        default: connection.fragmentation = .yes
+        }
+        return connection
     }
 
     /// Addresses and prefixes; empty when `%any` is among them.
@@ -85,29 +96,17 @@ extension Sections {
         return found
     }
 
-    /// `local = { auth = "psk", id = "gw.example.net" }`; `nil` for no identity and for `%any`.
-    private func identity(_ connection: TableReader, _ key: String) -> Identity? {
-        guard let table = connection.subtable(key) else {
-            if !connection.has(key) { connection.missing(key, "\(key) = { auth = \"psk\" }") }
-            return nil
-        }
-        table.allow(["auth", "id"], unsupported: Sections.unsupportedInAuthentication)
-        switch table.string("auth") {
-        case "psk": break
-        case .some(let other):
-            table.problem("auth", "\"\(other)\" is not supported yet", "the only method so far is \"psk\"")
-        case nil:
-            if !table.has("auth") { table.missing("auth", "auth = \"psk\"") }
-        }
-        guard let text = table.nonEmptyString("id"), text != "%any" else { return nil }
-        return Identity(text: text)
-    }
-
     private func child(_ table: TableReader, name: String) -> ChildConfiguration {
-        table.allow(["local_ts", "remote_ts", "esp_proposals", "updown"], unsupported: Sections.unsupportedInChild)
+        table.allow(
+            ["local_ts", "remote_ts", "esp_proposals", "mode", "updown"] + LifetimeKeys.child.names + VolumeKeys.all.flatMap(\.names),
+            unsupported: Sections.unsupportedInChild)
         var child = ChildConfiguration(
             name: name, localSelectors: selectors(table, "local_ts"), remoteSelectors: selectors(table, "remote_ts"),
-            proposals: proposals(table, "esp_proposals", ProposalText.espDefaults, ProposalText.esp))
+            proposals: proposals(table, "esp_proposals", ProposalText.espDefaults, ProposalText.esp),
+            mode: table.choice("mode", ["tunnel", "transport"]) == "transport" ? .transport : .tunnel)
+        child.lifetime = lifetime(table, LifetimeKeys.child)
+        child.bytes = volume(table, VolumeKeys.bytes)
+        child.packets = volume(table, VolumeKeys.packets)
         child.hook = program(table, "updown")
         return child
     }

@@ -4,6 +4,8 @@
 /// and knows fewer lines.
 struct TOMLLines {
     private(set) var lines: [String: Int] = [:]
+    /// Where the first `[` or `[[` stands that no key follows: the parser's own check of that is an assertion, which ends the program.
+    private(set) var namelessHeader: (line: Int, offset: Int)?
     private var text: [UInt8]
     private var position = 0
     private var line = 1
@@ -37,6 +39,8 @@ struct TOMLLines {
     private static func isBareKey(_ byte: UInt8) -> Bool {
         (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte) || byte == 0x2D || byte == 0x5F
     }
+
+    private static func beginsKey(_ byte: UInt8) -> Bool { isBareKey(byte) || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") }
 
     // MARK: Scanning
 
@@ -77,9 +81,15 @@ struct TOMLLines {
     /// `[a.b]` or `[[a.b]]`: gives the path that the keys below it belong to.
     private mutating func scanHeader() -> String {
         let startLine = line
+        let start = position
         advance()
+        while current == 0x20 || current == 0x09 { advance() }
         let isArray = current == UInt8(ascii: "[")
         if isArray { advance() }
+        while current == 0x20 || current == 0x09 { advance() }
+        if namelessHeader == nil, let byte = current, !TOMLLines.beginsKey(byte), byte != UInt8(ascii: "]") {
+            namelessHeader = (startLine, start)
+        }
         let keys = scanKeys()
         while let byte = current, byte != 0x0A { advance() }
         var path = ""

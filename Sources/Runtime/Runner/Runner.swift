@@ -1,6 +1,7 @@
 import Control
 import Cryptography
 import Glibc
+import IKE
 import NIOCore
 import Node
 import Pair
@@ -30,7 +31,10 @@ final class Runner {
     static let busyMax: Duration = .milliseconds(30)
     /// How long datagrams are handled in one go: a fraction of the shortest heartbeat interval.
     static let turn: TimeAmount = .milliseconds(2)
-    /// Datagrams that wait; IKE peers repeat what is lost.
+    /// How long they wait then. Not by `execute`: an event loop runs what is executed on it, and what that executes, before it looks at a
+    /// socket again, so that a flood would keep heartbeats, the pair's link and operators out as long as it lasts.
+    static let pause: TimeAmount = .microseconds(100)
+    /// Datagrams that wait in each of the two queues; IKE peers repeat what is lost.
     static let datagramsMax = 4096
     /// Failures of one list of data plane commands that the node is told one by one.
     static let failuresToldMax = 8
@@ -40,8 +44,12 @@ final class Runner {
     private var node: Node
     private var urgent = InputQueue()
     private var datagrams = InputQueue()
+    /// IKE_SA_INIT requests come last: of a flood of them nothing is lost by those who are past it.
+    private var firstRequests = InputQueue()
     private var isDraining = false
     private var isWaitingForTurn = false
+    /// The time spent on datagrams since the loop last looked at its sockets, or earlier.
+    private var spent: TimeAmount = .zero
     private var isStopped = false
     private var armed: (at: Instant, task: Scheduled<Void>)?
     private var responders: [RequestToken: (ControlResponse) -> Void] = [:]
@@ -107,11 +115,15 @@ final class Runner {
     func submit(_ batch: [Input]) {
         guard !isStopped else { return }
         for input in batch {
-            guard case .datagram = input else {
+            guard case .datagram(let datagram) = input else {
                 urgent.append(input)
                 continue
             }
-            if datagrams.count < Runner.datagramsMax { datagrams.append(input) } else { count("ike_dropped") }
+            let isTaken =
+                IKEEngine.isFirstRequest(datagram)
+                ? firstRequests.append(input, max: Runner.datagramsMax)
+                : datagrams.append(input, max: Runner.datagramsMax)
+            if !isTaken { count("ike_dropped") }
         }
         drain()
     }
@@ -121,13 +133,11 @@ final class Runner {
         isDraining = true
         let start = NIODeadline.now()
         var handled = 0
-        while !isStopped, let input = urgent.take() ?? datagrams.take() {
+        while !isStopped, let input = urgent.take() ?? nextDatagram() {
+            let before = NIODeadline.now()
             handle(input)
             handled += 1
-            if urgent.isEmpty, !datagrams.isEmpty, NIODeadline.now() - start > Runner.turn {
-                takeTurn()
-                break
-            }
+            if case .datagram = input { note(NIODeadline.now() - before) }
         }
         world.link?.flush()
         isDraining = false
@@ -135,12 +145,16 @@ final class Runner {
         noteBusy(since: start, inputs: handled)
     }
 
-    /// Goes on with the datagrams when the loop has looked at everything else.
-    private func takeTurn() {
-        guard !isWaitingForTurn else { return }
+    private func nextDatagram() -> Input? { isWaitingForTurn ? nil : datagrams.take() ?? firstRequests.take() }
+
+    /// After a turn of datagrams the loop looks at everything else before the next.
+    private func note(_ time: TimeAmount) {
+        spent = spent + time
+        guard spent > Runner.turn, !isWaitingForTurn else { return }
         isWaitingForTurn = true
-        eventLoop.assumeIsolated().execute {
+        eventLoop.assumeIsolated().scheduleTask(in: Runner.pause) {
             self.isWaitingForTurn = false
+            self.spent = .zero
             self.drain()
         }
     }
@@ -310,6 +324,13 @@ private struct InputQueue {
     var count: Int { items.count - head }
 
     mutating func append(_ input: Input) { items.append(input) }
+
+    /// - Returns: false when as many wait as may.
+    mutating func append(_ input: Input, max: Int) -> Bool {
+        guard count < max else { return false }
+        append(input)
+        return true
+    }
 
     mutating func take() -> Input? {
         guard head < items.count else { return nil }

@@ -1,0 +1,81 @@
+import Cryptography
+import ESP
+import Pair
+import Session
+
+extension FuzzTarget {
+    /// The stream of the pair's link. What a frame holds goes where it would go: into a table, and into a data plane.
+    static let pairFrame = FuzzTarget(
+        name: "pair-frame",
+        seeds: {
+            let scene = try Scene.established()
+            let frames =
+                scene.deltas.map { PairFrame.entry(index: 1, .delta($0)) } + [
+                    .hello(PairHello(version: PairProtocol.version, node: .one, name: "sg2", boot: 7, role: .standby, epoch: 3)),
+                    .entry(index: 9, .replay([ReplayReport(inboundSPI: 1 << 20, top: 77)])), .acknowledge(index: 12),
+                    .snapshotBegin(SnapshotBegin(epoch: 4, sessionCount: 1, nextIndex: 8)),
+                    .snapshotPage(Array(scene.table.sessions.values)), .snapshotEnd, .snapshotPageTaken, .handover(epoch: 9),
+                    .handoverAccepted(epoch: 9), .handoverRefused(epoch: 9, reason: "not ready"),
+                ]
+            return try frames.map { [3] + (try FrameSplitter.framed(PairFrameCodec.encode($0))) }
+        },
+        run: { bytes in
+            var input = FuzzInput(bytes)
+            let pieceLength = Int(input.octet()) + 1
+            var stream = input.all()[...]
+            var splitter = FrameSplitter()
+            var table = SessionTable()
+            while !stream.isEmpty {
+                splitter.append(stream.prefix(pieceLength))
+                stream = stream.dropFirst(pieceLength)
+                guard let payload = try? splitter.next() else { continue }
+                try take(payload, into: &table)
+            }
+            try require(splitter.bufferedCount <= bytes.count, "the splitter holds more than it was given")
+        })
+
+    private static func take(_ payload: [UInt8], into table: inout SessionTable) throws {
+        guard let frame = try? PairFrameCodec.decode(payload) else { return }
+        let again = try? PairFrameCodec.decode(PairFrameCodec.encode(frame))
+        try require(again == frame, "said again it is \(String(describing: again)), not \(frame)")
+        let database = SecurityAssociationDatabase(random: .seeded(1))
+        switch frame {
+        case .entry(_, .delta(let delta)): _ = try? table.apply(delta)
+        case .snapshotPage(let sessions, let reservations):
+            for session in sessions { _ = try? table.replace(with: session) }
+            for reservation in reservations { try? table.replace(with: reservation) }
+        default: break
+        }
+        for session in table.sessions.values {
+            for child in session.children {
+                let installation = ChildInstallation(
+                    session: session.id, child: child, local: session.local, remote: session.remote, encapsulation: session.encapsulation,
+                    numbers: LeasedNumbers(next: 1, limit: 9))
+                try? database.apply(.install(installation))
+                try? database.apply(.remove(session: session.id, child: child, local: session.local, remote: session.remote))
+            }
+        }
+        try require(database.count == 0, "what was removed is still there")
+    }
+
+    /// A datagram on a heartbeat path, as it is and with the code that authenticates it.
+    static let heartbeat = FuzzTarget(
+        name: "heartbeat", lengthMax: 128,
+        seeds: {
+            [
+                HeartbeatCodec(secret: pairSecret).seal(
+                    Heartbeat(node: .one, role: .standby, isReady: true, wantsAnswer: false, boot: 1, echo: 2, sequence: 3, epoch: 4))
+            ]
+        },
+        run: { bytes in
+            let codec = HeartbeatCodec(secret: pairSecret)
+            try require((try? codec.open(bytes)) == nil || bytes == codec.seal(try codec.open(bytes)), "another was taken for ours")
+            let key = hkdfSHA256(secret: pairSecret, salt: [], info: Array("tandem heartbeat v1".utf8), count: 32)
+            let signed = Array(bytes.prefix(40))
+            guard let opened = try? codec.open(signed + hmacSHA256(key: key, signed)) else { return }
+            let again = try? codec.open(codec.seal(opened))
+            try require(again == opened, "said again it is \(String(describing: again)), not \(opened)")
+        })
+
+    private static let pairSecret = SecretBytes([UInt8](repeating: 0x5A, count: 32))
+}
