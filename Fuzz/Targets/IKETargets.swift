@@ -83,9 +83,10 @@ extension FuzzTarget {
         if let payloads = try? IKEMessage.parsePayloads(first: first, bytes: inner) {
             let set = PayloadSet(payloads)
             if let identity = set.initiatorIdentity, set.authentication == nil {
-                let code = SharedKeyAuthentication.code(
-                    prf: half.algorithms.prf, secret: scene.peer.configuration.secret, message: half.request,
-                    peerNonce: half.nonces.responder, authenticationKey: half.derived.initiatorAuthentication, identity: identity)
+                let code = SignedOctets(
+                    prf: half.algorithms.prf, message: half.request, peerNonce: half.nonces.responder,
+                    authenticationKey: half.derived.initiatorAuthentication, identity: identity
+                ).code(secret: scene.peer.configuration.secret)
                 (first, inner) = IKEMessage.encodePayloads(
                     payloads + [.authentication(method: AuthenticationMethod.sharedKey, data: code)])
             }
@@ -107,9 +108,10 @@ extension FuzzTarget {
         if let payloads = try? IKEMessage.parsePayloads(first: first, bytes: inner) {
             let set = PayloadSet(payloads)
             if let identity = set.responderIdentity, set.authentication == nil {
-                let code = SharedKeyAuthentication.code(
-                    prf: site.algorithms.prf, secret: scene.peer.configuration.secret, message: site.response,
-                    peerNonce: site.nonces.initiator, authenticationKey: site.derived.responderAuthentication, identity: identity)
+                let code = SignedOctets(
+                    prf: site.algorithms.prf, message: site.response, peerNonce: site.nonces.initiator,
+                    authenticationKey: site.derived.responderAuthentication, identity: identity
+                ).code(secret: scene.peer.configuration.secret)
                 (first, inner) = IKEMessage.encodePayloads(
                     payloads + [.authentication(method: AuthenticationMethod.sharedKey, data: code)])
             }
