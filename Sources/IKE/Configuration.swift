@@ -175,7 +175,7 @@ public struct ConnectionConfiguration: Hashable, Sendable {
     public var localIdentity: Identity?
     /// `nil`: any.
     public var remoteIdentity: Identity?
-    /// Names of `pools` from which the peer gets addresses, at most one a family.
+    /// Names of `pools` from which the peer gets addresses: one of each family, from the first pool that has one.
     public var pools: [String]
     public var children: [ChildConfiguration]
     /// Ask for ESP in UDP even where no NAT is (strongSwan's `encap`).
@@ -243,6 +243,10 @@ public struct PoolConfiguration: Hashable, Sendable {
     /// Tell the peer the netmask (INTERNAL_IP4_NETMASK).
     public var announcesNetmask: Bool
     public var dns: [IPAddress]
+    /// An identity keeps its address while it is away.
+    public var isPersistent = false
+    /// How long it does so at least; `nil`: until nothing else is left for others.
+    public var leaseTime: Duration?
 
     public init(
         name: String, first: IPAddress, last: IPAddress, network: IPPrefix, announcesNetmask: Bool = false, dns: [IPAddress] = []

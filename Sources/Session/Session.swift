@@ -121,10 +121,13 @@ public struct SessionPath: Hashable, Sendable {
 public struct VirtualAddress: Hashable, Sendable {
     public var pool: String
     public var address: IPAddress
+    /// It stays the peer's when the session is over: a `Reservation`.
+    public var isPersistent: Bool
 
-    public init(pool: String, address: IPAddress) {
+    public init(pool: String, address: IPAddress, isPersistent: Bool = false) {
         self.pool = pool
         self.address = address
+        self.isPersistent = isPersistent
     }
 }
 

@@ -120,6 +120,30 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(configuration.node.ike.connections.first?.proposals == ProposalText.ikeDefaults)
     }
 
+    @Test func poolsAndPrograms_whenLoaded_areWhatWasWritten() throws {
+        let folder = TemporaryFolder()
+        let program = folder.write("updown", "#!/bin/sh\n", mode: 0o755)
+        let pools = """
+            [pools.first]
+            addrs = "10.20.0.0/24"
+            persistent = true
+            lease_time = "30d"
+            [pools.second]
+            addrs = "10.21.0.0/24"
+            """
+        let text =
+            minimal.replacing("[connections.road]\n", with: "[connections.road]\npools = [\"first\", \"second\"]\n")
+            .replacing("local_ts", with: "updown = \"\(program)\"\nlocal_ts") + pools
+        let ike = try Configuration.load(path: folder.write("t.toml", text)).node.ike
+        #expect(ike.pools.map(\.isPersistent) == [true, false] && ike.pools.map(\.leaseTime) == [.seconds(30 * 86400), nil])
+        #expect(ike.connections[0].pools == ["first", "second"] && ike.connections[0].children[0].hook == program)
+        chmod(program, 0o777)
+        let found = problems(of: text.replacing("persistent = true", with: "persistent = false"), in: folder)
+        #expect(found.count == 2)
+        #expect(found.contains { $0.contains("children.net.updown") && $0.contains("can be written by others (mode 777)") })
+        #expect(found.contains { $0.contains("pools.first.lease_time: has no meaning without persistent") })
+    }
+
     @Test func manyFaults_whenLoaded_areAllNamedWithLineKeyAndRemedy() throws {
         let found = problems(
             of: """

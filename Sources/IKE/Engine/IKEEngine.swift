@@ -21,6 +21,7 @@ public struct IKEEngine: Sendable {
     var farewells = Farewells()
     var refusals = RefusalBudget()
     var pools = PoolCursors()
+    var aloneness = Aloneness()
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.
     var lastHeard: [SessionID: Instant] = [:]

@@ -150,7 +150,7 @@ extension IKEEngine {
         let changes: [SessionChange]
         var events = answer.events
         if let reason = answer.endsSession {
-            changes = [.removed(reason: reason)]
+            changes = [context.removal(reason)]
             forget(message.session.id)
         } else {
             // A request of ours may have gone with an old IKE SA: the window could be free now.
@@ -252,6 +252,7 @@ extension IKEEngine {
             case .childAdded: counters.childrenCreated += 1
             case .childRekeyed: counters.childrenRekeyed += 1
             case .childRefused: counters.childrenRefused += 1
+            case .poolsExhausted: counters.poolsExhausted += 1
             case .ikeRekeyed: counters.ikeSAsRekeyed += 1
             case .replaced: counters.sessionsReplaced += 1
             case .deletedByPeer: counters.deletedByPeer += 1

@@ -95,7 +95,7 @@ extension IKEEngine {
 
     private mutating func removeNow(_ session: Session, table: SessionTable, context: IKEContext) -> IKEOutcome {
         var outcome = IKEOutcome(
-            deltas: [SessionDelta(session: session.id, changes: [.removed(reason: "terminated")])],
+            deltas: [SessionDelta(session: session.id, changes: [context.removal("terminated")])],
             events: [.terminated(session: session.id)], session: session.id)
         if session.ikeSA.pendingRequests.isEmpty, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) {
             outcome.datagrams = send(bytes, in: session)

@@ -53,7 +53,7 @@ extension IKEEngine {
             }
         case .deleteIKESA:
             if message.isInCurrentSA {
-                effects = ResponseEffects(changes: [.removed(reason: "terminated")], events: [.terminated(session: session.id)])
+                effects = ResponseEffects(changes: [context.removal("terminated")], events: [.terminated(session: session.id)])
             } else {
                 effects.changes = [.ikeSARemoved(localSPI: message.sa.localSPI)]
             }
@@ -214,7 +214,7 @@ extension IKEEngine {
         let events = [IKEEvent.deletedByPeer(session: session.id)]
         count(events)
         forget(session.id)
-        let removed = SessionChange.removed(reason: "the peer reported INVALID_SYNTAX")
+        let removed = context.removal("the peer reported INVALID_SYNTAX")
         return IKEOutcome(deltas: [SessionDelta(session: session.id, changes: [removed])], events: events, session: session.id)
     }
 

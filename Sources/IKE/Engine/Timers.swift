@@ -78,21 +78,21 @@ extension IKEEngine {
         guard repeats < configuration.limits.retransmitTries else {
             // A peer may have done with the IKE SA that was replaced; whether it lives, the new one tells.
             let isCurrent = session.ikeSA.localSPI == localSPI
-            return isCurrent ? giveUp(session, pending) : endOther(localSPI, of: session, at: context.now.instant)
+            return isCurrent ? giveUp(session, pending, context: context) : endOther(localSPI, of: session, at: context.now.instant)
         }
         counters.requestsRetransmitted += 1
         awaitResponse(id, localSPI, messageID, repeats: repeats + 1, from: context.now.instant)
         return IKEOutcome(datagrams: send(pending.datagrams, in: session), session: id)
     }
 
-    private mutating func giveUp(_ session: Session, _ pending: PendingRequest) -> IKEOutcome {
+    private mutating func giveUp(_ session: Session, _ pending: PendingRequest, context: IKEContext) -> IKEOutcome {
         let isOurs = pending.purpose == .deleteIKESA
         let event: IKEEvent = isOurs ? .terminated(session: session.id) : .peerDead(session: session.id)
         count([event])
         forget(session.id)
         let reason = isOurs ? "terminated, the peer did not answer" : "the peer does not answer"
         return IKEOutcome(
-            deltas: [SessionDelta(session: session.id, changes: [.removed(reason: reason)])], events: [event], session: session.id)
+            deltas: [SessionDelta(session: session.id, changes: [context.removal(reason)])], events: [event], session: session.id)
     }
 
     // MARK: Liveness (RFC 7296 §2.4)
@@ -171,6 +171,7 @@ extension IKEEngine {
 
     /// The other node speaks for the sessions now: half-open IKE SAs, timers and hints go.
     public mutating func lostOwnership() {
+        aloneness = Aloneness()
         halfOpen = HalfOpenTable()
         initiations = InitiationTable()
         farewells = Farewells()

@@ -48,7 +48,8 @@ extension IKEEngine {
         var answer = try authenticationPayloads(exchange, admission)
         let replaced = exchange.request.has(.initialContact) ? sessionsLikeThis(admission, table: table) : []
         let leaving = Set(replaced.flatMap(\.virtualAddresses).map(\.address))
-        let assignment = assignAddresses(exchange.request.configuration, admission: admission, table: table, leaving: leaving)
+        let assignment = assignAddresses(
+            exchange.request.configuration, admission: admission, table: table, leaving: leaving, context: context)
         var session = newSession(id, exchange: exchange, admission: admission, table: table, context: context)
         session.virtualAddresses = assignment.addresses
         session.capabilities = session.capabilities.agreed(admission.connection)
@@ -69,6 +70,9 @@ extension IKEEngine {
         } catch {
             answer += assignment.payloads + [error.payload]
             events.append(.childRefused(session: id, reason: error))
+        }
+        if !assignment.exhausted.isEmpty {
+            events.append(.poolsExhausted(session: id, pools: assignment.exhausted, isHalved: context.isAlone))
         }
         if let size = windowSize { answer.append(size) }
         if session.capabilities.contains(.mobike) { answer += admission.connection.mobikeNotifies(beside: session.local.address) }
@@ -128,7 +132,7 @@ extension IKEEngine {
         count(events)
         for old in replaced { forget(old.id) }
         watch(session, from: context.now.instant)
-        let removals = replaced.map { SessionDelta(session: $0.id, changes: [.removed(reason: "replaced (INITIAL_CONTACT)")]) }
+        let removals = replaced.map { SessionDelta(session: $0.id, changes: [context.removal("replaced (INITIAL_CONTACT)")]) }
         return IKEOutcome(
             deltas: removals + [SessionDelta(session: session.id, changes: [.created(session)])],
             datagrams: reply(datagrams, to: exchange.datagram), events: events, session: session.id)

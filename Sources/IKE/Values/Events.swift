@@ -76,6 +76,8 @@ public enum IKEEvent: Hashable, Sendable {
     case childRekeyed(session: SessionID, inboundSPI: UInt32, successor: UInt32)
     case childDeleted(session: SessionID, inboundSPI: UInt32)
     case childRefused(session: SessionID, reason: ChildRefusal)
+    /// No address is left for the peer. `isHalved`: the node is alone, and leases nothing of the other node's half.
+    case poolsExhausted(session: SessionID, pools: [String], isHalved: Bool)
     case ikeRekeyed(session: SessionID)
     /// The peer answered a request of ours with an error.
     case requestRefused(session: SessionID, what: String, notify: UInt16)
@@ -112,6 +114,12 @@ public enum IKEEvent: Hashable, Sendable {
             (.info, "session \(session): CHILD SA \(hex(spi)) rekeyed to \(hex(successor))")
         case .childDeleted(let session, let spi): (.info, "session \(session): CHILD SA \(hex(spi)) deleted")
         case .childRefused(let session, let reason): (.warning, "session \(session): CHILD SA refused: \(reason)")
+        case .poolsExhausted(let session, let pools, let isHalved):
+            (
+                .warning,
+                "session \(session): no address is left in \(pools.joined(separator: ", "))"
+                    + (isHalved ? " for this node, which is alone and leases only its own half" : "")
+            )
         case .ikeRekeyed(let session): (.info, "session \(session): IKE SA rekeyed")
         case .requestRefused(let session, let what, let notify):
             (.warning, "session \(session): the peer refused the \(what) with \(NotifyType(rawValue: notify))")

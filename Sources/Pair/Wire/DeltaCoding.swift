@@ -23,7 +23,9 @@ extension SessionChange {
         WireChange.with {
             switch self {
             case .created(let session): $0.created = session.wire
-            case .removed(let reason): $0.removed = WireField.shortened(reason)
+            case .removed(let reason, let at):
+                $0.removed.reason = WireField.shortened(reason)
+                $0.removed.atWallMilliseconds = at
             case .answered(let localSPI, let response):
                 $0.answered.localSpi = localSPI
                 $0.answered.response = response.wire
@@ -77,7 +79,10 @@ extension SessionChange {
     fileprivate init(_ wire: WireChange) throws(PairWireError) {
         switch wire.kind {
         case .created(let session): self = .created(try Session(session))
-        case .removed(let reason): self = .removed(reason: try WireField.text(reason, max: PairWireLimits.reasonBytesMax, "Change.removed"))
+        case .removed(let removed):
+            self = .removed(
+                reason: try WireField.text(removed.reason, max: PairWireLimits.reasonBytesMax, "Removed.reason"),
+                at: try WireField.wallMilliseconds(removed.atWallMilliseconds, "Removed.at_wall_milliseconds"))
         case .answered(let answered):
             let response = try CachedResponse(WireField.present(answered.hasResponse, answered.response, "Answered.response"))
             self = .answered(localSPI: answered.localSpi, response: response)

@@ -98,13 +98,35 @@ extension VirtualAddress {
         WireVirtualAddress.with {
             $0.pool = pool
             $0.address = WireField.bytes(address)
+            $0.isPersistent = isPersistent
         }
     }
 
     fileprivate init(_ wire: WireVirtualAddress) throws(PairWireError) {
         self.init(
             pool: try WireField.text(wire.pool, max: PairWireLimits.nameBytesMax, "VirtualAddress.pool"),
-            address: try WireField.address(wire.address, "VirtualAddress.address"))
+            address: try WireField.address(wire.address, "VirtualAddress.address"), isPersistent: wire.isPersistent)
+    }
+}
+
+extension Reservation {
+    var wire: WireReservation {
+        WireReservation.with {
+            $0.identity = identity.wire
+            $0.pool = pool
+            $0.address = WireField.bytes(address)
+            if let offlineSince { $0.offlineSinceWallMilliseconds = offlineSince }
+        }
+    }
+
+    init(_ wire: WireReservation) throws(PairWireError) {
+        self.init(
+            identity: try Identity(WireField.present(wire.hasIdentity, wire.identity, "Reservation.identity")),
+            pool: try WireField.text(wire.pool, max: PairWireLimits.nameBytesMax, "Reservation.pool"),
+            address: try WireField.address(wire.address, "Reservation.address"),
+            offlineSince: try WireField.wallMilliseconds(
+                wire.hasOfflineSinceWallMilliseconds ? wire.offlineSinceWallMilliseconds : nil,
+                "Reservation.offline_since_wall_milliseconds"))
     }
 }
 

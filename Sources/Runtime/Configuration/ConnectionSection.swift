@@ -13,7 +13,7 @@ extension Sections {
     ]
 
     private static let unsupportedInChild: [String: String?] = [
-        "updown": nil, "hostaccess": "no", "policies": "yes",
+        "hostaccess": "no", "policies": "yes",
         "start_action": "none", "close_action": "none", "dpd_action": "clear", "ipcomp": "no", "inactivity": "0", "reqid": nil,
         "priority": nil, "interface": nil, "mark_in": nil, "mark_out": nil, "set_mark_in": nil, "set_mark_out": nil, "if_id_in": nil,
         "if_id_out": nil, "label": nil, "tfc_padding": "0", "replay_window": nil, "hw_offload": "no", "copy_df": nil, "copy_ecn": nil,
@@ -41,10 +41,7 @@ extension Sections {
         for pool in poolNames where !pools.contains(where: { $0.name == pool }) && !root.hasNamed("pools", pool) {
             table.problem("pools", "there is no [pools.\(pool)]", "add it, or correct the name")
         }
-        let families = poolNames.compactMap { name in pools.first { $0.name == name }?.first.family }
-        if Set(families).count < families.count {
-            table.problem("pools", "names two pools of one address family", "name at most one for IPv4 and one for IPv6")
-        }
+        if Set(poolNames).count < poolNames.count { table.problem("pools", "names a pool twice", "name each once") }
         if !table.has("children") { table.missing("children", "a [\(table.path).children.NAME]") }
         let local = localSide(table)
         let remote = remoteSide(table, authorities: authorities)
@@ -117,7 +114,7 @@ extension Sections {
 
     private func child(_ table: TableReader, name: String) -> ChildConfiguration {
         table.allow(
-            ["local_ts", "remote_ts", "esp_proposals", "mode"] + LifetimeKeys.child.names + VolumeKeys.all.flatMap(\.names),
+            ["local_ts", "remote_ts", "esp_proposals", "mode", "updown"] + LifetimeKeys.child.names + VolumeKeys.all.flatMap(\.names),
             unsupported: Sections.unsupportedInChild)
         var child = ChildConfiguration(
             name: name, localSelectors: selectors(table, "local_ts"), remoteSelectors: selectors(table, "remote_ts"),
@@ -126,7 +123,15 @@ extension Sections {
         child.lifetime = lifetime(table, LifetimeKeys.child)
         child.bytes = volume(table, VolumeKeys.bytes)
         child.packets = volume(table, VolumeKeys.packets)
+        child.hook = program(table, "updown")
         return child
+    }
+
+    private func program(_ table: TableReader, _ key: String) -> String? {
+        guard let path = table.nonEmptyString(key) else { return nil }
+        guard let problem = ProgramFile.problem(path) else { return path }
+        table.problem(key, problem.what, problem.remedy)
+        return nil
     }
 
     private func selectors(_ table: TableReader, _ key: String) -> [SelectorConfiguration] {

@@ -144,8 +144,15 @@ final class DaemonLife {
         eventLoop.assumeIsolated().scheduleTask(in: DaemonLife.switchoverTimeout) { self.finish() }
         runner.request(.switchover(force: false)) { response in
             // Later, so that what belongs to the answer has been carried out.
-            if response.isFinal { self.eventLoop.assumeIsolated().execute { self.finish() } }
+            if response.isFinal { self.eventLoop.assumeIsolated().execute { self.finishAfterHooks() } }
         }
+    }
+
+    /// When the programs of what was handed over have been run; they have as long as the hand-over has.
+    private func finishAfterHooks() {
+        guard !hasEnded else { return }
+        guard runner.isRunningHooks else { return finish() }
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { self.finishAfterHooks() }
     }
 
     private func finish() {
