@@ -41,7 +41,9 @@ extension FuzzTarget {
         let database = SecurityAssociationDatabase(random: .seeded(1))
         switch frame {
         case .entry(_, .delta(let delta)): _ = try? table.apply(delta)
-        case .snapshotPage(let sessions): for session in sessions { _ = try? table.replace(with: session) }
+        case .snapshotPage(let sessions, let reservations):
+            for session in sessions { _ = try? table.replace(with: session) }
+            for reservation in reservations { try? table.replace(with: reservation) }
         default: break
         }
         for session in table.sessions.values {

@@ -93,6 +93,15 @@ public enum FragmentationPolicy: Hashable, Sendable {
     case accept
 }
 
+/// When a peer that moved has to show that it can be reached where it says it is (RFC 4555 §3.7).
+public enum AddressCheckPolicy: Hashable, Sendable {
+    /// Before anything but IKE goes there.
+    case before
+    /// At once, but its traffic follows it meanwhile.
+    case after
+    case never
+}
+
 /// `unique`: what becomes of the other sessions of a peer that authenticates anew.
 public enum UniquePolicy: Hashable, Sendable {
     /// INITIAL_CONTACT replaces them (RFC 7296 §2.4).
@@ -167,7 +176,7 @@ public struct ConnectionConfiguration: Hashable, Sendable {
     public var localIdentity: Identity?
     /// `nil`: any.
     public var remoteIdentity: Identity?
-    /// Names of `pools` from which the peer gets addresses, at most one a family.
+    /// Names of `pools` from which the peer gets addresses: one of each family, from the first pool that has one.
     public var pools: [String]
     public var children: [ChildConfiguration]
     /// Ask for ESP in UDP even where no NAT is (strongSwan's `encap`).
@@ -180,6 +189,9 @@ public struct ConnectionConfiguration: Hashable, Sendable {
     public var fragmentation = FragmentationPolicy.yes
     /// RFC 4555.
     public var mobike = true
+    /// Our addresses that a peer is told of beside the one it speaks to (RFC 4555 §3.4); at most `Session.peerAddressesMax`.
+    public var additionalAddresses: [IPAddress] = []
+    public var addressCheck = AddressCheckPolicy.before
     public var unique = UniquePolicy.no
     public var childless = ChildlessPolicy.allow
     /// Follow a REDIRECT (RFC 5685).
@@ -232,6 +244,10 @@ public struct PoolConfiguration: Hashable, Sendable {
     /// Tell the peer the netmask (INTERNAL_IP4_NETMASK).
     public var announcesNetmask: Bool
     public var dns: [IPAddress]
+    /// An identity keeps its address while it is away.
+    public var isPersistent = false
+    /// How long it does so at least; `nil`: until nothing else is left for others.
+    public var leaseTime: Duration?
 
     public init(
         name: String, first: IPAddress, last: IPAddress, network: IPPrefix, announcesNetmask: Bool = false, dns: [IPAddress] = []
@@ -268,6 +284,8 @@ public struct IKELimits: Hashable, Sendable {
     public var requestWindow: UInt32 = 1
     /// How long to wait before a rekey that failed is tried again: the peer says TEMPORARY_FAILURE, or cannot.
     public var rekeyRetryTime: Duration = .seconds(15)
+    /// Silence after which whoever is behind a NAT sends a keepalive (RFC 3948 §4); `nil`: never.
+    public var keepAliveInterval: Duration? = .seconds(20)
     /// CHILD SAs in one IKE SA; the next is refused with NO_ADDITIONAL_SAS.
     public var childrenPerSessionMax = 32
     /// The first wait for a response; each next is `retransmitBase` times as long (strongSwan's 4.0 s, 1.8, 5 tries).

@@ -96,7 +96,11 @@ public enum Input: Sendable {
     case dataPlane(DataPlaneEvent)
     /// A data plane command failed; the text names what and why.
     case dataPlaneFailed(String)
+    /// All addresses of this host's interfaces, as they are now.
+    case localAddressesChanged([IPAddress])
     case request(RequestToken, ControlRequest)
+    /// A program ended, or could not be run: once for every `.hook`.
+    case hookEnded(HookCall, HookOutcome)
     /// The runner's answer to `.milestone`: when it was passed.
     case milestonePassed(TakeoverStep, at: Instant)
     /// A deadline that `nextDeadline()` named may be over. Late or spurious calls are harmless.
@@ -121,6 +125,8 @@ public enum Effect: Hashable, Sendable {
     /// For registered VICI clients: logs and events.
     case control(ControlEvent)
     case log(LogLine)
+    /// Run a program, without waiting for it.
+    case hook(HookCall)
     /// Take the time here and hand it back as `.milestonePassed`.
     case milestone(TakeoverStep)
     /// Who this node is now: for the guard's patience, the notify status and the metrics.

@@ -7,6 +7,7 @@ struct HeldOutput {
     var deadline: Instant
     var commands: [DataPlaneCommand]
     var datagrams: [Datagram]
+    var hooks: [HookCall] = []
 }
 
 /// Held outputs in the order of their entries. Bounded by the commit timeout: nothing stays longer than that.

@@ -68,9 +68,11 @@ extension IKEEvent {
     fileprivate var session: SessionID? {
         switch self {
         case .authenticated(let session, _, _, _), .childAdded(let session, _, _), .childRekeyed(let session, _, _),
-            .childDeleted(let session, _), .childRefused(let session, _), .ikeRekeyed(let session), .replaced(let session, _),
+            .childDeleted(let session, _), .childRefused(let session, _), .poolsExhausted(let session, _, _), .ikeRekeyed(let session),
+            .replaced(let session, _),
             .requestRefused(let session, _, _), .deletedByPeer(let session), .terminated(let session), .peerDead(let session),
-            .moved(let session, _, _), .successorWanted(let session), .successorIncomplete(let session, _):
+            .moved(let session, _, _), .successorWanted(let session), .successorIncomplete(let session, _), .relocated(let session, _, _),
+            .unreachable(let session, _):
             session
         case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired,
             .initiationFailed, .redirected, .redirectIgnored:

@@ -14,7 +14,7 @@ extension Node {
         case .findSessions(let filter): respond(token, .sessionIDs(find(filter, now: now)))
         case .describe(let ids): respond(token, .sas(describe(ids, now: now)))
         case .listConnections(let name): respond(token, .connections(connectionSummaries(named: name)))
-        case .listPools(let name, let withLeases): respond(token, .pools(poolSummaries(named: name, withLeases: withLeases)))
+        case .listPools(let name, let withLeases): respond(token, .pools(poolSummaries(named: name, withLeases: withLeases, now: now)))
         case .initiate(let request): initiate(request, token: token, now: now)
         case .terminate(let request): terminate(request, token: token, now: now)
         case .rekey(let request): rekey(request, token: token, now: now)

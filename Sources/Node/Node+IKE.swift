@@ -35,25 +35,35 @@ extension Node {
         for outcome in ike.advance(table: table, context: context(now)) { commit(outcome, now: now) }
     }
 
-    func context(_ now: Now) -> IKEContext { IKEContext(now: now, epoch: roles.epoch, random: random) }
+    func context(_ now: Now) -> IKEContext { IKEContext(now: now, epoch: roles.epoch, random: random, isAlone: isAlone(now)) }
+
+    /// Nothing is known of the other node: it may be dead, or cut off and active as well. A link that is cut looks well until it is
+    /// used; heartbeats that stay away say so sooner.
+    func isAlone(_ now: Now) -> Bool {
+        guard let pair = configuration.pair else { return false }
+        let isHeard = watch.lastHeard.map { now.instant - $0 < pair.heartbeatInterval * pair.deadAfter } ?? false
+        return !isHeard || sender.pairState != .paired
+    }
 
     /// Makes an outcome so: applied here, sent to the standby, and shown to the peer only when the standby has it (law 2).
     mutating func commit(_ outcome: IKEOutcome, now: Now) {
         var commands: [DataPlaneCommand] = []
         var changes: [WantedChange] = []
+        var hooks: [HookCall] = []
         for delta in outcome.deltas {
             guard let applied = applyOwn(delta, now: now) else {
                 // What the deltas before it changed is so, and the data plane has to follow; but nothing of it is shown.
-                return release(commands: commands, datagrams: [], now: now)
+                return release(commands: commands, datagrams: [], hooks: hooks, now: now)
             }
             commands += plan.commands(for: applied)
             if let change = wantedChange(applied) { changes.append(change) }
+            hooks += hookCalls(for: applied)
         }
         if outcome.session == nil, outcome.deltas.isEmpty {
             // Before there is a session there is nothing that a standby would have to know.
             effects += outcome.datagrams.map(Effect.send)
         } else {
-            release(commands: commands, datagrams: outcome.datagrams, now: now)
+            release(commands: commands, datagrams: outcome.datagrams, hooks: hooks, now: now)
         }
         for event in outcome.events {
             noteCall(event)
@@ -69,6 +79,7 @@ extension Node {
             let applied = try table.apply(delta)
             replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
+            if isAlone(now), let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }
             return applied
         } catch {
             // Our own machine made a delta that does not fit: the session stays as it was, and nothing is shown of it.
@@ -96,10 +107,11 @@ extension Node {
     /// Lets outputs go now, or when the standby has everything that was sent up to here.
     ///
     /// What follows a held output waits too, though it changed nothing itself: it may repeat what is being held.
-    mutating func release(commands: [DataPlaneCommand], datagrams: [Datagram], now: Now) {
-        guard !commands.isEmpty || !datagrams.isEmpty else { return }
+    mutating func release(commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], now: Now) {
+        guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty else { return }
         let output = HeldOutput(
-            index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams)
+            index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams,
+            hooks: hooks)
         if sender.holdsReplies, sender.lag > 0 { hold.append(output) } else { emit([output]) }
     }
 
@@ -109,6 +121,7 @@ extension Node {
         for output in outputs {
             if !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
             effects += output.datagrams.map(Effect.send)
+            run(output.hooks)
         }
     }
 
@@ -117,7 +130,11 @@ extension Node {
 
     /// We are not the owner any more: what waited is never shown; the data plane follows the table all the same.
     mutating func dropHeld() {
-        for output in hold.releaseAll() where !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
+        for output in hold.releaseAll() {
+            if !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
+            // What came is the new owner's; what went was ours.
+            run(output.hooks.filter { $0.verb == .down })
+        }
     }
 
     mutating func releaseOverdue(now: Now) {

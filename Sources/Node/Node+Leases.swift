@@ -83,6 +83,9 @@ extension Node {
             }
             let before = traffic.updateValue(report, forKey: report.inboundSPI)
             guard isOwner, !isHandoverOffered else { continue }
+            if report.outboundPackets != before?.outboundPackets ?? 0 {
+                ike.noteOutboundTraffic(session: session.id, at: now.instant)
+            }
             noteVolume(report, since: before, of: child, now: now)
             if report.inboundTop > child.inboundTop {
                 moved.append(ReplayReport(inboundSPI: report.inboundSPI, top: report.inboundTop))
@@ -140,7 +143,8 @@ extension Node {
     /// A NAT gave the peer another port or address; a valid ESP packet proved it (RFC 7296 §2.23).
     private mutating func endpointChanged(inboundSPI: UInt32, remote: Endpoint, now: Now) {
         guard isOwner, !isHandoverOffered, let session = table.session(inboundSPI: inboundSPI), session.remoteBehindNAT,
-            session.remote != remote
+            // A peer that says it has moved is followed when it has shown that it can be reached there.
+            session.remote != remote, session.movingTo == nil
         else { return }
         let delta = SessionDelta(session: session.id, changes: [.moved(local: session.local, remote: remote)])
         guard let applied = applyOwn(delta, now: now) else { return }

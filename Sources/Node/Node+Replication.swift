@@ -134,7 +134,10 @@ extension Node {
             let wasInStep = receiver.isInStep
             let applied = try take(frame)
             let commands = applied.flatMap { plan.commands(for: $0) }
-            for change in applied { forgetTraffic(of: change) }
+            for change in applied {
+                forgetTraffic(of: change)
+                settleHooks(for: change)
+            }
             if !commands.isEmpty { effects.append(.dataPlane(commands)) }
             acknowledge(frame)
             if receiver.isInStep != wasInStep {
@@ -154,8 +157,8 @@ extension Node {
         switch frame {
         case .snapshotBegin(let begin):
             return try receiver.begin(begin, table: &table, epoch: roles.epoch)
-        case .snapshotPage(let sessions):
-            return try receiver.page(sessions, table: &table)
+        case .snapshotPage(let sessions, let reservations):
+            return try receiver.page(sessions, reservations: reservations, table: &table)
         case .snapshotEnd:
             return try receiver.end(table: &table)
         case .entry(let index, let entry):

@@ -1,3 +1,4 @@
+import IKE
 import Pair
 import Session
 
@@ -6,6 +7,7 @@ extension Node {
         guard let due = beat.next, now.instant >= due, let pair = configuration.pair else { return }
         // Asked again with every heartbeat: one that overtakes the question would make it a late one.
         sendHeartbeats(wantsAnswer: roles.isSuspecting, on: nil)
+        if isOwner, !isAlone(now) { ike.pairedAgain() }
         // Without drift; after a pause no burst follows.
         beat.next = max(due + pair.heartbeatInterval, now.instant)
     }

@@ -34,6 +34,8 @@ extension Node {
         wanted.beginsAt = wanted.isEmpty ? nil : now.instant + Node.wantedDelay
         announceFromNow(now)
         leases.begin(.record(step), at: now.instant)
+        lookAtAddresses(now: now)
+        runHooksForAll(.up, .takeover, now: now)
         sendHeartbeats(wantsAnswer: false, on: nil)
         if cause != .switchover { sayHello() }
         tellRole(now: now)
@@ -77,6 +79,7 @@ extension Node {
         // Only who got our offer can hold what we hold, and only on the connection on which it was made do its entries follow.
         if cause == .switchover, link.offered == epoch { receiver.continueInStep() } else { receiver.reset() }
         leases.begin(.arm, at: now.instant)
+        runHooksForAll(.down, .stepDown, now: now)
         finishHandover(cause: cause, epoch: epoch, now: now)
         sendHeartbeats(wantsAnswer: false, on: nil)
         tellRole(now: now)

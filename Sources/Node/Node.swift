@@ -9,7 +9,8 @@ public import Session
 ///
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
-/// numbers ahead; `Node+Control` answers the operator; `Node+Wanted` makes by itself what is to be there.
+/// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Control` answers
+/// the operator; `Node+Wanted` makes by itself what is to be there.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -22,6 +23,7 @@ public struct Node: Sendable {
     var receiver = ReplicationReceiver()
     var watch: PeerWatch
     let heartbeats: HeartbeatCodec
+    let hooks: HookPlan
 
     var link = LinkState()
     var hold = HoldQueue()
@@ -29,6 +31,10 @@ public struct Node: Sendable {
     var parked: Deque<Datagram> = []
     var handover: Handover?
     var leases = LeaseWork()
+    var host = HostAddresses()
+    var hookWork = HookWork()
+    /// Calls that have not come back.
+    var hooksOutstanding = 0
     var announcements: Deque<Instant> = []
     var beat = HeartbeatClock()
 
@@ -56,6 +62,7 @@ public struct Node: Sendable {
         self.configuration = configuration
         self.boot = boot
         self.random = random
+        hooks = HookPlan(node: configuration.name, configuration.ike)
         startedWallMilliseconds = now.wallMilliseconds
         let pair = configuration.pair
         let secret = pair?.secret ?? SecretBytes(random.bytes(32))
@@ -84,7 +91,9 @@ public struct Node: Sendable {
         case .frame(let frame): frameReceived(frame, now: now)
         case .dataPlane(let event): dataPlaneReported(event, now: now)
         case .dataPlaneFailed(let text): dataPlaneFailed(text)
+        case .localAddressesChanged(let addresses): localAddressesChanged(addresses, now: now)
         case .request(let token, let request): requested(request, token: token, now: now)
+        case .hookEnded(let call, let outcome): hookEnded(call, outcome, now: now)
         case .milestonePassed(let step, let instant): milestonePassed(step, at: instant, now: now)
         case .deadline: break
         }
@@ -99,9 +108,10 @@ public struct Node: Sendable {
         let candidates: [Instant?] = [
             beat.next, configuration.pair == nil ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first,
             // An offered hand-over ends by the roles' deadline, and all else waits for that.
-            isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline,
+            isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline, hookWork.nextDeadline,
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil,
+            isOwner && !isDraining ? host.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -132,7 +142,9 @@ public struct Node: Sendable {
         releaseOverdue(now: now)
         announceIfDue(now: now)
         workOnLeases(now: now)
+        workOnHooks(now: now)
         handoverDeadline(now: now)
+        relocateSessions(now: now)
         advanceIKE(now: now)
         pursueWanted(now: now)
         finishTerminations(now: now)

@@ -179,20 +179,6 @@ extension Node {
                 })
         }
     }
-
-    func poolSummaries(named name: String?, withLeases: Bool) -> [PoolSummary] {
-        configuration.ike.pools.filter { name == nil || $0.name == name }.map { pool in
-            let leases = table.sessions.values.flatMap { session in
-                session.virtualAddresses.filter { $0.pool == pool.name }.map {
-                    LeaseSummary(address: "\($0.address)", identity: "\(session.authorization.remoteIdentity)", isOnline: true)
-                }
-            }
-            return PoolSummary(
-                name: pool.name, base: "\(pool.first)", size: pool.last.low &- pool.first.low &+ 1, online: UInt64(leases.count),
-                offline: 0,
-                leases: withLeases ? leases.sorted { $0.address < $1.address } : [])
-        }
-    }
 }
 
 private func snakeCase(_ camel: String) -> String {
@@ -273,9 +259,11 @@ extension IKECounters {
             ("no_proposal_chosen", noProposalChosen), ("authenticated", authenticated), ("authentication_failures", authenticationFailures),
             ("responses_repeated", responsesRepeated), ("requests_answered", requestsAnswered), ("requests_sent", requestsSent),
             ("requests_retransmitted", requestsRetransmitted), ("children_created", childrenCreated), ("children_rekeyed", childrenRekeyed),
-            ("children_refused", childrenRefused), ("requests_refused", requestsRefused), ("ike_sas_rekeyed", ikeSAsRekeyed),
+            ("children_refused", childrenRefused), ("pools_exhausted", poolsExhausted), ("requests_refused", requestsRefused),
+            ("ike_sas_rekeyed", ikeSAsRekeyed),
             ("deleted_by_peer", deletedByPeer),
             ("peers_dead", peersDead), ("sessions_replaced", sessionsReplaced), ("peers_moved", peersMoved),
+            ("peers_unreachable", peersUnreachable), ("keepalives_sent", keepAlivesSent), ("keepalives_received", keepAlivesReceived),
             ("initiations_started", initiationsStarted), ("initiations_failed", initiationsFailed),
             ("redirects_followed", redirectsFollowed), ("redirects_ignored", redirectsIgnored),
         ]

@@ -143,6 +143,7 @@ extension IKESA {
 
     mutating func note(_ request: PendingRequest) {
         nextSendID = max(nextSendID, request.messageID &+ 1)
-        pendingRequests.append(request)
+        let index = pendingRequests.firstIndex { $0.messageID > request.messageID } ?? pendingRequests.endIndex
+        pendingRequests.insert(request, at: index)
     }
 }

@@ -121,10 +121,13 @@ public struct SessionPath: Hashable, Sendable {
 public struct VirtualAddress: Hashable, Sendable {
     public var pool: String
     public var address: IPAddress
+    /// It stays the peer's when the session is over: a `Reservation`.
+    public var isPersistent: Bool
 
-    public init(pool: String, address: IPAddress) {
+    public init(pool: String, address: IPAddress, isPersistent: Bool = false) {
         self.pool = pool
         self.address = address
+        self.isPersistent = isPersistent
     }
 }
 
@@ -150,6 +153,9 @@ public struct Session: Hashable, Sendable {
     public var originalRole: IKERole
     /// Further addresses that the peer said it has (RFC 4555 §3.6).
     public var peerAddresses: [IPAddress]
+    /// Where the session is moving (RFC 4555 §3.5): IKE messages go there already. Set as long as the initiator has not been answered
+    /// its UPDATE_SA_ADDRESSES, or the responder has not seen that the initiator can be reached there. Whoever takes over goes on with it.
+    public var movingTo: SessionPath?
     /// By when the peers have to have authenticated anew (RFC 4478), in milliseconds since 1970; `nil`: never.
     public var reauthenticateAt: Int64?
     /// The session that this one replaces, because the peers had to authenticate anew or a gateway sent us here: it is deleted when
@@ -166,7 +172,7 @@ public struct Session: Hashable, Sendable {
         id: SessionID, uniqueID: UInt32, authorization: PeerAuthorization, capabilities: PeerCapabilities, local: Endpoint,
         remote: Endpoint, encapsulation: Bool, localBehindNAT: Bool, remoteBehindNAT: Bool, ikeSA: IKESA, otherIKESAs: [IKESA] = [],
         children: [ChildSA] = [], virtualAddresses: [VirtualAddress] = [], originalRole: IKERole? = nil, peerAddresses: [IPAddress] = [],
-        reauthenticateAt: Int64? = nil, establishedWallMilliseconds: Int64
+        movingTo: SessionPath? = nil, reauthenticateAt: Int64? = nil, establishedWallMilliseconds: Int64
     ) {
         self.id = id
         self.uniqueID = uniqueID
@@ -183,6 +189,7 @@ public struct Session: Hashable, Sendable {
         self.virtualAddresses = virtualAddresses
         self.originalRole = originalRole ?? ikeSA.role
         self.peerAddresses = peerAddresses
+        self.movingTo = movingTo
         self.reauthenticateAt = reauthenticateAt
         self.establishedWallMilliseconds = establishedWallMilliseconds
     }
@@ -204,6 +211,9 @@ public struct Session: Hashable, Sendable {
             remoteBehindNAT = newValue.remoteBehindNAT
         }
     }
+
+    /// Between which endpoints IKE messages of ours go.
+    public var ikePath: SessionPath { movingTo ?? path }
 
     public func child(inboundSPI: UInt32) -> ChildSA? { children.first { $0.inboundSPI == inboundSPI } }
 }

@@ -2,8 +2,9 @@
 public enum SessionChange: Hashable, Sendable {
     /// A peer was authenticated (IKE_AUTH), or a context was installed whole.
     case created(Session)
-    /// The session ended; the text says why, for people.
-    case removed(reason: String)
+    /// The session ended; the text says why, for people. `at`: when, in milliseconds since 1970 by the owner's wall clock; from then
+    /// on its persistent leases are offline, on both nodes.
+    case removed(reason: String, at: Int64)
     /// The peer's request was accepted and answered. `localSPI` names one of the session's IKE SAs.
     case answered(localSPI: UInt64, response: CachedResponse)
     /// We sent a request.
@@ -18,6 +19,8 @@ public enum SessionChange: Hashable, Sendable {
     case moved(local: Endpoint, remote: Endpoint)
     /// As `moved`, with what was found out about NATs (RFC 4555 §3.5).
     case pathChanged(SessionPath)
+    /// The session is moving there, or not any more (RFC 4555 §3.5).
+    case movingSet(SessionPath?)
     /// The peer's further addresses, all of them (RFC 4555 §3.6).
     case peerAddressesSet([IPAddress])
     /// By when the peers have to have authenticated anew (RFC 4478).
@@ -72,4 +75,6 @@ public enum ApplyError: Error, Hashable, Sendable {
     case tooManySessions(Int)
     /// More requests or addresses in one session than RFC 7296 gives a reason for.
     case tooMany(session: SessionID)
+    /// More than twice `Reservations.perPoolMax` of one pool.
+    case tooManyReservations(Int)
 }

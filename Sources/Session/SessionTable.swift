@@ -11,9 +11,11 @@ public struct SessionTable: Sendable {
     private var byRemoteIdentity: [Identity: Set<SessionID>] = [:]
     private var byConnection: [String: Set<SessionID>] = [:]
     private var byPredecessor: [SessionID: SessionID] = [:]
-    /// Sessions with a request of ours in flight: what a new owner has to repeat.
+    /// Sessions with a request of ours in flight, or that owe one to a move: what a new owner has to go on with.
     public private(set) var withPendingRequest: Set<SessionID> = []
     public private(set) var childCount = 0
+    /// Addresses that belong to identities, whether they have a session or not.
+    public private(set) var reservations = Reservations()
 
     private let sessionCountMax: Int
 
@@ -49,7 +51,7 @@ public struct SessionTable: Sendable {
         for change in delta.changes {
             after = try SessionTable.apply(change, to: after, id: delta.session)
         }
-        try commit(before: before, after: after)
+        try commit(before: before, after: after, at: delta.removalTime)
         return AppliedDelta(delta: delta, before: before, after: after)
     }
 
@@ -57,8 +59,23 @@ public struct SessionTable: Sendable {
     @discardableResult
     public mutating func replace(with session: Session) throws(ApplyError) -> AppliedDelta {
         let before = sessions[session.id]
-        try commit(before: before, after: session)
+        try commit(before: before, after: session, at: 0)
         return AppliedDelta(delta: SessionDelta(session: session.id, changes: [.created(session)]), before: before, after: session)
+    }
+
+    /// Puts a reservation of a snapshot in place of what is known of its owner and its address.
+    public mutating func replace(with reservation: Reservation) throws(ApplyError) {
+        let count = reservations.count(in: reservation.pool)
+        // What was here before is dropped when the snapshot ends, so that there may be two sets of them until then.
+        guard count <= 2 * Reservations.perPoolMax else { throw .tooManyReservations(count) }
+        reservations.put(reservation)
+    }
+
+    /// Forgets the offline reservations that a snapshot did not name.
+    public mutating func forgetReservations(except named: Set<IPAddress>) {
+        for reservation in reservations.all where reservation.offlineSince != nil && !named.contains(reservation.address) {
+            reservations.drop(reservation.address)
+        }
     }
 
     fileprivate static func apply(_ change: SessionChange, to session: Session?, id: SessionID) throws(ApplyError) -> Session? {
@@ -81,6 +98,8 @@ public struct SessionTable: Sendable {
             session.remote = remote
         case .pathChanged(let path):
             session.path = path
+        case .movingSet(let path):
+            session.movingTo = path
         case .peerAddressesSet(let addresses):
             guard addresses.count <= Session.peerAddressesMax else { throw .tooMany(session: id) }
             session.peerAddresses = addresses
@@ -116,7 +135,7 @@ public struct SessionTable: Sendable {
     }
 
     /// Moves the indexes from `before` to `after`; checks first, so that a throw leaves everything as it was.
-    private mutating func commit(before: Session?, after: Session?) throws(ApplyError) {
+    private mutating func commit(before: Session?, after: Session?, at wallMilliseconds: Int64) throws(ApplyError) {
         if let after {
             if before == nil, sessions.count >= sessionCountMax { throw .tooManySessions(sessions.count) }
             for spi in after.localSPIs {
@@ -127,8 +146,28 @@ public struct SessionTable: Sendable {
             }
             if let spi = after.repeatedSPI { throw .spiInUse(spi) }
         }
+        if before?.virtualAddresses != after?.virtualAddresses { reserve(before: before, after: after, at: wallMilliseconds) }
         if let before { unindex(before) }
         if let after { index(after) }
+    }
+
+    private mutating func reserve(before: Session?, after: Session?, at wallMilliseconds: Int64) {
+        if let before {
+            // An address that another session took over meanwhile is that one's.
+            for lease in before.virtualAddresses where lease.isPersistent && byVirtualAddress[lease.address] == before.id {
+                reservations.wentOffline(lease, of: before.authorization.remoteIdentity, at: wallMilliseconds)
+            }
+        }
+        if let after {
+            for lease in after.virtualAddresses {
+                if lease.isPersistent {
+                    reservations.cameOnline(lease, of: after.authorization.remoteIdentity)
+                } else {
+                    // Whose it was before has lost it.
+                    reservations.drop(lease.address)
+                }
+            }
+        }
     }
 
     private mutating func unindex(_ session: Session) {
@@ -155,7 +194,7 @@ public struct SessionTable: Sendable {
         byRemoteIdentity[session.authorization.remoteIdentity, default: []].insert(session.id)
         byConnection[session.authorization.connection, default: []].insert(session.id)
         if let predecessor = session.predecessor { byPredecessor[predecessor] = session.id }
-        if session.hasPendingRequest { withPendingRequest.insert(session.id) }
+        if session.hasPendingRequest || session.movingTo != nil { withPendingRequest.insert(session.id) }
         childCount += session.children.count
     }
 }
@@ -170,6 +209,14 @@ public struct AppliedDelta: Hashable, Sendable {
         self.delta = delta
         self.before = before
         self.after = after
+    }
+}
+
+extension SessionDelta {
+    /// When it says that the session ended.
+    fileprivate var removalTime: Int64 {
+        for case .removed(_, let at) in changes { return at }
+        return 0
     }
 }
 

@@ -115,16 +115,18 @@ import Testing
         var table = SessionTable()
         var session = try #require(world.session)
         session.children = []
-        let count = PoolCursors.lookupsMax + 1000
+        let count = 2 * (PoolCursors.lookupsMax + 1000)
         var pool = PoolConfiguration.road()
         pool.first = IPAddress("10.32.0.0")!
         pool.last = pool.first.advanced(by: count - 1)!
         // All are leased but one, which is the last that a search from the identity's place comes to.
         let identity = Identity(text: "carol")
         var cursors = PoolCursors()
-        let place = cursors.lease(from: pool, for: identity, requested: nil, table: table, leaving: [])
-        let home = try #require(place)
-        let free = IPAddress(v4: UInt32(home.low) - 1)
+        // A node that is alone has one half to search, which is every other address.
+        let request = LeaseRequest(identity: identity, node: .zero, isAlone: true, wallMilliseconds: 0)
+        let place = cursors.lease(from: pool, for: request, table: table, aloneness: Aloneness())
+        let home = try #require(place).address
+        let free = IPAddress(v4: UInt32(home.low) - 2)
         let addresses = (0..<count).compactMap { pool.first.advanced(by: $0) }.filter { $0 != free }
         for start in stride(from: 0, to: addresses.count, by: 2) {
             session.id = SessionID(rawValue: UInt64(start))
@@ -134,7 +136,7 @@ import Testing
         }
         cursors = PoolCursors()
         let full = table
-        func lease() -> IPAddress? { cursors.lease(from: pool, for: identity, requested: nil, table: full, leaving: []) }
+        func lease() -> IPAddress? { cursors.lease(from: pool, for: request, table: full, aloneness: Aloneness())?.address }
         let (first, second) = (lease(), lease())
         #expect(first == nil && second == free)
     }

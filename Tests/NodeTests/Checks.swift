@@ -107,7 +107,8 @@ extension World {
     /// Both nodes hold the same whenever the active believes so (law 1).
     func checkTables(_ node: Node, _ index: Int) {
         guard wires.areLinked, let standby = nodes[1 - index], !standby.isOwner else { return }
-        expect(standby.table.sessions == node.table.sessions, "node \(index) thinks that the standby is in step, and the tables differ")
+        let isSame = standby.table.sessions == node.table.sessions && standby.table.reservations == node.table.reservations
+        expect(isSame, "node \(index) thinks that the standby is in step, and the tables differ")
     }
 
     /// With nothing held back, the data plane has exactly the SAs of the table.

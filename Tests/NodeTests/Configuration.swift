@@ -22,14 +22,16 @@ extension World {
             ciphers: [Cipher(.aesGCM16, keyBits: 128)], integrity: [], prfs: [.hmacSHA256], groups: [.curve25519])
         let withPFS = ESPProposal(ciphers: [Cipher(.aesGCM16, keyBits: 128)], integrity: [], groups: [.curve25519])
         let withoutPFS = ESPProposal(ciphers: [Cipher(.aesGCM16, keyBits: 128)], integrity: [], groups: [])
-        let child = ChildConfiguration(
+        var child = ChildConfiguration(
             name: "net", localSelectors: [.selector(TrafficSelector(IPPrefix("10.10.0.0/16")!))], remoteSelectors: [.dynamic],
             proposals: [withPFS, withoutPFS])
+        child.hook = options.hook
         let connection = ConnectionConfiguration(
             name: "road", proposals: [ike], localIdentity: Identity(text: "gw.example.net"), remoteIdentity: nil, pools: ["road"],
             children: [child], livenessDelay: options.livenessDelay)
-        let pool = PoolConfiguration(
-            name: "road", first: IPAddress("10.20.0.1")!, last: IPAddress("10.20.255.254")!, network: IPPrefix("10.20.0.0/16")!)
+        var pool = PoolConfiguration(
+            name: "road", first: IPAddress("10.20.0.1")!, last: IPAddress(options.lastAddress)!, network: IPPrefix("10.20.0.0/16")!)
+        pool.isPersistent = options.persistent
         var configuration = IKEConfiguration(
             connections: [connection] + options.connections,
             secrets: [SharedSecret(identities: [], secret: SecretBytes(Array("secret".utf8)))], pools: [pool])

@@ -199,8 +199,8 @@ import Testing
     @Test func outcome_whoseSecondChangeDoesNotFit_takesTheFirstToTheDataPlane() {
         let (world, user) = TakeoverTests.connected()
         let session = world.nodes[0]!.table.session(inboundSPI: user.inboundSPIAtGateway)!.id
-        let bad = SessionDelta(session: SessionID(rawValue: 1), changes: [.removed(reason: "test")])
-        let good = SessionDelta(session: session, changes: [.removed(reason: "test")])
+        let bad = SessionDelta(session: SessionID(rawValue: 1), changes: [.removed(reason: "test", at: 5)])
+        let good = SessionDelta(session: session, changes: [.removed(reason: "test", at: 5)])
         world.nodes[0]!.commit(.init(deltas: [good, bad], session: session), now: world.time)
         world.feed(0, .deadline)
         world.run(for: 10)

@@ -24,6 +24,12 @@ final class World {
         var livenessDelay: Duration?
         /// The first wait of the gateway for a response.
         var retransmitTimeout: Duration = .seconds(4)
+        /// The end-users' pool keeps addresses for who is away.
+        var persistent = false
+        /// The last address of the end-users' pool, which begins at 10.20.0.1.
+        var lastAddress = "10.20.255.254"
+        /// The end-users' child has this program.
+        var hook: String?
         /// Connections beside the end-users'.
         var connections: [ConnectionConfiguration] = []
     }
@@ -34,6 +40,8 @@ final class World {
     var planes = [FakeDataPlane(), FakeDataPlane()]
     var holdsAddress = [false, false]
     var logs: [[LogLine]] = [[], []]
+    /// The programs that each node wanted to be run.
+    var hooks: [[HookCall]] = [[], []]
     var responses: [RequestToken: [ControlResponse]] = [:]
     var users: [EndUser] = []
     /// A gateway elsewhere that the nodes may call.
@@ -128,6 +136,9 @@ final class World {
             responses[token, default: []].append(response)
             waiting[token] = nil
         case .control, .roleChanged: break
+        case .hook(let call):
+            hooks[index].append(call)
+            after(wires.latency) { $0.feed(index, .hookEnded(call, .exited(status: 0))) }
         case .log(let line):
             logs[index].append(line)
             if line.level.isNotable { trace("node \(index): \(line.text)") }

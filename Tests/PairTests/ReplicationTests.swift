@@ -25,8 +25,8 @@ import Testing
                 guard !toStandby.isEmpty else { return }
                 switch toStandby.removeFirst() {
                 case .snapshotBegin(let begin): _ = try receiver.begin(begin, table: &standby, epoch: 2)
-                case .snapshotPage(let page):
-                    _ = try receiver.page(page, table: &standby)
+                case .snapshotPage(let page, let reservations):
+                    _ = try receiver.page(page, reservations: reservations, table: &standby)
                     toStandby += sender.pageTaken(table: active, at: at(1))
                 case .snapshotEnd:
                     _ = try receiver.end(table: &standby)
@@ -72,7 +72,7 @@ import Testing
                     next += 1
                     try wire.apply(SessionDelta(session: SessionID(rawValue: next), changes: [.created(makeSession(next))]))
                 case 1 where !ids.isEmpty:
-                    try wire.apply(SessionDelta(session: ids[random(ids.count)], changes: [.removed(reason: "test")]))
+                    try wire.apply(SessionDelta(session: ids[random(ids.count)], changes: [.removed(reason: "test", at: 5)]))
                 default:
                     guard !ids.isEmpty else { break }
                     let session = wire.active[ids[random(ids.count)]]!
@@ -86,6 +86,57 @@ import Testing
             #expect(wire.standby.sessions == wire.active.sessions)
             #expect(wire.sender.lag == 0)
         }
+    }
+
+    /// More than one page of them, while sessions with persistent leases come and go.
+    @Test func snapshot_withReservations_endsWithTheSameOnes() throws {
+        func session(_ id: UInt64, _ identity: UInt64) -> Session {
+            var session = makeSession(id)
+            session.authorization.remoteIdentity = Identity(text: "u\(identity)")
+            session.virtualAddresses = [
+                VirtualAddress(pool: "road", address: IPAddress(v4: 0x0A14_0000 + UInt32(identity)), isPersistent: true)
+            ]
+            return session
+        }
+        var wire = Wire()
+        func created(_ id: UInt64, _ identity: UInt64) -> SessionDelta {
+            SessionDelta(session: SessionID(rawValue: id), changes: [.created(session(id, identity))])
+        }
+        func removed(_ id: UInt64, at: Int64) -> SessionDelta {
+            SessionDelta(session: SessionID(rawValue: id), changes: [.removed(reason: "test", at: at)])
+        }
+        let count = UInt64(3 * PairProtocol.snapshotPageReservationsMax)
+        for id in 1...count {
+            try wire.active.apply(created(id, id))
+            if id % 4 != 0 { try wire.active.apply(removed(id, at: Int64(id))) }
+        }
+        // What the standby remembers of before: a session that is over, and one that another identity has the address of by now.
+        try wire.standby.apply(created(4 * count, 1))
+        try wire.standby.apply(created(4 * count + 1, count + 7))
+        try wire.standby.apply(removed(4 * count + 1, at: 1))
+        wire.begin()
+        var next = 2 * count
+        for step in 0..<count {
+            switch step % 3 {
+            case 0:
+                // Back again, or new, while the pages are on their way.
+                next += 1
+                let identity = 1 + (step * 7) % (count + 5)
+                if wire.active.session(virtualAddress: IPAddress(v4: 0x0A14_0000 + UInt32(identity))) == nil {
+                    try wire.apply(created(next, identity))
+                }
+            case 1:
+                if let id = wire.active.sessions.keys.sorted().dropFirst(Int(step % 50)).first {
+                    try wire.apply(removed(id.rawValue, at: 9))
+                }
+            default: try wire.carry(1)
+            }
+        }
+        try wire.carry()
+        #expect(wire.sender.pairState == .paired)
+        #expect(wire.standby.sessions == wire.active.sessions)
+        #expect(wire.standby.reservations == wire.active.reservations)
+        #expect(wire.active.reservations.all.count { $0.offlineSince != nil } > PairProtocol.snapshotPageReservationsMax)
     }
 
     @Test func acknowledge_ofWhatWasNotSent_isRefused() {

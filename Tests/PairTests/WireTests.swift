@@ -13,7 +13,7 @@ struct WireTests {
     /// The keys in particular: comparing sessions compares them, and they are the given ones.
     @Test func decode_ofASession_givesTheKeysBack() throws {
         let frame = try PairFrameCodec.decode(PairFrameCodec.encode(.snapshotPage([Sample.session])))
-        guard case .snapshotPage(let page) = frame, let session = page.first else {
+        guard case .snapshotPage(let page, _) = frame, let session = page.first else {
             Issue.record("not a page")
             return
         }
@@ -262,7 +262,15 @@ private enum Sample {
     static let frames: [PairFrame] =
         [
             hello, .acknowledge(index: 12), .snapshotBegin(SnapshotBegin(epoch: 3, sessionCount: 100_000, nextIndex: 77)),
-            .snapshotPage([session, bareSession]), .snapshotPage([]), .snapshotEnd, .snapshotPageTaken, .handover(epoch: 8),
+            .snapshotPage([session, bareSession]), .snapshotPage([]),
+            .snapshotPage(
+                [],
+                reservations: [
+                    Reservation(
+                        identity: Identity(text: "a@example.net"), pool: "road", address: IPAddress("10.3.0.7")!, offlineSince: 99),
+                    Reservation(
+                        identity: Identity(text: "b"), pool: "road6", address: IPAddress("fd00::7")!, offlineSince: nil),
+                ]), .snapshotEnd, .snapshotPageTaken, .handover(epoch: 8),
             .handoverAccepted(epoch: 8), .handoverRefused(epoch: 8, reason: "not in step"),
             .entry(index: 5, .replay([ReplayReport(inboundSPI: 1, top: .max), ReplayReport(inboundSPI: .max, top: 0)])),
             .entry(index: 6, .delta(SessionDelta(session: session.id, changes: []))),
@@ -271,7 +279,7 @@ private enum Sample {
 
     static let changes: [SessionChange] =
         [
-            .created(session), .removed(reason: "deleted by peer"),
+            .created(session), .removed(reason: "deleted by peer", at: 1_700_000_000_555),
             .answered(localSPI: 0x8000_0000_0000_0001, response: response),
             .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .deleteChildSA(0xC0FF_EE00), datagrams: [[1]])),
             .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .liveness, datagrams: [])),
@@ -282,7 +290,8 @@ private enum Sample {
             .leased(inboundSPI: 5, lease: .initial), .inboundAdvanced(inboundSPI: 5, top: .max),
             .collided(localSPI: 1, messageID: 9, collision: RekeyCollision(lowestNonce: [1, 2], localSPI: .max)),
             .sendWindowSet(localSPI: 1, size: 16), .pathChanged(session.path), .peerAddressesSet([IPAddress("192.0.2.9")!]),
-            .peerAddressesSet([]), .reauthenticationSet(at: 77), .redirected(to: IPAddress("2001:db8::9")!), .reauthenticationSet(at: nil),
+            .peerAddressesSet([]), .movingSet(session.path), .movingSet(nil),
+            .reauthenticationSet(at: 77), .redirected(to: IPAddress("2001:db8::9")!), .reauthenticationSet(at: nil),
             .ikeSAAdded(session.ikeSA),
             .ikeSAAdopted(localSPI: .max), .volumeReached(inboundSPI: 5, volume: Volume(bytes: .max, packets: 1)),
             .childLifetimeSet(inboundSPI: 5, lifetime: Lifetime(rekeyAt: 1, endsAt: nil)),
@@ -327,8 +336,12 @@ private enum Sample {
         localBehindNAT: false, remoteBehindNAT: true, ikeSA: ikeSA(role: .responder, pending: true),
         otherIKESAs: [ikeSA(role: .initiator, pending: false)], children: [aeadChild, cbcChild],
         virtualAddresses: [
-            VirtualAddress(pool: "rw", address: IPAddress("10.3.0.1")!), VirtualAddress(pool: "rw6", address: IPAddress("fd00::1")!),
-        ], originalRole: .initiator, peerAddresses: [IPAddress("2001:db8::7")!], reauthenticateAt: 1_700_000_009_000,
+            VirtualAddress(pool: "rw", address: IPAddress("10.3.0.1")!),
+            VirtualAddress(pool: "rw6", address: IPAddress("fd00::1")!, isPersistent: true),
+        ], originalRole: .initiator, peerAddresses: [IPAddress("2001:db8::7")!],
+        movingTo: SessionPath(
+            local: Endpoint(IPAddress("192.0.2.1")!, 4500), remote: Endpoint(IPAddress("192.0.2.7")!, 4500), encapsulation: false,
+            localBehindNAT: true, remoteBehindNAT: false), reauthenticateAt: 1_700_000_009_000,
         establishedWallMilliseconds: 1_700_000_000_123)
 
     /// Nothing that may be missing is there.
@@ -339,6 +352,7 @@ private enum Sample {
         bare.children = []
         bare.virtualAddresses = []
         bare.peerAddresses = []
+        bare.movingTo = nil
         bare.reauthenticateAt = nil
         bare.predecessor = nil
         bare.redirectedTo = nil

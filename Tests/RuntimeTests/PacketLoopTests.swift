@@ -97,6 +97,20 @@ extension PacketLoop {
         }
     }
 
+    /// RFC 3948 §2.3.
+    @Test(arguments: ["127.0.0.1", "::1"])
+    func keepAlive_isSentWithoutTheMarker(text: String) throws {
+        try withLoop([text]) { loop, _ in
+            let peer = try TestSocket(text)
+            let local = Endpoint(IPAddress(text)!, loop.ports[0].encapsulation)
+            loop.send(Datagram(local: local, remote: peer.endpoint, bytes: [0xFF]))
+            loop.send(Datagram(local: local, remote: peer.endpoint, bytes: [0xFF, 0xFF]))
+            #expect(try #require(peer.receive()).bytes == [0xFF])
+            #expect(try #require(peer.receive()).bytes == [0, 0, 0, 0, 0xFF, 0xFF])
+            #expect(loop.counter("keepalive_sent", awaiting: 1) == 1 && loop.counter("ike_sent", awaiting: 1) == 1)
+        }
+    }
+
     @Test func send_fromEachPort_addsTheMarkerWhereItBelongs() throws {
         try withLoop { loop, _ in
             let peer = try TestSocket()

@@ -22,7 +22,7 @@ import Testing
 
     @Test func removed_whenApplied_leavesNoTrace() throws {
         var table = try SessionTable(Sample.session(1))
-        let applied = try table.apply(1, .requested(localSPI: 100, request: Sample.request), .removed(reason: "peer deleted it"))
+        let applied = try table.apply(1, .requested(localSPI: 100, request: Sample.request), .removed(reason: "peer deleted it", at: 5))
         #expect(applied.before == Sample.session(1) && applied.after == nil)
         #expect(table.count == 0 && table.childCount == 0 && table.withPendingRequest.isEmpty)
         #expect(!table.isInUse(localSPI: 100) && !table.isInUse(inboundSPI: 10))
@@ -147,8 +147,8 @@ import Testing
         let unknownChild = ApplyError.unknownChildSA(session: id, inboundSPI: 999)
         return [
             ([.created(Sample.session(1))], .duplicateSession(id)),
-            ([.removed(reason: ""), .moved(local: Sample.session(1).local, remote: Sample.session(1).remote)], .unknownSession(id)),
-            ([.removed(reason: ""), .created(Sample.session(3))], .sessionMismatch(delta: id, created: SessionID(rawValue: 3))),
+            ([.removed(reason: "", at: 5), .moved(local: Sample.session(1).local, remote: Sample.session(1).remote)], .unknownSession(id)),
+            ([.removed(reason: "", at: 5), .created(Sample.session(3))], .sessionMismatch(delta: id, created: SessionID(rawValue: 3))),
             ([.answered(localSPI: 999, response: Sample.response)], unknownSA),
             ([.requested(localSPI: 999, request: Sample.request)], unknownSA),
             ([.requestCompleted(localSPI: 999, messageID: 0)], unknownSA), ([.childRekeyed(inboundSPI: 999)], unknownChild),
@@ -273,7 +273,7 @@ import Testing
             created.ikeSA = Sample.ikeSA(localSPI: anySPI)
             created.children = [Sample.child(UInt32(number % 24))]
             return .created(created)
-        case 1: return number < 20 ? .removed(reason: "") : .ikeSARemoved(localSPI: 1)
+        case 1: return number < 20 ? .removed(reason: "", at: 5) : .ikeSARemoved(localSPI: 1)
         case 2, 3: return .answered(localSPI: localSPI, response: Sample.response)
         case 4, 5: return .requested(localSPI: localSPI, request: Sample.request)
         case 6: return .requestCompleted(localSPI: localSPI, messageID: UInt32(number % 2))

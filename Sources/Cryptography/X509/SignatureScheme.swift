@@ -66,14 +66,23 @@ public enum SignatureScheme: CaseIterable, Hashable, Sendable {
         }
     }
 
-    /// The scheme with exactly these octets: a known algorithm in another encoding is not one.
+    /// The scheme with exactly these octets: a known algorithm in another encoding than the standards allow is not one.
     public init?(algorithmIdentifier: [UInt8]) {
         guard let scheme = SignatureScheme.byIdentifier[algorithmIdentifier] else { return nil }
         self = scheme
     }
 
-    private static let byIdentifier: [[UInt8]: SignatureScheme] = Dictionary(
-        uniqueKeysWithValues: allCases.compactMap { scheme in scheme.algorithmIdentifier.map { ($0, scheme) } })
+    private static let byIdentifier: [[UInt8]: SignatureScheme] = {
+        var known = Dictionary(
+            uniqueKeysWithValues: allCases.compactMap { scheme in scheme.algorithmIdentifier.map { ($0, scheme) } })
+        // RFC 4055 §3.1 has whoever verifies take the trailer field left out or written out, and the hash's parameters NULL or absent.
+        for (hash, salt, scheme) in [(UInt8(1), UInt8(32), rsaPSSSHA256), (2, 48, rsaPSSSHA384), (3, 64, rsaPSSSHA512)] {
+            for hasTrailer in [false, true] {
+                for hasNull in [false, true] { known[pss(hash: hash, salt: salt, hasTrailer: hasTrailer, hasNull: hasNull)] = scheme }
+            }
+        }
+        return known
+    }()
 
     /// pkcs-1 and a number, NULL parameters.
     private static func pkcs1(_ number: UInt8) -> [UInt8] {
@@ -85,13 +94,19 @@ public enum SignatureScheme: CaseIterable, Hashable, Sendable {
         [0x30, 0x0A, 0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x03, number]
     }
 
-    /// id-RSASSA-PSS with hash, mask function, salt length and trailer field all written out (RFC 7427 appendix A.4.3).
-    private static func pss(hash: UInt8, salt: UInt8) -> [UInt8] {
-        let hashIdentifier: [UInt8] = [0x30, 0x0D, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, hash, 0x05, 0x00]
+    /// id-RSASSA-PSS with hash, mask function and salt length. The trailer field has its default: whoever signs leaves it out (RFC 4055
+    /// §3.1), though RFC 7427 appendix A.4.3 writes it out.
+    private static func pss(hash: UInt8, salt: UInt8, hasTrailer: Bool = false, hasNull: Bool = true) -> [UInt8] {
+        func tagged(_ tag: UInt8, _ content: [UInt8]) -> [UInt8] { [tag, UInt8(content.count)] + content }
+        let sha2: [UInt8] = [0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, hash]
         let mgf1: [UInt8] = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x08]
-        return [0x30, 0x46, 0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A, 0x30, 0x39]
-            + [0xA0, 0x0F] + hashIdentifier + [0xA1, 0x1C, 0x30, 0x1A] + mgf1 + hashIdentifier
-            + [0xA2, 0x03, 0x02, 0x01, salt, 0xA3, 0x03, 0x02, 0x01, 0x01]
+        let rsassaPSS: [UInt8] = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x0A]
+        let hashIdentifier = tagged(0x30, sha2 + (hasNull ? [0x05, 0x00] : []))
+        var parameters = tagged(0xA0, hashIdentifier)
+        parameters += tagged(0xA1, tagged(0x30, mgf1 + hashIdentifier))
+        parameters += [0xA2, 0x03, 0x02, 0x01, salt]
+        if hasTrailer { parameters += [0xA3, 0x03, 0x02, 0x01, 0x01] }
+        return tagged(0x30, rsassaPSS + tagged(0x30, parameters))
     }
 }
 

@@ -6,6 +6,8 @@ enum Deadline: Hashable {
     /// Our request in the IKE SA `localSPI` has not been answered; it has been repeated `repeats` times.
     case retransmit(session: SessionID, localSPI: UInt64, messageID: UInt32, repeats: Int)
     case liveness(SessionID)
+    /// A NAT may forget us if nothing goes out.
+    case keepAlive(SessionID)
     /// An SA of the session may be due to be replaced, or to end.
     case lifetime(SessionID)
     /// The window of the session is free for what we still want to ask.
@@ -15,7 +17,9 @@ enum Deadline: Hashable {
 
     var session: SessionID? {
         switch self {
-        case .retransmit(let session, _, _, _), .liveness(let session), .lifetime(let session), .waiting(let session): session
+        case .retransmit(let session, _, _, _), .liveness(let session), .keepAlive(let session), .lifetime(let session),
+            .waiting(let session):
+            session
         case .sweep: nil
         }
     }

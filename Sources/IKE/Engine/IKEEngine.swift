@@ -24,6 +24,7 @@ public struct IKEEngine: Sendable {
     var redirects = RedirectLedger()
     /// Addresses of ours from which peers may be called where the connection names none.
     public var ownAddresses: [IPAddress] = []
+    var aloneness = Aloneness()
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.
     var lastHeard: [SessionID: Instant] = [:]
@@ -33,6 +34,14 @@ public struct IKEEngine: Sendable {
     var appointments: [SessionID: Instant] = [:]
     /// What went through CHILD SAs since it was last recorded.
     var unrecorded: [UInt32: Volume] = [:]
+    /// When something last went out to each peer whose NAT mapping of us is kept alive.
+    var lastSent: [SessionID: Instant] = [:]
+    /// Where each gateway saw us, as a hash, when we are behind a NAT (RFC 4555 §3.8); the hash holds the SPIs of one IKE SA.
+    var mappings: [SessionID: (localSPI: UInt64, hash: [UInt8])] = [:]
+    /// How often a change of addresses was refused because of a NAT (RFC 4555 §3.9).
+    var addressTries: [SessionID: Int] = [:]
+    /// The newest request that said something of addresses, where a peer may have several under way.
+    var addressRequests: [SessionID: (localSPI: UInt64, messageID: UInt32)] = [:]
     /// Sessions found when this node became owner, whose liveness timers are not yet set.
     var unswept: [SessionID]?
     private var uniqueIDs: UniqueIDs?

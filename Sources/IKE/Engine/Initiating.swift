@@ -127,7 +127,11 @@ extension IKEEngine {
         offer.limits = configuration.limits
         offer.childless = connection.childless
         if connection.followsRedirects { offer.announces.insert(.redirect) }
+        offer.alwaysFloats = connection.mobike
+        if connection.mobike { offer.announces.insert(.mobike) }
         if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
+        offer.additionalAddresses = connection.additionalAddresses
+        offer.limits = configuration.limits
         return offer
     }
 
@@ -282,7 +286,7 @@ extension IKEEngine {
             id: initiation.session, uniqueID: withUniqueIDs(table: table) { $0.nextSession() }, authorization: authorization,
             capabilities: machine.agreed, local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,
             localBehindNAT: machine.nat?.localBehindNAT ?? false, remoteBehindNAT: machine.nat?.remoteBehindNAT ?? false, ikeSA: sa,
-            establishedWallMilliseconds: context.now.wallMilliseconds)
+            peerAddresses: machine.peerAddresses, establishedWallMilliseconds: context.now.wallMilliseconds)
         session.predecessor = initiation.predecessor
         session.reauthenticateAt = machine.reauthenticationDeadline(initiation.connection, context: context)
         let authenticated = IKEEvent.authenticated(

@@ -18,19 +18,23 @@ extension IKEEngine {
 
     /// Schedules the sessions that these deltas make or change, as they will be.
     mutating func schedule(_ outcome: IKEOutcome, table: SessionTable, context: IKEContext) {
-        for delta in outcome.deltas where delta.changes.contains(where: { $0.concernsLifetimes }) {
+        let now = context.now.instant
+        if let session = outcome.session, !outcome.datagrams.isEmpty { noteOutboundTraffic(session: session, at: now) }
+        for delta in outcome.deltas {
+            let before = table[delta.session]
+            guard before?.movingTo != nil || delta.changes.contains(where: { $0.concernsTime }) else { continue }
+            let after: Session??
             if case .created(let session) = delta.changes.first {
-                let after = try? session.applying(Array(delta.changes.dropFirst()))
-                if let after = after ?? nil { note(after, table: table, context: context) }
-            } else if let after = (try? table[delta.session]?.applying(delta.changes)) ?? nil {
-                note(after, table: table, context: context)
+                after = try? session.applying(Array(delta.changes.dropFirst()))
+            } else {
+                after = try? before?.applying(delta.changes)
             }
+            guard let after = after ?? nil else { continue }
+            schedule(after, context: context)
+            checkPredecessor(of: after, table: table, context: context)
+            keepMapping(after, at: now)
+            keepMoving(after, at: now)
         }
-    }
-
-    private mutating func note(_ session: Session, table: SessionTable, context: IKEContext) {
-        schedule(session, context: context)
-        checkPredecessor(of: session, table: table, context: context)
     }
 
     mutating func lifetimeDue(_ id: SessionID, table: SessionTable, context: IKEContext) -> IKEOutcome {
@@ -187,9 +191,10 @@ extension Session {
 }
 
 extension SessionChange {
-    fileprivate var concernsLifetimes: Bool {
+    fileprivate var concernsTime: Bool {
         switch self {
-        case .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet, .reauthenticationSet, .redirected:
+        case .pathChanged, .movingSet, .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet,
+            .reauthenticationSet, .redirected:
             true
         default: false
         }

@@ -18,6 +18,10 @@ extension IKEEngine {
 
     private mutating func take(_ datagram: Datagram, table: SessionTable, context: IKEContext) -> IKEOutcome {
         counters.datagramsReceived += 1
+        guard datagram.bytes != IKEEngine.keepAlive else {
+            counters.keepAlivesReceived += 1
+            return .nothing
+        }
         guard let header = try? IKEHeader(parsing: datagram.bytes), header.initiatorSPI != 0 else { return drop(.malformed, datagram) }
         guard header.majorVersion == 2 else { return refuseVersion(header, datagram, at: context.now.instant) }
         if header.isResponse, !header.isInitiator, let initiation = initiations[header.initiatorSPI] {
@@ -94,7 +98,7 @@ extension IKEEngine {
         case .informational:
             var answer = answerInformational(request, message: message)
             noteSuccession(request, message: message, answer: &answer, context: context)
-            return self.answer(message, with: answer, context: context)
+            return repeatingWhatMoved(self.answer(message, with: answer, context: context), session: message.session)
         case .createChildSA:
             return answer(
                 message, with: answerCreateChildSA(request, message: message, table: table, context: context), context: context)
@@ -147,7 +151,7 @@ extension IKEEngine {
         let changes: [SessionChange]
         var events = answer.events
         if let reason = answer.endsSession {
-            changes = [.removed(reason: reason)]
+            changes = [context.removal(reason)]
             forget(message.session.id)
         } else {
             // A request of ours may have gone with an old IKE SA: the window could be free now.
@@ -161,12 +165,23 @@ extension IKEEngine {
             events: events, session: message.session.id)
     }
 
+    /// What waits for an answer goes on to where the peer is now (RFC 4555 §3.5), and does not wait for its turn.
+    private mutating func repeatingWhatMoved(_ outcome: IKEOutcome, session: Session) -> IKEOutcome {
+        guard session.hasPendingRequest, let changes = outcome.deltas.first?.changes,
+            let after = (try? session.applying(changes)) ?? nil, after.ikePath.remote != session.ikePath.remote
+        else { return outcome }
+        var outcome = outcome
+        outcome.datagrams += after.ikeSAs.flatMap(\.pendingRequests).flatMap { send($0.datagrams, in: after) }
+        return outcome
+    }
+
     /// RFC 7296 §2.23: a peer behind a NAT is where its last authenticated request came from; who is behind a NAT himself does not
-    /// follow, for a third party could lead him astray.
+    /// follow, for a third party could lead him astray. With MOBIKE the peer says when it has moved (RFC 4555 §3.8).
     mutating func movement(_ message: ReceivedMessage) -> (changes: [SessionChange], events: [IKEEvent]) {
         let session = message.session
         let datagram = message.datagram
-        guard session.remoteBehindNAT, !session.localBehindNAT, datagram.remote != session.remote else { return ([], []) }
+        guard !session.capabilities.contains(.mobike), session.remoteBehindNAT, !session.localBehindNAT, datagram.remote != session.remote
+        else { return ([], []) }
         counters.peersMoved += 1
         return (
             [.moved(local: datagram.local, remote: datagram.remote)],
@@ -238,6 +253,7 @@ extension IKEEngine {
             case .childAdded: counters.childrenCreated += 1
             case .childRekeyed: counters.childrenRekeyed += 1
             case .childRefused: counters.childrenRefused += 1
+            case .poolsExhausted: counters.poolsExhausted += 1
             case .ikeRekeyed: counters.ikeSAsRekeyed += 1
             case .replaced: counters.sessionsReplaced += 1
             case .deletedByPeer: counters.deletedByPeer += 1
@@ -247,7 +263,8 @@ extension IKEEngine {
             case .requestRefused: counters.requestsRefused += 1
             case .redirected: counters.redirectsFollowed += 1
             case .redirectIgnored: counters.redirectsIgnored += 1
-            case .childDeleted, .terminated, .moved, .dropped, .successorWanted, .successorIncomplete: break
+            case .unreachable: counters.peersUnreachable += 1
+            case .childDeleted, .terminated, .moved, .relocated, .dropped, .successorWanted, .successorIncomplete: break
             }
         }
     }

@@ -72,7 +72,9 @@ extension IKEEngine {
 
     private func draft(_ wish: Wish, in session: Session, table: SessionTable, context: IKEContext) -> RequestDraft? {
         switch wish {
-        case .liveness: RequestDraft(purpose: .liveness)
+        case .liveness: draftLiveness(in: session)
+        case .move: draftMove(in: session, context: context)
+        case .announceAddresses: draftAddresses(in: session)
         case .deleteIKESA: .deleteIKESA
         case .deleteChildSA(let spi): .deleteChildSA(spi)
         case .createChildSA(let wish): draftChild(wish, in: session, table: table, context: context)
@@ -86,14 +88,14 @@ extension IKEEngine {
         let header = IKEHeader(
             initiatorSPI: sa.spis.initiator, responderSPI: sa.spis.responder, exchangeType: draft.exchange,
             isInitiator: sa.role == .initiator, isResponse: false, messageID: sa.nextSendID)
-        let length = fragmentLength(session.capabilities, local: session.local, remote: session.remote)
+        let length = fragmentLength(session.capabilities, local: session.ikePath.local, remote: session.ikePath.remote)
         return try? MessageProtection(sa.algorithms, keys: sa.sendingKeys).seal(
             draft.payloads, header: header, fragmentLength: length, context: context)
     }
 
     private mutating func removeNow(_ session: Session, table: SessionTable, context: IKEContext) -> IKEOutcome {
         var outcome = IKEOutcome(
-            deltas: [SessionDelta(session: session.id, changes: [.removed(reason: "terminated")])],
+            deltas: [SessionDelta(session: session.id, changes: [context.removal("terminated")])],
             events: [.terminated(session: session.id)], session: session.id)
         outcome.datagrams = farewell(to: session, context: context)
         forget(session.id)
@@ -102,7 +104,7 @@ extension IKEEngine {
 
     /// A DELETE whose answer nobody awaits; with another request under way there is no message ID for it.
     mutating func farewell(to session: Session, context: IKEContext) -> [Datagram] {
-        guard !session.hasPendingRequest, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) else {
+        guard session.ikeSA.pendingRequests.isEmpty, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) else {
             return []
         }
         return send(bytes, in: session)
@@ -110,7 +112,8 @@ extension IKEEngine {
 
     mutating func send(_ messages: [[UInt8]], in session: Session) -> [Datagram] {
         counters.datagramsSent += UInt64(messages.count)
-        return messages.map { Datagram(local: session.local, remote: session.remote, bytes: $0) }
+        let path = session.ikePath
+        return messages.map { Datagram(local: path.local, remote: path.remote, bytes: $0) }
     }
 }
 

@@ -26,6 +26,11 @@ extension IKEEngine {
         let moves = movement(message)
         var effects = ResponseEffects(
             changes: moves.changes + [.requestCompleted(localSPI: sa.localSPI, messageID: pending.messageID)], events: moves.events)
+        if case .verifyAddress(let check) = pending.purpose,
+            !settleCheck(check, response: response, session: session, effects: &effects)
+        {
+            return endUnreachable(message, context: context)
+        }
         settle(pending, response: response, message: message, effects: &effects, table: table, context: context)
         releaseWaiting(session.id, at: context.now.instant)
         return finish(effects, session: session, table: table, context: context)
@@ -37,7 +42,9 @@ extension IKEEngine {
     ) {
         let session = message.session
         switch pending.purpose {
-        case .liveness, .announce, .updateAddresses, .verifyAddress: break
+        case .announce, .verifyAddress: break
+        case .liveness: settleLiveness(response: response, message: message, effects: &effects)
+        case .updateAddresses(let update): settleUpdate(update, response: response, message: message, effects: &effects)
         case .deleteChildSA(let spi):
             // It may be gone already, if the peer deleted it at the same time.
             if session.child(inboundSPI: spi) != nil {
@@ -46,7 +53,7 @@ extension IKEEngine {
             }
         case .deleteIKESA:
             if message.isInCurrentSA {
-                effects = ResponseEffects(changes: [.removed(reason: "terminated")], events: [.terminated(session: session.id)])
+                effects = ResponseEffects(changes: [context.removal("terminated")], events: [.terminated(session: session.id)])
             } else {
                 effects.changes = [.ikeSARemoved(localSPI: message.sa.localSPI)]
             }
@@ -208,7 +215,7 @@ extension IKEEngine {
         let events = [IKEEvent.deletedByPeer(session: session.id)]
         count(events)
         forget(session.id)
-        let removed = SessionChange.removed(reason: "the peer reported INVALID_SYNTAX")
+        let removed = context.removal("the peer reported INVALID_SYNTAX")
         return IKEOutcome(deltas: [SessionDelta(session: session.id, changes: [removed])], events: events, session: session.id)
     }
 
@@ -221,7 +228,7 @@ extension IKEEngine {
 }
 
 /// What a response leads to.
-private struct ResponseEffects {
+struct ResponseEffects {
     enum Step {
         case wish(Wish)
         /// DELETE of an IKE SA beside the current one, or of one that was current until now.

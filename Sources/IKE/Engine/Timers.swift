@@ -52,6 +52,8 @@ extension IKEEngine {
             return lifetimeDue(session, table: table, context: context)
         case .liveness(let session):
             return livenessDue(session, table: table, context: context)
+        case .keepAlive(let session):
+            return keepAliveDue(session, table: table, at: context.now.instant)
         case .waiting(let session):
             return sendWaiting(session, table: table, context: context)
         case .sweep:
@@ -76,21 +78,21 @@ extension IKEEngine {
         guard repeats < configuration.limits.retransmitTries else {
             // A peer may have done with the IKE SA that was replaced; whether it lives, the new one tells.
             let isCurrent = session.ikeSA.localSPI == localSPI
-            return isCurrent ? giveUp(session, pending) : endOther(localSPI, of: session, at: context.now.instant)
+            return isCurrent ? giveUp(session, pending, context: context) : endOther(localSPI, of: session, at: context.now.instant)
         }
         counters.requestsRetransmitted += 1
         awaitResponse(id, localSPI, messageID, repeats: repeats + 1, from: context.now.instant)
         return IKEOutcome(datagrams: send(pending.datagrams, in: session), session: id)
     }
 
-    private mutating func giveUp(_ session: Session, _ pending: PendingRequest) -> IKEOutcome {
+    private mutating func giveUp(_ session: Session, _ pending: PendingRequest, context: IKEContext) -> IKEOutcome {
         let isOurs = pending.purpose == .deleteIKESA
         let event: IKEEvent = isOurs ? .terminated(session: session.id) : .peerDead(session: session.id)
         count([event])
         forget(session.id)
         let reason = isOurs ? "terminated, the peer did not answer" : "the peer does not answer"
         return IKEOutcome(
-            deltas: [SessionDelta(session: session.id, changes: [.removed(reason: reason)])], events: [event], session: session.id)
+            deltas: [SessionDelta(session: session.id, changes: [context.removal(reason)])], events: [event], session: session.id)
     }
 
     // MARK: Liveness (RFC 7296 §2.4)
@@ -116,6 +118,10 @@ extension IKEEngine {
         lastHeard[session] = nil
         waiting[session] = nil
         appointments[session] = nil
+        lastSent[session] = nil
+        mappings[session] = nil
+        addressTries[session] = nil
+        addressRequests[session] = nil
     }
 
     private func livenessDelay(_ session: Session) -> Duration? { connection(of: session)?.livenessDelay }
@@ -144,11 +150,13 @@ extension IKEEngine {
         // Said twice, it is the same as said once.
         deadlines.removeAll()
         lastHeard = [:]
+        lastSent = [:]
         for session in waiting.keys.sorted() { deadlines.insert(.waiting(session), at: now) }
         appointments = [:]
         unswept = nil
         deadlines.insert(.sweep, at: now + IKEEngine.sweepDelay)
         return table.withPendingRequest.sorted().compactMap { table[$0] }.map { session in
+            keepMoving(session, at: now)
             var outcome = IKEOutcome(session: session.id)
             for sa in session.ikeSAs {
                 for pending in sa.pendingRequests {
@@ -163,6 +171,7 @@ extension IKEEngine {
 
     /// The other node speaks for the sessions now: half-open IKE SAs, timers and hints go.
     public mutating func lostOwnership() {
+        aloneness = Aloneness()
         halfOpen = HalfOpenTable()
         initiations = InitiationTable()
         farewells = Farewells()
@@ -172,6 +181,10 @@ extension IKEEngine {
         lastHeard = [:]
         waiting = [:]
         appointments = [:]
+        lastSent = [:]
+        mappings = [:]
+        addressTries = [:]
+        addressRequests = [:]
         unrecorded = [:]
         unswept = nil
     }
@@ -183,6 +196,7 @@ extension IKEEngine {
         for id in rest.suffix(IKEEngine.sweepPage) {
             guard let session = table[id] else { continue }
             watch(session, from: context.now.instant)
+            keepMapping(session, isOverdue: true, at: context.now.instant)
             schedule(session, context: context)
         }
         rest.removeLast(min(rest.count, IKEEngine.sweepPage))

@@ -5,6 +5,10 @@ import Session
 /// What we want of a peer, before it is made into a request. Local to one node: whoever takes over finds out anew what is due.
 enum Wish: Hashable {
     case liveness
+    /// What `Session.movingTo` wants: UPDATE_SA_ADDRESSES or COOKIE2.
+    case move
+    /// Our further addresses (RFC 4555 §3.6), from where we are now.
+    case announceAddresses
     case deleteIKESA
     case deleteChildSA(UInt32)
     case createChildSA(ChildWish)
@@ -61,9 +65,11 @@ extension IKEEngine {
         }
         switch wish {
         case .liveness:
-            // Whatever is under way asks the same question.
-            return session.hasPendingRequest ? .never : .now
-        case .deleteIKESA: break
+            // Whatever is under way in this IKE SA asks the same question; in one that was replaced a peer may never answer.
+            return pending.isEmpty ? .now : .never
+        case .deleteIKESA, .announceAddresses: break
+        case .move:
+            if session.movingTo == nil || isMoveRequested(session) { return .never }
         case .deleteChildSA(let spi):
             if session.child(inboundSPI: spi) == nil || pending.contains(.deleteChildSA(spi)) { return .never }
         case .createChildSA(let child):

@@ -28,6 +28,10 @@ public struct IKEInitiator: Sendable {
     public internal(set) var isChildless = false
     /// What IKE_SA_INIT said of NATs.
     var nat: NATDetection?
+    /// What both sides announced.
+    public internal(set) var agreed: PeerCapabilities = []
+    /// Further addresses that the gateway said it has (RFC 4555 §3.4).
+    public internal(set) var peerAddresses: [IPAddress] = []
     /// From CFG_REPLY.
     public internal(set) var virtualAddresses: [IPAddress] = []
     public internal(set) var dnsServers: [IPAddress] = []
@@ -49,8 +53,6 @@ public struct IKEInitiator: Sendable {
     /// Both sides announced RFC 7383.
     var usesFragments = false
     var fragments = FragmentTable()
-    /// What both sides announced.
-    var agreed: PeerCapabilities { usesFragments ? [.fragmentation] : [] }
     var handshake: Handshake?
     var outstanding: OutstandingRequest?
     /// Exchanges that wait for the one under way.

@@ -11,7 +11,7 @@ public struct InitiatorConfiguration: Sendable {
     /// The ports after IKE_SA_INIT when there is a NAT (RFC 7296 §2.23), or always with `alwaysFloats`.
     public var floatedLocalPort: UInt16 = 4500
     public var floatedRemotePort: UInt16 = 4500
-    /// As a client with MOBIKE does: to port 4500 even without a NAT (RFC 4555 §3.3).
+    /// As a client with MOBIKE does: to port 4500 even without a NAT, if the gateway knows of NATs (RFC 4555 §3.3).
     public var alwaysFloats = false
     public var localIdentity: Identity
     /// Sent as IDr; what the gateway answers has to be it. `nil`: none is sent and any is taken.
@@ -43,6 +43,8 @@ public struct InitiatorConfiguration: Sendable {
     public var forcesEncapsulation = false
     public var announcesInitialContact = false
     public var announces: PeerCapabilities = []
+    /// Told to the gateway with MOBIKE_SUPPORTED (RFC 4555 §3.4).
+    public var additionalAddresses: [IPAddress] = []
     /// Our SPI of the IKE SA, not 0; `nil`: a random one.
     public var ikeSPI: UInt64?
     /// Our SPI of the CHILD SA of IKE_AUTH, above 255; `nil`: a random one.

@@ -214,9 +214,10 @@ extension IKEInitiator {
         let deletesIKESA = request.deletes.contains { $0.protocolID == .ike }
         let spis = Set(request.deletes.filter { $0.protocolID == .esp }.flatMap(\.spis).compactMap { UInt32(networkBytes: $0) })
         let deleted = children.filter { spis.contains($0.outboundSPI) }
-        let answer: [Payload] =
+        var answer: [Payload] =
             deleted.isEmpty || deletesIKESA
             ? [] : [.delete(DeletePayload(protocolID: .esp, spis: deleted.map(\.inboundSPI.networkBytes)))]
+        if let cookie = request.returnCookie { answer.append(.notify(.cookie2, cookie)) }
         guard
             let bytes = seal(
                 answer, sa: sa, exchange: .informational, messageID: header.messageID, isResponse: true, context: context)

@@ -58,6 +58,7 @@ extension IKEInitiator {
             algorithms: chosen.algorithms, nonces: NoncePair(initiator: handshake.nonce, responder: nonce), sharedSecret: shared, spis: spis
         )
         usesFragments = configuration.announces.contains(.fragmentation) && payloads.has(.ikev2FragmentationSupported)
+        if usesFragments { agreed.insert(.fragmentation) }
         self.handshake?.response = datagram.bytes
         self.handshake?.responderNonce = nonce
         self.handshake?.derived = derived
@@ -115,7 +116,7 @@ extension IKEInitiator {
         let isBehindNAT = nat.localBehindNAT || nat.remoteBehindNAT
         self.nat = nat
         encapsulation = isBehindNAT || (nat.isSupported && configuration.forcesEncapsulation)
-        guard encapsulation || configuration.alwaysFloats else { return }
+        guard encapsulation || (configuration.alwaysFloats && nat.isSupported) else { return }
         local.port = configuration.floatedLocalPort
         remote.port = configuration.floatedRemotePort
     }
@@ -144,7 +145,10 @@ extension IKEInitiator {
         if configuration.limits.requestWindow > 1 {
             payloads.append(.notify(.setWindowSize, configuration.limits.requestWindow.networkBytes))
         }
-        if configuration.announces.contains(.mobike) { payloads.append(.notify(.mobikeSupported)) }
+        if configuration.announces.contains(.mobike) {
+            payloads.append(.notify(.mobikeSupported))
+            payloads += IPAddress.notifies(configuration.additionalAddresses, beside: configuration.local.address)
+        }
         if configuration.announces.contains(.messageIDSync) { payloads.append(.notify(.ikev2MessageIDSyncSupported)) }
         guard let bytes = seal(payloads, sa: sa, exchange: .ikeAuth, messageID: 1, isResponse: false, context: context) else {
             return fail(.cryptography)
@@ -200,6 +204,10 @@ extension IKEInitiator {
             return []
         }
         takeConfiguration(payloads.configuration)
+        if configuration.announces.contains(.mobike), payloads.has(.mobikeSupported) {
+            agreed.insert(.mobike)
+            peerAddresses = payloads.additionalAddresses ?? []
+        }
         guard !isChildless else {
             lastResult = payloads.error.map { .refused(notify: $0.type.rawValue) } ?? .succeeded
             self.handshake = nil

@@ -8,12 +8,16 @@ struct AddressAssignment {
     var payloads: [Payload] = []
     /// Why no CHILD SA can be made.
     var refusal: ChildRefusal?
+    /// Pools in which nothing was left for the peer.
+    var exhausted: [String] = []
 }
 
 extension IKEEngine {
     /// Leases an address of each family that the peer asks for and that a pool of the connection has.
+    ///
+    /// - Parameter leaving: addresses of sessions of this peer that end with it.
     mutating func assignAddresses(
-        _ request: ConfigurationPayload?, admission: Admission, table: SessionTable, leaving: Set<IPAddress>
+        _ request: ConfigurationPayload?, admission: Admission, table: SessionTable, leaving: Set<IPAddress>, context: IKEContext
     ) -> AddressAssignment {
         let pools = admission.connection.pools.compactMap { name in configuration.pools.first { $0.name == name } }
         let wanted = AddressFamilyRequest.all(in: request)
@@ -23,14 +27,17 @@ extension IKEEngine {
         var assignment = AddressAssignment()
         var attributes: [ConfigurationAttribute] = []
         for family in wanted {
-            for pool in pools where pool.first.family == family.family {
-                let address = self.pools.lease(
-                    from: pool, for: admission.peer, requested: family.address, table: table, leaving: leaving)
-                guard let address else { continue }
-                assignment.addresses.append(VirtualAddress(pool: pool.name, address: address))
-                attributes += pool.attributes(leasing: address)
-                break
+            let request = LeaseRequest(
+                identity: admission.peer, requested: family.address, leaving: leaving, node: node, isAlone: context.isAlone,
+                wallMilliseconds: context.now.wallMilliseconds)
+            let candidates = pools.filter { $0.first.family == family.family }
+            guard let (pool, lease) = lease(from: candidates, for: request, table: table) else {
+                assignment.exhausted += candidates.map(\.name)
+                continue
             }
+            if context.isAlone { aloneness.noteLease(lease.address) }
+            assignment.addresses.append(lease)
+            attributes += pool.attributes(leasing: lease.address).filter { !attributes.contains($0) }
         }
         if assignment.addresses.isEmpty {
             assignment.refusal = .addressesExhausted
@@ -38,6 +45,19 @@ extension IKEEngine {
             assignment.payloads = [.configuration(ConfigurationPayload(type: ConfigurationType.reply, attributes: attributes))]
         }
         return assignment
+    }
+
+    /// From the first pool that has an address left; but whoever has a reservation in another gets that.
+    private mutating func lease(
+        from candidates: [PoolConfiguration], for request: LeaseRequest, table: SessionTable
+    ) -> (PoolConfiguration, VirtualAddress)? {
+        func hasReservation(_ pool: PoolConfiguration) -> Bool {
+            pool.isPersistent && table.reservations.of(request.identity, in: pool.name) != nil
+        }
+        for pool in candidates.filter(hasReservation) + candidates.filter({ !hasReservation($0) }) {
+            if let lease = pools.lease(from: pool, for: request, table: table, aloneness: aloneness) { return (pool, lease) }
+        }
+        return nil
     }
 }
 

@@ -26,6 +26,9 @@ extension IKEEngine {
             return drop(error.dropReason, datagram)
         }
         exchange.request = PayloadSet(payloads)
+        guard !exchange.request.isTranslated(datagram) else {
+            return refuse(exchange, .translated, .notify(.unexpectedNATDetected), context: context)
+        }
         do {
             let admission = try admit(exchange, context: context)
             return try establish(exchange, admission: admission, table: table, context: context)
@@ -48,12 +51,15 @@ extension IKEEngine {
         let replaced = try sessionsToReplace(exchange, admission, table: table)
         var answer = try authenticationPayloads(exchange, admission)
         let leaving = Set(replaced.flatMap(\.virtualAddresses).map(\.address))
-        let assignment = assignAddresses(exchange.request.configuration, admission: admission, table: table, leaving: leaving)
+        let assignment = assignAddresses(
+            exchange.request.configuration, admission: admission, table: table, leaving: leaving, context: context)
         var session = newSession(id, exchange: exchange, admission: admission, table: table, context: context)
         session.virtualAddresses = assignment.addresses
         session.reauthenticateAt = admission.connection.reauthenticationTime.map {
             context.now.wallMilliseconds + $0.inNanoseconds / 1_000_000
         }
+        session.capabilities = session.capabilities.agreed(admission.connection)
+        if session.capabilities.contains(.mobike) { session.peerAddresses = exchange.request.additionalAddresses ?? [] }
 
         var events: [IKEEvent] = [
             .authenticated(
@@ -61,24 +67,25 @@ extension IKEEngine {
         ]
         // RFC 7296 §1.2: the IKE SA stands even if the CHILD SA fails.
         do throws(ChildRefusal) {
-            guard let childRequest else {
+            if let childRequest {
+                if let refusal = assignment.refusal { throw refusal }
+                if admission.connection.childless == .force { throw .noAdditionalSAs }
+                let parent = ChildParent(session, connection: admission.connection, rekeying: nil)
+                let created = try createChild(childRequest, parent: parent, table: table, context: context)
+                session.children = [created.child]
+                answer += assignment.payloads + created.payloads
+                events.append(.childAdded(session: id, inboundSPI: created.child.inboundSPI, name: created.child.name))
+            } else {
                 answer += assignment.payloads
-                return complete(
-                    exchange, session: session, answer: answer + closingPayloads(admission), events: events, replaced: replaced,
-                    context: context)
             }
-            if let refusal = assignment.refusal { throw refusal }
-            if admission.connection.childless == .force { throw .noAdditionalSAs }
-            let parent = ChildParent(session, connection: admission.connection, rekeying: nil)
-            let created = try createChild(childRequest, parent: parent, table: table, context: context)
-            session.children = [created.child]
-            answer += assignment.payloads + created.payloads
-            events.append(.childAdded(session: id, inboundSPI: created.child.inboundSPI, name: created.child.name))
         } catch {
             answer += assignment.payloads + [error.payload]
             events.append(.childRefused(session: id, reason: error))
         }
-        answer += closingPayloads(admission)
+        if !assignment.exhausted.isEmpty {
+            events.append(.poolsExhausted(session: id, pools: assignment.exhausted, isHalved: context.isAlone))
+        }
+        answer += closingPayloads(session, admission)
         return complete(exchange, session: session, answer: answer, events: events, replaced: replaced, context: context)
     }
 
@@ -96,12 +103,13 @@ extension IKEEngine {
         return [.identificationResponder(identity)] + certificates + [authentication]
     }
 
-    /// What the peer is told beside its CHILD SA: our window, and how long it is believed to be who it is (RFC 4478 §3).
-    private func closingPayloads(_ admission: Admission) -> [Payload] {
+    /// What the peer is told beside its CHILD SA: our window, how long it is believed to be who it is (RFC 4478 §3), our addresses.
+    private func closingPayloads(_ session: Session, _ admission: Admission) -> [Payload] {
         var payloads = windowSize.map { [$0] } ?? []
         if let time = admission.connection.reauthenticationTime {
             payloads.append(.notify(.authLifetime, UInt32(clamping: time.inNanoseconds / 1_000_000_000).networkBytes))
         }
+        if session.capabilities.contains(.mobike) { payloads += admission.connection.mobikeNotifies(beside: session.local.address) }
         return payloads
     }
 
@@ -166,7 +174,7 @@ extension IKEEngine {
             forget(old.id)
         }
         watch(session, from: context.now.instant)
-        let removals = replaced.map { SessionDelta(session: $0.id, changes: [.removed(reason: "replaced by \(session.id)")]) }
+        let removals = replaced.map { SessionDelta(session: $0.id, changes: [context.removal("replaced by \(session.id)")]) }
         return IKEOutcome(
             deltas: removals + [SessionDelta(session: session.id, changes: [.created(session)])],
             datagrams: reply(datagrams, to: exchange.datagram) + farewells, events: events, session: session.id)

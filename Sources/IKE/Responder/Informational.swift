@@ -1,9 +1,9 @@
 import IKEWire
 import Session
 
-/// INFORMATIONAL requests (RFC 7296 §1.4): liveness, DELETE, and notifies of which only those that end the IKE SA matter.
+/// INFORMATIONAL requests (RFC 7296 §1.4): liveness, DELETE, notifies that end the IKE SA, and addresses (RFC 4555).
 extension IKEEngine {
-    func answerInformational(_ request: PayloadSet, message: ReceivedMessage) -> RequestAnswer {
+    mutating func answerInformational(_ request: PayloadSet, message: ReceivedMessage) -> RequestAnswer {
         let session = message.session
         // RFC 7296 §2.21.2: an initiator that could not authenticate us says so here, and the IKE SA is gone.
         if let fatal = request.notifies.first(where: { $0.type == .authenticationFailed || $0.type == .invalidSyntax }) {
@@ -11,7 +11,9 @@ extension IKEEngine {
                 events: [.deletedByPeer(session: session.id)], endsSession: "the peer reported \(fatal.type)", endsIKESA: true)
         }
         if request.deletes.contains(where: { $0.protocolID == .ike }) { return deleteIKESA(message) }
-        return deleteChildren(request, session: session)
+        var answer = deleteChildren(request, session: session)
+        takeAddresses(request, message: message, answer: &answer)
+        return answer
     }
 
     private func deleteIKESA(_ message: ReceivedMessage) -> RequestAnswer {

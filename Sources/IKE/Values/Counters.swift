@@ -19,6 +19,8 @@ public struct IKECounters: Hashable, Sendable {
     public internal(set) var childrenCreated: UInt64 = 0
     public internal(set) var childrenRekeyed: UInt64 = 0
     public internal(set) var childrenRefused: UInt64 = 0
+    /// Peers for whom no address of a family was left.
+    public internal(set) var poolsExhausted: UInt64 = 0
     /// Requests of ours that a peer answered with an error.
     public internal(set) var requestsRefused: UInt64 = 0
     public internal(set) var ikeSAsRekeyed: UInt64 = 0
@@ -26,6 +28,11 @@ public struct IKECounters: Hashable, Sendable {
     public internal(set) var peersDead: UInt64 = 0
     public internal(set) var sessionsReplaced: UInt64 = 0
     public internal(set) var peersMoved: UInt64 = 0
+    /// Peers that could not be reached where they said they were (RFC 4555 §3.7).
+    public internal(set) var peersUnreachable: UInt64 = 0
+    /// NAT keepalives (RFC 3948 §4).
+    public internal(set) var keepAlivesSent: UInt64 = 0
+    public internal(set) var keepAlivesReceived: UInt64 = 0
     public internal(set) var initiationsStarted: UInt64 = 0
     public internal(set) var initiationsFailed: UInt64 = 0
     /// REDIRECTs of gateways that we called (RFC 5685).

@@ -12,6 +12,7 @@ public enum IKEAuthenticationFailure: Error, Hashable, Sendable {
     /// `unique` keeps the peer's session that is there.
     case notUnique
     case malformed
+    case translated
     case unsupportedPayload
     case noCertificate
     /// What is wrong with the certificate, or with those above it.
@@ -35,6 +36,7 @@ public enum IKEAuthenticationFailure: Error, Hashable, Sendable {
         case .methodNotSupported: "the peer did not authenticate in the way that its connection demands"
         case .notUnique: "the peer has a session already, and unique = keep"
         case .malformed: "the request is malformed"
+        case .translated: "a NAT changed the addresses, and the peer allows none"
         case .unsupportedPayload: "the request has an unknown critical payload"
         case .noCertificate: "the peer sent no certificate"
         case .certificate(let error): error.rawValue
@@ -71,6 +73,8 @@ public enum RefusedRequest: Hashable, Sendable, CustomStringConvertible {
     /// A CHILD SA of this configured child; `isRekey`: the successor of one.
     case childSA(name: String, isRekey: Bool)
     case ikeSARekey
+    /// UPDATE_SA_ADDRESSES (RFC 4555 §3.5).
+    case addressUpdate
 
     /// NO_ADDITIONAL_SAS: the peer takes no more CHILD SAs in this IKE SA (RFC 7296 §1.3).
     public static let noAdditionalSAs = NotifyType.noAdditionalSAs.rawValue
@@ -79,6 +83,7 @@ public enum RefusedRequest: Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .childSA(let name, _): "CHILD SA \(name)"
         case .ikeSARekey: "rekeyed IKE SA"
+        case .addressUpdate: "change of addresses"
         }
     }
 }
@@ -94,6 +99,8 @@ public enum IKEEvent: Hashable, Sendable {
     case childRekeyed(session: SessionID, inboundSPI: UInt32, successor: UInt32)
     case childDeleted(session: SessionID, inboundSPI: UInt32)
     case childRefused(session: SessionID, reason: ChildRefusal)
+    /// No address is left for the peer. `isHalved`: the node is alone, and leases nothing of the other node's half.
+    case poolsExhausted(session: SessionID, pools: [String], isHalved: Bool)
     case ikeRekeyed(session: SessionID)
     /// The peer answered a request of ours with an error.
     case requestRefused(session: SessionID, what: RefusedRequest, notify: UInt16)
@@ -104,6 +111,10 @@ public enum IKEEvent: Hashable, Sendable {
     case terminated(session: SessionID)
     case peerDead(session: SessionID)
     case moved(session: SessionID, from: Endpoint, to: Endpoint)
+    /// The peer knows that the session runs between these two now (RFC 4555 §3.5).
+    case relocated(session: SessionID, local: Endpoint, remote: Endpoint)
+    /// The peer returned a wrong COOKIE2 (RFC 4555 §3.7).
+    case unreachable(session: SessionID, remote: Endpoint)
     case dropped(reason: IKEDropReason, remote: Endpoint)
     case halfOpenExpired(remote: Endpoint)
     /// `session` is the identifier that `IKEEngine.initiate` gave.
@@ -134,6 +145,12 @@ public enum IKEEvent: Hashable, Sendable {
             (.info, "session \(session): CHILD SA \(hex(spi)) rekeyed to \(hex(successor))")
         case .childDeleted(let session, let spi): (.info, "session \(session): CHILD SA \(hex(spi)) deleted")
         case .childRefused(let session, let reason): (.warning, "session \(session): CHILD SA refused: \(reason)")
+        case .poolsExhausted(let session, let pools, let isHalved):
+            (
+                .warning,
+                "session \(session): no address is left in \(pools.joined(separator: ", "))"
+                    + (isHalved ? " for this node, which is alone and leases only its own half" : "")
+            )
         case .ikeRekeyed(let session): (.info, "session \(session): IKE SA rekeyed")
         case .requestRefused(let session, let what, let notify):
             (.warning, "session \(session): the peer refused the \(what) with \(NotifyType(rawValue: notify))")
@@ -142,6 +159,9 @@ public enum IKEEvent: Hashable, Sendable {
         case .terminated(let session): (.info, "session \(session): terminated")
         case .peerDead(let session): (.warning, "session \(session): the peer does not answer any more")
         case .moved(let session, let from, let to): (.info, "session \(session): the peer moved from \(from) to \(to)")
+        case .relocated(let session, let local, let remote): (.info, "session \(session): runs between \(local) and \(remote) now")
+        case .unreachable(let session, let remote):
+            (.warning, "session \(session): the peer did not see what was sent to \(remote); the session ends")
         case .dropped(let reason, let remote): (.debug, "dropped a datagram from \(remote): \(reason.rawValue)")
         case .initiationFailed(_, let connection, let remote, let reason):
             (.warning, "calling \(remote) for \(connection) failed: \(reason.text)")

@@ -7,12 +7,18 @@ public struct IKEContext: Sendable {
     /// The epoch in which this node owns its sessions; part of every IV that must not come twice, so that two owners never use one (law 3).
     public var epoch: Epoch
     public var random: RandomSource
+    /// Nobody stands by: the other node of the pair, of which nothing is known, may be serving peers too.
+    public var isAlone: Bool
 
-    public init(now: Now, epoch: Epoch, random: RandomSource) {
+    public init(now: Now, epoch: Epoch, random: RandomSource, isAlone: Bool = false) {
         self.now = now
         self.epoch = epoch
         self.random = random
+        self.isAlone = isAlone
     }
+
+    /// The end of a session, now.
+    func removal(_ reason: String) -> SessionChange { .removed(reason: reason, at: now.wallMilliseconds) }
 }
 
 /// What came of one input.

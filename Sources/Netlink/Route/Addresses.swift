@@ -30,6 +30,18 @@ public enum Addresses {
         return try NetlinkSocket(.route).dump(message).compactMap { decode($0, index: UInt32(index)) }
     }
 
+    /// The addresses of all interfaces that can be spoken from now: none of which it is still being found out whether it is another's.
+    public static func all() throws(NetlinkError) -> [IPAddress] {
+        let message = NetlinkMessage(RTM_GETADDR, operation: "list addresses") { writer in
+            writer.header(ifaddrmsg.self) { _ in }
+        }
+        let unusable = UInt8(IFA_F_TENTATIVE | IFA_F_DADFAILED)
+        return try NetlinkSocket(.route).dump(message).compactMap { reply in
+            guard let header = reply.header(ifaddrmsg.self), header.ifa_flags & unusable == 0 else { return nil }
+            return decode(reply, index: header.ifa_index)?.address
+        }
+    }
+
     private static func message(
         _ type: Int, flags: Int32, _ prefix: IPPrefix, _ interface: String, operation: String
     ) throws(NetlinkError) -> NetlinkMessage {

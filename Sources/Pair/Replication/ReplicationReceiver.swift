@@ -28,6 +28,8 @@ public struct ReplicationReceiver: Sendable {
     private var state: State = .idle
     /// The sessions that the snapshot under way has named, or that were created beside it.
     private var seen: Set<SessionID> = []
+    /// The addresses whose reservations it has named, or that a session got or gave back beside it.
+    private var seenAddresses: Set<IPAddress> = []
     private var nextIndex: UInt64 = 1
     public private(set) var applied: UInt64 = 0
     /// A delta did not fit: the next snapshot starts from nothing.
@@ -79,13 +81,16 @@ public struct ReplicationReceiver: Sendable {
         applied = begin.nextIndex - 1
         leftAt = nil
         seen = []
+        seenAddresses = []
         state = .snapshot
         guard isSuspect else { return [] }
         isSuspect = false
         return try removeAll(except: [], from: &table)
     }
 
-    public mutating func page(_ sessions: [Session], table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta] {
+    public mutating func page(
+        _ sessions: [Session], reservations: [Reservation] = [], table: inout SessionTable
+    ) throws(ReplicationError) -> [AppliedDelta] {
         guard state == .snapshot else { throw .unexpectedFrame("snapshot page") }
         var out: [AppliedDelta] = []
         for session in sessions {
@@ -93,14 +98,20 @@ public struct ReplicationReceiver: Sendable {
             if table[session.id] == session { continue }
             out.append(try applying { () throws(ApplyError) in try table.replace(with: session) })
         }
+        for reservation in reservations {
+            seenAddresses.insert(reservation.address)
+            try applying { () throws(ApplyError) in try table.replace(with: reservation) }
+        }
         return out
     }
 
     public mutating func end(table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta] {
         guard state == .snapshot else { throw .unexpectedFrame("snapshot end") }
         let removed = try removeAll(except: seen, from: &table)
+        table.forgetReservations(except: seenAddresses)
         state = .inStep
         seen = []
+        seenAddresses = []
         return removed
     }
 
@@ -112,8 +123,9 @@ public struct ReplicationReceiver: Sendable {
         var out: [AppliedDelta] = []
         switch entry {
         case .delta(let delta):
-            out.append(try applying { () throws(ApplyError) in try table.apply(delta) })
-            if state == .snapshot { seen.insert(delta.session) }
+            let change = try applying { () throws(ApplyError) in try table.apply(delta) }
+            out.append(change)
+            if state == .snapshot { note(change) }
         case .replay(let reports):
             for report in reports {
                 // An SA that is gone by now needs no counter.
@@ -130,17 +142,22 @@ public struct ReplicationReceiver: Sendable {
         return out
     }
 
+    private mutating func note(_ change: AppliedDelta) {
+        seen.insert(change.delta.session)
+        for session in [change.before, change.after] { seenAddresses.formUnion(session?.virtualAddresses.map(\.address) ?? []) }
+    }
+
     private mutating func removeAll(except seen: Set<SessionID>, from table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta]
     {
         var out: [AppliedDelta] = []
         for id in table.sessions.keys.sorted() where !seen.contains(id) {
-            let delta = SessionDelta(session: id, changes: [.removed(reason: "not in the active's snapshot")])
+            let delta = SessionDelta(session: id, changes: [.removed(reason: "not in the active's snapshot", at: 0)])
             out.append(try applying { () throws(ApplyError) in try table.apply(delta) })
         }
         return out
     }
 
-    private mutating func applying(_ body: () throws(ApplyError) -> AppliedDelta) throws(ReplicationError) -> AppliedDelta {
+    private mutating func applying<Result>(_ body: () throws(ApplyError) -> Result) throws(ReplicationError) -> Result {
         do {
             return try body()
         } catch {

@@ -59,6 +59,8 @@ public struct ReplicationSender: Sendable {
     public private(set) var acknowledged: UInt64 = 0
     private var order: [SessionID] = []
     private var position = 0
+    /// Addresses of the reservations that no page has carried yet; `nil` while there are sessions left.
+    private var reserved: [IPAddress]?
     /// Sessions that no page has carried yet.
     private var unsent: Set<SessionID> = []
 
@@ -99,6 +101,7 @@ public struct ReplicationSender: Sendable {
         if case .solo = state {} else { since = now }
         state = .solo(reason)
         order = []
+        reserved = nil
         unsent = []
         acknowledged = nextIndex - 1
     }
@@ -110,6 +113,7 @@ public struct ReplicationSender: Sendable {
         order = table.sessions.keys.sorted()
         unsent = Set(order)
         position = 0
+        reserved = nil
         state = .syncing(pages: 0, endIndex: nil)
         let begin = SnapshotBegin(epoch: epoch, sessionCount: UInt64(order.count), nextIndex: nextIndex)
         return [.snapshotBegin(begin)] + nextPages(table: table)
@@ -196,14 +200,32 @@ public struct ReplicationSender: Sendable {
             position = end
             pages += 1
         }
-        guard position == order.count, pages < ReplicationSender.pagesMax else {
+        while pages < ReplicationSender.pagesMax, let page = nextReservations(table: table) {
+            frames.append(.snapshotPage([], reservations: page))
+            pages += 1
+        }
+        guard position == order.count, reserved?.isEmpty == true, pages < ReplicationSender.pagesMax else {
             state = .syncing(pages: pages, endIndex: nil)
             return frames
         }
         frames.append(.snapshotEnd)
+        reserved = nil
         // The end counts as a page: when it is taken, everything before it was.
         state = .syncing(pages: pages + 1, endIndex: nextIndex - 1)
         order = []
         return frames
+    }
+
+    /// Once every session has gone, all deltas are sent, and what they do to reservations is done on the standby too: only those who
+    /// are away need a page, as they are when it leaves.
+    private mutating func nextReservations(table: SessionTable) -> [Reservation]? {
+        guard position == order.count else { return nil }
+        var rest = reserved ?? table.reservations.all.filter { $0.offlineSince != nil }.map(\.address).sorted()
+        // Held once, so that a page costs a page and not a copy of all.
+        reserved = nil
+        let page = rest.suffix(PairProtocol.snapshotPageReservationsMax)
+        rest.removeLast(page.count)
+        reserved = rest
+        return page.isEmpty ? nil : page.compactMap { table.reservations[$0] }.filter { $0.offlineSince != nil }
     }
 }

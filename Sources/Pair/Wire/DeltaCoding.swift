@@ -23,7 +23,9 @@ extension SessionChange {
         WireChange.with {
             switch self {
             case .created(let session): $0.created = session.wire
-            case .removed(let reason): $0.removed = WireField.shortened(reason)
+            case .removed(let reason, let at):
+                $0.removed.reason = WireField.shortened(reason)
+                $0.removed.atWallMilliseconds = at
             case .answered(let localSPI, let response):
                 $0.answered.localSpi = localSPI
                 $0.answered.response = response.wire
@@ -51,6 +53,7 @@ extension SessionChange {
                 $0.sendWindowSet.localSpi = localSPI
                 $0.sendWindowSet.size = size
             case .pathChanged(let path): $0.pathChanged = path.wire
+            case .movingSet(let path): $0.movingSet = WireMovingSet.with { if let path { $0.path = path.wire } }
             case .peerAddressesSet(let addresses): $0.peerAddressesSet.addresses = addresses.map(WireField.bytes)
             case .reauthenticationSet(let at):
                 $0.reauthenticationSet = WireReauthenticationSet.with { if let at { $0.atWallMilliseconds = at } }
@@ -77,7 +80,10 @@ extension SessionChange {
     fileprivate init(_ wire: WireChange) throws(PairWireError) {
         switch wire.kind {
         case .created(let session): self = .created(try Session(session))
-        case .removed(let reason): self = .removed(reason: try WireField.text(reason, max: PairWireLimits.reasonBytesMax, "Change.removed"))
+        case .removed(let removed):
+            self = .removed(
+                reason: try WireField.text(removed.reason, max: PairWireLimits.reasonBytesMax, "Removed.reason"),
+                at: try WireField.wallMilliseconds(removed.atWallMilliseconds, "Removed.at_wall_milliseconds"))
         case .answered(let answered):
             let response = try CachedResponse(WireField.present(answered.hasResponse, answered.response, "Answered.response"))
             self = .answered(localSPI: answered.localSpi, response: response)
@@ -103,6 +109,7 @@ extension SessionChange {
         case .sendWindowSet(let set):
             self = .sendWindowSet(localSPI: set.localSpi, size: try PairWireLimits.window(set.size, "SendWindowSet.size"))
         case .pathChanged(let path): self = .pathChanged(try SessionPath(path))
+        case .movingSet(let set): self = .movingSet(set.hasPath ? try SessionPath(set.path) : nil)
         case .peerAddressesSet(let list):
             self = .peerAddressesSet(try IPAddress.list(list.addresses, "Change.peer_addresses_set"))
         case .reauthenticationSet(let set):

@@ -8,6 +8,8 @@ public enum PairProtocol {
     public static let frameBytesMax = 32 << 20
     /// Sessions in one page of a snapshot: some 45 KiB of ordinary sessions, a millisecond or two of either node's time.
     public static let snapshotPageSessionsMax = 64
+    /// Reservations in one page: some 50 KiB.
+    public static let snapshotPageReservationsMax = 512
     /// Counter reports in one frame.
     public static let replayReportsMax = 4096
 }
@@ -22,7 +24,8 @@ public enum PairFrame: Hashable, Sendable {
     case acknowledge(index: UInt64)
     /// Everything the active knows follows in pages, with entries between them.
     case snapshotBegin(SnapshotBegin)
-    case snapshotPage([Session])
+    /// First the sessions, page by page, then the reservations of those who are away.
+    case snapshotPage([Session], reservations: [Reservation] = [])
     case snapshotEnd
     /// The standby has taken in a page, and may be sent another.
     case snapshotPageTaken

@@ -29,7 +29,9 @@ extension PairFrame {
             case .entry(let index, let entry): $0.entry = entry.wire(index: index)
             case .acknowledge(let index): $0.acknowledge.index = index
             case .snapshotBegin(let begin): $0.snapshotBegin = begin.wire
-            case .snapshotPage(let sessions): $0.snapshotPage.sessions = sessions.map(\.wire)
+            case .snapshotPage(let sessions, let reservations):
+                $0.snapshotPage.sessions = sessions.map(\.wire)
+                $0.snapshotPage.reservations = reservations.map(\.wire)
             case .snapshotEnd: $0.snapshotEnd = WireNothing()
             case .snapshotPageTaken: $0.snapshotPageTaken = WireNothing()
             case .handover(let epoch): $0.handover.epoch = epoch
@@ -53,7 +55,10 @@ extension PairFrame {
             self = .snapshotPage(
                 try WireField.list(page.sessions, max: limit, "SnapshotPage.sessions") { (session) throws(PairWireError) in
                     try Session(session)
-                })
+                },
+                reservations: try WireField.list(
+                    page.reservations, max: PairProtocol.snapshotPageReservationsMax, "SnapshotPage.reservations"
+                ) { (reservation) throws(PairWireError) in try Reservation(reservation) })
         case .snapshotEnd: self = .snapshotEnd
         case .snapshotPageTaken: self = .snapshotPageTaken
         case .handover(let handover): self = .handover(epoch: try WireField.epoch(handover.epoch, "Handover.epoch"))

@@ -21,6 +21,7 @@ extension Session {
             $0.virtualAddresses = virtualAddresses.map(\.wire)
             $0.originalRole = UInt32(originalRole.rawValue)
             $0.peerAddresses = peerAddresses.map(WireField.bytes)
+            if let movingTo { $0.movingTo = movingTo.wire }
             if let reauthenticateAt { $0.reauthenticateAtWallMilliseconds = reauthenticateAt }
             if let predecessor { $0.predecessor = predecessor.rawValue }
             if let redirectedTo { $0.redirectedTo = WireField.bytes(redirectedTo) }
@@ -51,6 +52,7 @@ extension Session {
             },
             originalRole: try WireField.enumeration(wire.originalRole, IKERole.self, "Session.original_role"),
             peerAddresses: try IPAddress.list(wire.peerAddresses, "Session.peer_addresses"),
+            movingTo: wire.hasMovingTo ? try SessionPath(wire.movingTo) : nil,
             reauthenticateAt: try WireField.wallMilliseconds(
                 wire.hasReauthenticateAtWallMilliseconds ? wire.reauthenticateAtWallMilliseconds : nil,
                 "Session.reauthenticate_at_wall_milliseconds"),
@@ -100,13 +102,35 @@ extension VirtualAddress {
         WireVirtualAddress.with {
             $0.pool = pool
             $0.address = WireField.bytes(address)
+            $0.isPersistent = isPersistent
         }
     }
 
     fileprivate init(_ wire: WireVirtualAddress) throws(PairWireError) {
         self.init(
             pool: try WireField.text(wire.pool, max: PairWireLimits.nameBytesMax, "VirtualAddress.pool"),
-            address: try WireField.address(wire.address, "VirtualAddress.address"))
+            address: try WireField.address(wire.address, "VirtualAddress.address"), isPersistent: wire.isPersistent)
+    }
+}
+
+extension Reservation {
+    var wire: WireReservation {
+        WireReservation.with {
+            $0.identity = identity.wire
+            $0.pool = pool
+            $0.address = WireField.bytes(address)
+            if let offlineSince { $0.offlineSinceWallMilliseconds = offlineSince }
+        }
+    }
+
+    init(_ wire: WireReservation) throws(PairWireError) {
+        self.init(
+            identity: try Identity(WireField.present(wire.hasIdentity, wire.identity, "Reservation.identity")),
+            pool: try WireField.text(wire.pool, max: PairWireLimits.nameBytesMax, "Reservation.pool"),
+            address: try WireField.address(wire.address, "Reservation.address"),
+            offlineSince: try WireField.wallMilliseconds(
+                wire.hasOfflineSinceWallMilliseconds ? wire.offlineSinceWallMilliseconds : nil,
+                "Reservation.offline_since_wall_milliseconds"))
     }
 }
 

@@ -256,9 +256,46 @@ nonisolated struct WireSnapshotPage: Sendable {
 
   var sessions: [WireSession] = []
 
+  var reservations: [WireReservation] = []
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
+}
+
+nonisolated struct WireReservation: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var identity: WireIdentity {
+    get {_identity ?? WireIdentity()}
+    set {_identity = newValue}
+  }
+  /// Returns true if `identity` has been explicitly set.
+  var hasIdentity: Bool {self._identity != nil}
+  /// Clears the value of `identity`. Subsequent reads from it will return its default value.
+  mutating func clearIdentity() {self._identity = nil}
+
+  var pool: String = String()
+
+  var address: Data = Data()
+
+  var offlineSinceWallMilliseconds: Int64 {
+    get {_offlineSinceWallMilliseconds ?? 0}
+    set {_offlineSinceWallMilliseconds = newValue}
+  }
+  /// Returns true if `offlineSinceWallMilliseconds` has been explicitly set.
+  var hasOfflineSinceWallMilliseconds: Bool {self._offlineSinceWallMilliseconds != nil}
+  /// Clears the value of `offlineSinceWallMilliseconds`. Subsequent reads from it will return its default value.
+  mutating func clearOfflineSinceWallMilliseconds() {self._offlineSinceWallMilliseconds = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _identity: WireIdentity? = nil
+  fileprivate var _offlineSinceWallMilliseconds: Int64? = nil
 }
 
 nonisolated struct WireHandover: Sendable {
@@ -314,14 +351,6 @@ nonisolated struct WireChange: Sendable {
       return WireSession()
     }
     set {kind = .created(newValue)}
-  }
-
-  var removed: String {
-    get {
-      if case .removed(let v)? = kind {return v}
-      return String()
-    }
-    set {kind = .removed(newValue)}
   }
 
   var answered: WireAnswered {
@@ -500,11 +529,26 @@ nonisolated struct WireChange: Sendable {
     set {kind = .redirected(newValue)}
   }
 
+  var movingSet: WireMovingSet {
+    get {
+      if case .movingSet(let v)? = kind {return v}
+      return WireMovingSet()
+    }
+    set {kind = .movingSet(newValue)}
+  }
+
+  var removed: WireRemoved {
+    get {
+      if case .removed(let v)? = kind {return v}
+      return WireRemoved()
+    }
+    set {kind = .removed(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
     case created(WireSession)
-    case removed(String)
     case answered(WireAnswered)
     case requested(WireRequested)
     case requestCompleted(WireRequestCompleted)
@@ -527,8 +571,24 @@ nonisolated struct WireChange: Sendable {
     case childLifetimeSet(WireLifetimeSet)
     case ikeLifetimeSet(WireLifetimeSet)
     case redirected(Data)
+    case movingSet(WireMovingSet)
+    case removed(WireRemoved)
 
   }
+
+  init() {}
+}
+
+nonisolated struct WireRemoved: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var reason: String = String()
+
+  var atWallMilliseconds: Int64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
 }
@@ -642,6 +702,28 @@ nonisolated struct WireAddresses: Sendable {
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
+}
+
+/// Without a path the session moves no more.
+nonisolated struct WireMovingSet: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var path: WirePath {
+    get {_path ?? WirePath()}
+    set {_path = newValue}
+  }
+  /// Returns true if `path` has been explicitly set.
+  var hasPath: Bool {self._path != nil}
+  /// Clears the value of `path`. Subsequent reads from it will return its default value.
+  mutating func clearPath() {self._path = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _path: WirePath? = nil
 }
 
 nonisolated struct WireReauthenticationSet: Sendable {
@@ -899,6 +981,15 @@ nonisolated struct WireSession: @unchecked Sendable {
   /// Clears the value of `redirectedTo`. Subsequent reads from it will return its default value.
   mutating func clearRedirectedTo() {_uniqueStorage()._redirectedTo = nil}
 
+  var movingTo: WirePath {
+    get {_storage._movingTo ?? WirePath()}
+    set {_uniqueStorage()._movingTo = newValue}
+  }
+  /// Returns true if `movingTo` has been explicitly set.
+  var hasMovingTo: Bool {_storage._movingTo != nil}
+  /// Clears the value of `movingTo`. Subsequent reads from it will return its default value.
+  mutating func clearMovingTo() {_uniqueStorage()._movingTo = nil}
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -1096,6 +1187,8 @@ nonisolated struct WireVirtualAddress: Sendable {
   var pool: String = String()
 
   var address: Data = Data()
+
+  var isPersistent: Bool = false
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2130,7 +2223,7 @@ nonisolated extension WireSnapshotBegin: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireSnapshotPage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".SnapshotPage"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sessions\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sessions\0\u{1}reservations\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2139,6 +2232,7 @@ nonisolated extension WireSnapshotPage: SwiftProtobuf.Message, SwiftProtobuf._Me
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.sessions) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.reservations) }()
       default: break
       }
     }
@@ -2148,11 +2242,64 @@ nonisolated extension WireSnapshotPage: SwiftProtobuf.Message, SwiftProtobuf._Me
     if !self.sessions.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.sessions, fieldNumber: 1)
     }
+    if !self.reservations.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.reservations, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: WireSnapshotPage, rhs: WireSnapshotPage) -> Bool {
     if lhs.sessions != rhs.sessions {return false}
+    if lhs.reservations != rhs.reservations {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireReservation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Reservation"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}identity\0\u{1}pool\0\u{1}address\0\u{3}offline_since_wall_milliseconds\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._identity) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.pool) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.address) }()
+      case 4: try { try decoder.decodeSingularInt64Field(value: &self._offlineSinceWallMilliseconds) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._identity {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if !self.pool.isEmpty {
+      try visitor.visitSingularStringField(value: self.pool, fieldNumber: 2)
+    }
+    if !self.address.isEmpty {
+      try visitor.visitSingularBytesField(value: self.address, fieldNumber: 3)
+    }
+    try { if let v = self._offlineSinceWallMilliseconds {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 4)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireReservation, rhs: WireReservation) -> Bool {
+    if lhs._identity != rhs._identity {return false}
+    if lhs.pool != rhs.pool {return false}
+    if lhs.address != rhs.address {return false}
+    if lhs._offlineSinceWallMilliseconds != rhs._offlineSinceWallMilliseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2260,7 +2407,7 @@ nonisolated extension WireDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{1}removed\0\u{1}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{2}\u{10}redirected\0\u{c}\u{b}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2279,14 +2426,6 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
         if let v = v {
           if hadOneofValue {try decoder.handleConflictingOneOf()}
           self.kind = .created(v)
-        }
-      }()
-      case 2: try {
-        var v: String?
-        try decoder.decodeSingularStringField(value: &v)
-        if let v = v {
-          if self.kind != nil {try decoder.handleConflictingOneOf()}
-          self.kind = .removed(v)
         }
       }()
       case 3: try {
@@ -2542,6 +2681,32 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .ikeLifetimeSet(v)
         }
       }()
+      case 28: try {
+        var v: WireMovingSet?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .movingSet(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .movingSet(v)
+        }
+      }()
+      case 30: try {
+        var v: WireRemoved?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .removed(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .removed(v)
+        }
+      }()
       case 40: try {
         var v: Data?
         try decoder.decodeSingularBytesField(value: &v)
@@ -2564,10 +2729,6 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .created?: try {
       guard case .created(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    }()
-    case .removed?: try {
-      guard case .removed(let v)? = self.kind else { preconditionFailure() }
-      try visitor.visitSingularStringField(value: v, fieldNumber: 2)
     }()
     case .answered?: try {
       guard case .answered(let v)? = self.kind else { preconditionFailure() }
@@ -2653,6 +2814,14 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       guard case .ikeLifetimeSet(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
     }()
+    case .movingSet?: try {
+      guard case .movingSet(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 28)
+    }()
+    case .removed?: try {
+      guard case .removed(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 30)
+    }()
     case .redirected?: try {
       guard case .redirected(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularBytesField(value: v, fieldNumber: 40)
@@ -2664,6 +2833,41 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
   static func ==(lhs: WireChange, rhs: WireChange) -> Bool {
     if lhs.kind != rhs.kind {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRemoved: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Removed"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}reason\0\u{3}at_wall_milliseconds\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.atWallMilliseconds) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 1)
+    }
+    if self.atWallMilliseconds != 0 {
+      try visitor.visitSingularInt64Field(value: self.atWallMilliseconds, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireRemoved, rhs: WireRemoved) -> Bool {
+    if lhs.reason != rhs.reason {return false}
+    if lhs.atWallMilliseconds != rhs.atWallMilliseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2886,6 +3090,40 @@ nonisolated extension WireAddresses: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
   static func ==(lhs: WireAddresses, rhs: WireAddresses) -> Bool {
     if lhs.addresses != rhs.addresses {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireMovingSet: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".MovingSet"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}path\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._path) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._path {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireMovingSet, rhs: WireMovingSet) -> Bool {
+    if lhs._path != rhs._path {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3114,7 +3352,7 @@ nonisolated extension WireInboundAdvanced: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Session"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{2}\u{d}predecessor\0\u{3}redirected_to\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{4}\u{3}moving_to\0\u{2}\u{a}predecessor\0\u{3}redirected_to\0")
 
   fileprivate class _StorageClass {
     var _id: UInt64 = 0
@@ -3136,6 +3374,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _reauthenticateAtWallMilliseconds: Int64? = nil
     var _predecessor: UInt64? = nil
     var _redirectedTo: Data? = nil
+    var _movingTo: WirePath? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3165,6 +3404,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       _reauthenticateAtWallMilliseconds = source._reauthenticateAtWallMilliseconds
       _predecessor = source._predecessor
       _redirectedTo = source._redirectedTo
+      _movingTo = source._movingTo
     }
   }
 
@@ -3200,6 +3440,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 15: try { try decoder.decodeSingularUInt32Field(value: &_storage._originalRole) }()
         case 16: try { try decoder.decodeRepeatedBytesField(value: &_storage._peerAddresses) }()
         case 17: try { try decoder.decodeSingularInt64Field(value: &_storage._reauthenticateAtWallMilliseconds) }()
+        case 20: try { try decoder.decodeSingularMessageField(value: &_storage._movingTo) }()
         case 30: try { try decoder.decodeSingularFixed64Field(value: &_storage._predecessor) }()
         case 31: try { try decoder.decodeSingularBytesField(value: &_storage._redirectedTo) }()
         default: break
@@ -3265,6 +3506,9 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       try { if let v = _storage._reauthenticateAtWallMilliseconds {
         try visitor.visitSingularInt64Field(value: v, fieldNumber: 17)
       } }()
+      try { if let v = _storage._movingTo {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+      } }()
       try { if let v = _storage._predecessor {
         try visitor.visitSingularFixed64Field(value: v, fieldNumber: 30)
       } }()
@@ -3299,6 +3543,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._reauthenticateAtWallMilliseconds != rhs_storage._reauthenticateAtWallMilliseconds {return false}
         if _storage._predecessor != rhs_storage._predecessor {return false}
         if _storage._redirectedTo != rhs_storage._redirectedTo {return false}
+        if _storage._movingTo != rhs_storage._movingTo {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -3571,7 +3816,7 @@ nonisolated extension WireIdentity: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireVirtualAddress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".VirtualAddress"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pool\0\u{1}address\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pool\0\u{1}address\0\u{3}is_persistent\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3581,6 +3826,7 @@ nonisolated extension WireVirtualAddress: SwiftProtobuf.Message, SwiftProtobuf._
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.pool) }()
       case 2: try { try decoder.decodeSingularBytesField(value: &self.address) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.isPersistent) }()
       default: break
       }
     }
@@ -3593,12 +3839,16 @@ nonisolated extension WireVirtualAddress: SwiftProtobuf.Message, SwiftProtobuf._
     if !self.address.isEmpty {
       try visitor.visitSingularBytesField(value: self.address, fieldNumber: 2)
     }
+    if self.isPersistent != false {
+      try visitor.visitSingularBoolField(value: self.isPersistent, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: WireVirtualAddress, rhs: WireVirtualAddress) -> Bool {
     if lhs.pool != rhs.pool {return false}
     if lhs.address != rhs.address {return false}
+    if lhs.isPersistent != rhs.isPersistent {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

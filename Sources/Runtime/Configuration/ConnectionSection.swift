@@ -6,14 +6,13 @@ import Session
 extension Sections {
     /// Options of swanctl.conf's connections that are not supported yet, with the value that says what Tandem does anyway.
     private static let unsupportedInConnection: [String: String?] = [
-        "mobike": "no",
         "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
         "dscp": nil, "dpd_timeout": nil, "keyingtries": nil, "ppk_id": nil, "ppk_required": "no", "proxy": nil,
         "mediation": "no", "mediated_by": nil, "if_id_in": nil, "if_id_out": nil, "ocsp": nil,
     ]
 
     private static let unsupportedInChild: [String: String?] = [
-        "updown": nil, "hostaccess": "no", "policies": "yes",
+        "hostaccess": "no", "policies": "yes",
         "ipcomp": "no", "inactivity": "0", "reqid": nil,
         "priority": nil, "interface": nil, "mark_in": nil, "mark_out": nil, "set_mark_in": nil, "set_mark_out": nil, "if_id_in": nil,
         "if_id_out": nil, "label": nil, "tfc_padding": "0", "replay_window": nil, "hw_offload": "no", "copy_df": nil, "copy_ecn": nil,
@@ -30,8 +29,8 @@ extension Sections {
     ) -> ConnectionConfiguration {
         table.allow(
             [
-                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "send_cert", "send_certreq", "local",
-                "remote", "children", "fragmentation",
+                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "mobike", "mobike_addresses", "mobike_check",
+                "dpd_delay", "send_cert", "send_certreq", "local", "remote", "children", "fragmentation",
             ] + LifetimeKeys.connection.names + StartKeys.connection,
             unsupported: Sections.unsupportedInConnection)
         if let version = table.integer("version", in: 0...2), version != 2 {
@@ -41,10 +40,7 @@ extension Sections {
         for pool in poolNames where !pools.contains(where: { $0.name == pool }) && !root.hasNamed("pools", pool) {
             table.problem("pools", "there is no [pools.\(pool)]", "add it, or correct the name")
         }
-        let families = poolNames.compactMap { name in pools.first { $0.name == name }?.first.family }
-        if Set(families).count < families.count {
-            table.problem("pools", "names two pools of one address family", "name at most one for IPv4 and one for IPv6")
-        }
+        if Set(poolNames).count < poolNames.count { table.problem("pools", "names a pool twice", "name each once") }
         if !table.has("children") { table.missing("children", "a [\(table.path).children.NAME]") }
         let local = localSide(table)
         let remote = remoteSide(table, authorities: authorities)
@@ -65,7 +61,23 @@ extension Sections {
         default: connection.fragmentation = .yes
         }
         readStart(table, into: &connection)
+        mobility(table, &connection)
         return connection
+    }
+
+    /// RFC 4555.
+    private func mobility(_ table: TableReader, _ connection: inout ConnectionConfiguration) {
+        connection.mobike = table.boolean("mobike") ?? connection.mobike
+        let addresses = table.list("mobike_addresses", "an address of the gateway") { IPAddress($0) }
+        connection.additionalAddresses = addresses ?? []
+        if connection.additionalAddresses.count > Session.peerAddressesMax {
+            table.problem("mobike_addresses", "names more than \(Session.peerAddressesMax) addresses", "leave some out")
+        }
+        switch table.choice("mobike_check", ["before", "after", "never"]) {
+        case "after": connection.addressCheck = .after
+        case "never": connection.addressCheck = .never
+        default: break
+        }
     }
 
     /// Addresses and prefixes; empty when `%any` is among them.
@@ -102,7 +114,7 @@ extension Sections {
 
     private func child(_ table: TableReader, name: String) -> ChildConfiguration {
         table.allow(
-            ["local_ts", "remote_ts", "esp_proposals", "mode"] + LifetimeKeys.child.names + VolumeKeys.all.flatMap(\.names)
+            ["local_ts", "remote_ts", "esp_proposals", "mode", "updown"] + LifetimeKeys.child.names + VolumeKeys.all.flatMap(\.names)
                 + StartKeys.child,
             unsupported: Sections.unsupportedInChild)
         var child = ChildConfiguration(
@@ -113,7 +125,15 @@ extension Sections {
         child.bytes = volume(table, VolumeKeys.bytes)
         child.packets = volume(table, VolumeKeys.packets)
         readStart(table, into: &child)
+        child.hook = program(table, "updown")
         return child
+    }
+
+    private func program(_ table: TableReader, _ key: String) -> String? {
+        guard let path = table.nonEmptyString(key) else { return nil }
+        guard let problem = ProgramFile.problem(path) else { return path }
+        table.problem(key, problem.what, problem.remedy)
+        return nil
     }
 
     private func selectors(_ table: TableReader, _ key: String) -> [SelectorConfiguration] {

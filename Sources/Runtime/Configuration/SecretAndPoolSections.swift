@@ -56,15 +56,21 @@ extension Sections {
 
     private func pool(_ table: TableReader, name: String) -> PoolConfiguration? {
         table.allow(
-            ["addrs", "dns", "netmask"],
+            ["addrs", "dns", "netmask", "persistent", "lease_time"],
             unsupported: ["nbns": nil, "dhcp": nil, "server": nil, "subnet": nil, "split_include": nil, "split_exclude": nil])
         let dns = table.list("dns", "an address") { IPAddress($0) } ?? []
         if !table.has("addrs") { table.missing("addrs", "addrs = \"10.20.0.0/16\"") }
         guard let range = table.value("addrs", "a prefix or a range, as in 10.20.0.0/16 or 10.20.0.10-10.20.0.99", { AddressRange($0) })
         else { return nil }
         let hosts = range.hosts
-        return PoolConfiguration(
+        var pool = PoolConfiguration(
             name: name, first: hosts.first, last: hosts.last, network: range.network, announcesNetmask: table.boolean("netmask") ?? false,
             dns: dns)
+        pool.isPersistent = table.boolean("persistent") ?? false
+        pool.leaseTime = table.duration("lease_time", in: .seconds(60)...Duration.seconds(315_360_000))
+        if table.has("lease_time"), !pool.isPersistent {
+            table.problem("lease_time", "has no meaning without persistent", "add persistent = true, or remove it")
+        }
+        return pool
     }
 }

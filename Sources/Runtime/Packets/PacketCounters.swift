@@ -3,7 +3,7 @@ import Synchronization
 /// What the packet loop counts.
 enum PacketCounter: Int, CaseIterable {
     case ikeReceived, ikeSent, ikeQueueFull, ikeNoSocket, ikeSendFailed
-    case keepaliveReceived, malformedDatagram, truncatedDatagram, receiveFailed, descriptorLost
+    case keepaliveReceived, keepaliveSent, malformedDatagram, truncatedDatagram, receiveFailed, descriptorLost
     case espReceived, espWithoutDataPlane, espSent, espNoSocket, espSendFailed
     case tunReceived, tunReadFailed, tunSent, tunWriteFailed
 
@@ -16,6 +16,7 @@ enum PacketCounter: Int, CaseIterable {
         case .ikeNoSocket: "ike_no_socket"
         case .ikeSendFailed: "ike_send_failed"
         case .keepaliveReceived: "keepalive_received"
+        case .keepaliveSent: "keepalive_sent"
         case .malformedDatagram: "malformed_datagram"
         case .truncatedDatagram: "truncated_datagram"
         case .receiveFailed: "receive_failed"

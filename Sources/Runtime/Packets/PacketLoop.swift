@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import IKE
 public import Session
 import Synchronization
 
@@ -119,8 +120,8 @@ public final class PacketLoop: Sendable {
 
     var shouldStop: Bool { isStopping.load(ordering: .acquiring) }
 
-    /// Sends an IKE datagram from `datagram.local`, with the non-ESP marker where that is the encapsulation port. From any
-    /// thread; never waits.
+    /// Sends an IKE datagram from `datagram.local`, with the non-ESP marker where that is the encapsulation port, or a NAT keepalive,
+    /// which has none (RFC 3948 §2.3). From any thread; never waits.
     public func send(_ datagram: Datagram) {
         let local = datagram.local
         let marked = encapsulationSockets.socket(for: local.address, port: local.port)
@@ -128,8 +129,9 @@ public final class PacketLoop: Sendable {
             counters.add(.ikeNoSocket)
             return
         }
-        let sent = socket.send(datagram.bytes, marker: marked != nil, from: local.address, to: datagram.remote)
-        counters.add(sent ? .ikeSent : .ikeSendFailed)
+        let isKeepAlive = datagram.bytes == IKEEngine.keepAlive
+        let sent = socket.send(datagram.bytes, marker: marked != nil && !isKeepAlive, from: local.address, to: datagram.remote)
+        counters.add(!sent ? .ikeSendFailed : isKeepAlive ? .keepaliveSent : .ikeSent)
     }
 
     /// All counters by name.

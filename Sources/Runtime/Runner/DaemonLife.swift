@@ -15,6 +15,7 @@ final class DaemonLife {
     private let eventLoop: any EventLoop
     private let runner: Runner
     private let notifier = Notifier()
+    private var addressWatch: AddressWatch?
     private var ending: (() -> Void)?
     private var hasEnded = false
 
@@ -80,7 +81,21 @@ final class DaemonLife {
         runner.startTimers()
         notifier.ready(status: "starting")
         runner.submit(.started(dataPlane: runner.world.dataPlane.kind, reason: runner.world.dataPlane.reason))
+        watchAddresses()
         log.write(LogLine(.notice, "tandemd is ready", [.init("control", configuration.runtime.controlSocket)]))
+    }
+
+    /// Without it sessions stay where they are when an address of the host goes.
+    private func watchAddresses() {
+        let (eventLoop, log) = (eventLoop, log)
+        let runner = NIOLoopBound(runner, eventLoop: eventLoop)
+        do {
+            addressWatch = try AddressWatch { addresses in
+                eventLoop.execute { runner.value.submit(.localAddressesChanged(addresses)) }
+            }
+        } catch {
+            log.write(LogLine(.warning, "cannot watch the host's addresses", [.init("reason", "\(error)")]))
+        }
     }
 
     private func startGuard() {
@@ -129,14 +144,22 @@ final class DaemonLife {
         eventLoop.assumeIsolated().scheduleTask(in: DaemonLife.switchoverTimeout) { self.finish() }
         runner.request(.switchover(force: false)) { response in
             // Later, so that what belongs to the answer has been carried out.
-            if response.isFinal { self.eventLoop.assumeIsolated().execute { self.finish() } }
+            if response.isFinal { self.eventLoop.assumeIsolated().execute { self.finishAfterHooks() } }
         }
+    }
+
+    /// When the programs of what was handed over have been run; they have as long as the hand-over has.
+    private func finishAfterHooks() {
+        guard !hasEnded else { return }
+        guard runner.isRunningHooks else { return finish() }
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { self.finishAfterHooks() }
     }
 
     private func finish() {
         guard !hasEnded else { return }
         hasEnded = true
         runner.stop()
+        addressWatch?.stop()
         let world = runner.world
         for failure in world.dataPlane.apply([.gate(.closed)]) {
             log.write(LogLine(.error, "cannot shut the data plane's gate", [.init("reason", failure.description)]))

@@ -58,6 +58,8 @@ final class Runner {
     private var isPaired = false
     private var counters: [String: UInt64] = [:]
     private var limiters: [String: LogLimiter] = [:]
+    /// Made when the first program is to be run.
+    private var hooks: HookRunner?
 
     init(configuration: NodeConfiguration, world: World, eventLoop: any EventLoop, random: RandomSource = .system) {
         eventLoop.preconditionInEventLoop()
@@ -72,6 +74,8 @@ final class Runner {
     }
 
     var isActiveWithReadyPeer: Bool { role == .active && isPaired }
+    /// Programs are under way, or still to be run.
+    var isRunningHooks: Bool { node.isRunningHooks }
 
     /// Starts the repeating work: signs of life for the guard and the service manager.
     func startTimers() {
@@ -224,9 +228,17 @@ final class Runner {
         case .respond(let token, let response): respond(token, response)
         case .control(let event): world.control?.broadcast(event)
         case .log(let line): world.log.write(line)
+        case .hook(let call): runHook(call)
         case .milestone: break  // Taken out by `handle`, which keeps their times in order.
         case .roleChanged(let role, let epoch, let paired): roleChanged(role, epoch: epoch, paired: paired)
         }
+    }
+
+    private func runHook(_ call: HookCall) {
+        let log = world.log
+        let runner = hooks ?? HookRunner(eventLoop: eventLoop, log: { log.write($0) }) { self.submit(.hookEnded($0, $1)) }
+        hooks = runner
+        runner.run(call)
     }
 
     private func apply(_ commands: [DataPlaneCommand]) {

@@ -66,6 +66,14 @@ struct Sites {
         }
     }
 
+    /// The site's other node goes on with a copy of the table.
+    mutating func takeOverSite() {
+        var next = Gateway(site.engine.configuration, node: site.engine.node.peer, epoch: site.epoch + 1)
+        next.table = site.table
+        site = next
+        for outcome in site.engine.becameOwner(table: site.table, context: context(site)) { send(site.take(outcome), fromCaller: false) }
+    }
+
     mutating func send(_ datagrams: [Datagram], fromCaller: Bool) {
         for datagram in datagrams {
             noteIV(datagram.bytes, fromCaller: fromCaller)

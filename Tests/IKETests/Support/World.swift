@@ -8,6 +8,7 @@ struct Gateway {
     var engine: IKEEngine
     var table = SessionTable()
     var epoch: Epoch
+    var isAlone = false
     /// Everything that deltas and events said.
     var deltas: [SessionDelta] = []
     var events: [IKEEvent] = []
@@ -68,7 +69,7 @@ struct World {
     var context: IKEContext {
         IKEContext(
             now: Now(instant: now, wallMilliseconds: 1_700_000_000_000 + Int64(now.nanoseconds / 1_000_000)), epoch: gateway.epoch,
-            random: random)
+            random: random, isAlone: gateway.isAlone)
     }
 
     var session: Session? { gateway.table.sessions.values.max { $0.uniqueID < $1.uniqueID } }

@@ -1,0 +1,125 @@
+import CLinux
+import Glibc
+import Node
+import Session
+
+/// One run of an `updown` program, from start to end. Blocks its thread, and is never called on the event loop.
+struct HookProcess {
+    /// What a program says is logged up to here; the rest is read and dropped.
+    static let outputMax = 4096
+    /// What a program finds, whatever the daemon was started with.
+    static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    /// How often a kernel without pidfd_open is asked whether the program has ended.
+    private static let blindPause: Duration = .milliseconds(20)
+
+    private let call: HookCall
+    private var process: pid_t = 0
+    private var pipe: Int32 = -1
+    private var output: [UInt8] = []
+
+    private init(_ call: HookCall) { self.call = call }
+
+    /// - Parameter timeout: after which the program and all that it started in its process group is killed.
+    /// - Returns: what became of it, and what it said on standard output and standard error.
+    static func run(_ call: HookCall, timeout: Duration) -> (outcome: HookOutcome, output: [UInt8]) {
+        var run = HookProcess(call)
+        if let reason = run.start() { return (.notRun(reason: reason), []) }
+        let outcome = run.waitUntilEnded(timeout: timeout)
+        return (outcome, run.output)
+    }
+
+    /// - Returns: why it could not be started.
+    private mutating func start() -> String? {
+        var ends: [Int32] = [-1, -1]
+        guard tandem_pipe(&ends) == 0 else { return errorText() }
+        defer { close(ends[1]) }
+        _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
+        let result = spawn(writing: ends[1])
+        guard result == 0 else {
+            close(ends[0])
+            return errorText(result)
+        }
+        pipe = ends[0]
+        return nil
+    }
+
+    /// No shell, no input, no descriptor of ours, no signal blocked or ignored, a process group of its own.
+    ///
+    /// - Returns: an errno, or 0.
+    private mutating func spawn(writing descriptor: Int32) -> Int32 {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, descriptor, STDOUT_FILENO)
+        posix_spawn_file_actions_adddup2(&actions, descriptor, STDERR_FILENO)
+        tandem_spawn_close_from(&actions, 3)
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        posix_spawnattr_setsigmask(&attributes, &signals)
+        sigfillset(&signals)
+        posix_spawnattr_setsigdefault(&attributes, &signals)
+        posix_spawnattr_setpgroup(&attributes, 0)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP))
+        let variables = ["PATH=\(HookProcess.path)"] + call.variables.map { "\($0.name)=\($0.value)" }
+        let arguments: [UnsafeMutablePointer<CChar>?] = [strdup(call.program), nil]
+        let environment: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) } + [nil]
+        defer { for pointer in arguments + environment { free(pointer) } }
+        return posix_spawn(&process, call.program, &actions, &attributes, arguments, environment)
+    }
+
+    private mutating func waitUntilEnded(timeout: Duration) -> HookOutcome {
+        let ended = tandem_pidfd_open(process)
+        defer {
+            if ended >= 0 { close(ended) }
+            if pipe >= 0 { close(pipe) }
+        }
+        let clock = ContinuousClock()
+        let deadline = clock.now + timeout
+        var status: Int32 = 0
+        while true {
+            let rest = deadline - clock.now
+            guard rest > .zero else { return kill() }
+            let wait = ended >= 0 ? rest : min(rest, HookProcess.blindPause)
+            var polls = [pollfd(fd: pipe, events: Int16(POLLIN), revents: 0), pollfd(fd: ended, events: Int16(POLLIN), revents: 0)]
+            _ = poll(&polls, 2, Int32(clamping: wait.inNanoseconds / 1_000_000 + 1))
+            // First whether it has ended, so that nothing it said before is missed.
+            let hasEnded = waitpid(process, &status, WNOHANG) == process
+            read()
+            if hasEnded { return HookProcess.outcome(status) }
+        }
+    }
+
+    private mutating func kill() -> HookOutcome {
+        Glibc.kill(-process, SIGKILL)
+        var status: Int32 = 0
+        while waitpid(process, &status, 0) < 0, errno == EINTR {}
+        read()
+        return .timedOut
+    }
+
+    private mutating func read() {
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        // What a program says without end is read in turns, between which its time is looked at.
+        for _ in 0..<64 where pipe >= 0 {
+            let count = Glibc.read(pipe, &chunk, chunk.count)
+            if count > 0 {
+                output += chunk[..<min(count, HookProcess.outputMax - output.count)]
+            } else if count == 0 {
+                close(pipe)
+                pipe = -1
+            } else if errno != EINTR {
+                return
+            }
+        }
+    }
+
+    /// What wait(2) says.
+    private static func outcome(_ status: Int32) -> HookOutcome {
+        let signal = status & 0x7F
+        return signal == 0 ? .exited(status: status >> 8 & 0xFF) : .killed(signal: signal)
+    }
+}
