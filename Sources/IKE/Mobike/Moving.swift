@@ -138,7 +138,7 @@ extension IKEEngine {
         forget(session.id)
         let farewell = seal(.deleteIKESA, in: session, sa: message.sa, context: context).map { send($0, in: session) }
         return IKEOutcome(
-            deltas: [SessionDelta(session: session.id, changes: [.removed(reason: "the peer returned a wrong COOKIE2")])],
+            deltas: [SessionDelta(session: session.id, changes: [context.removal("the peer returned a wrong COOKIE2")])],
             datagrams: farewell ?? [], events: events, session: session.id)
     }
 
