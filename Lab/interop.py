@@ -38,14 +38,14 @@ def run_row(bench, row, cells, out, keep):
     except (LabError, OSError) as error:
         detail = f"the row did not start: {error}"
         for cell in cells:
-            course.cells.setdefault(cell, {"outcome": "failed", "detail": detail, "seconds": 0.0})
+            course.cells.setdefault(cell, {"outcome": "failed", "detail": detail.replace("\n", " | "), "seconds": 0.0})
     finally:
         bench.end(peer)
     document["cells"] = course.cells
     folder = os.path.join(out, row.name)
     shutil.rmtree(folder, ignore_errors=True)
     if keep or any(cell["outcome"] == "failed" for cell in course.cells.values()):
-        bench.keep_logs(peer, folder)
+        bench.keep_logs(folder)
         with open(os.path.join(folder, "cells.txt"), "w") as file:
             for name, cell in course.cells.items():
                 file.write(f"{name}: {cell['outcome']} {cell['detail']} ({cell['seconds']} s)\n")

@@ -15,6 +15,10 @@ from .network import SERVER, InteropNetwork
 from .watch import Watch
 
 
+#: What is kept of a row that failed.
+KEPT = (".log", ".out", ".conf", ".toml", ".pcap")
+
+
 class Bench:
     """A context: nothing of it is left afterwards."""
 
@@ -44,10 +48,10 @@ class Bench:
 
     def begin(self, row):
         """A clean network, and gateways that start with this row's configuration."""
-        self.network.arrange(row)
         self.row_directory = os.path.join(self.directory, "row")
         shutil.rmtree(self.row_directory, ignore_errors=True)
         os.makedirs(self.row_directory)
+        self.network.arrange(row)
         self.watch.begin(os.path.join(self.row_directory, "ike.pcap"))
         self._inner = row.inside
         for gateway in self.pair.nodes.values():
@@ -82,17 +86,19 @@ class Bench:
                 print(f"while cleaning up: {error}")
             gateway.process = None
 
-    def keep_logs(self, peer, folder):
-        """Copies what a row's programs wrote."""
+    def keep_logs(self, folder):
+        """Copies what a row's programs wrote, and how they were configured; no keys."""
         os.makedirs(folder, exist_ok=True)
         self.watch.begin(None)
-        wanted = [os.path.join(self.row_directory, "ike.pcap"), *peer.logs()]
-        for path in wanted:
-            if os.path.exists(path):
-                shutil.copy(path, os.path.join(folder, os.path.basename(path)))
+        for place, _, names in os.walk(self.row_directory):
+            for name in names:
+                if os.path.splitext(name)[1] in KEPT:
+                    shutil.copy(os.path.join(place, name), folder)
         for gateway in self.pair.nodes.values():
             for name in ("tandemd.log", "tandem.toml"):
-                shutil.copy(os.path.join(gateway.directory, name), os.path.join(folder, f"{gateway.name}-{name}"))
+                path = os.path.join(gateway.directory, name)
+                if os.path.exists(path):
+                    shutil.copy(path, os.path.join(folder, f"{gateway.name}-{name}"))
 
 
 def _kill(pid):

@@ -100,7 +100,7 @@ class InteropNetwork(Network):
         nodad = " nodad" if version == 6 else ""
         return [
             f"address add {address}/{OUTER_LENGTH[version]} dev eth0{nodad}",
-            f"{'-6 ' if version == 6 else ''}route replace default via {OUTER_ROUTER[version]}"]
+            f"route replace default via {OUTER_ROUTER[version]}"]
 
     def _wait_address(self, host, address):
         wait_until(

@@ -68,10 +68,6 @@ class Peer:
         if self.process:
             self.process.end()
 
-    def logs(self):
-        """Paths of what it wrote."""
-        raise NotImplementedError
-
     def inner_address(self):
         """The address that the tunnel's traffic has at this end."""
         raise NotImplementedError

@@ -10,7 +10,9 @@ from ..interop.suites import SUITES
 from ..processes import Process, run
 from .base import Peer
 
-PROGRAMS = "/usr/libexec/ipsec"
+#: Unpacked beside strongSwan by `Lab/packages libreswan FOLDER`, for as packages the two exclude each other.
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../.build/libreswan")
+PROGRAMS = os.path.join(os.path.abspath(FOLDER), "usr/libexec/ipsec")
 CONF = """\
 conn peer
 	ikev2=insist
@@ -55,7 +57,7 @@ class Libreswan(Peer):
                 f"{PROGRAMS}/pluto", "--nofork", "--stderrlog", "--config", self._path("ipsec.conf"), "--secretsfile",
                 self._path("ipsec.secrets"), "--nssdir", self._path("nss"), "--ipsecdir", self.directory, "--rundir", self._path("run"),
                 "--no-dnssec", "--nhelpers", "0"],
-            network=self.network.name("peer"), private=True, log=self.log_path, environment={"PLUTO_IPSEC_RUNDIR": self._path("run")})
+            network=self.network.name("peer"), private=True, log=self.log_path)
         # It calls addconn for what `auto` says, then listens.
         self.process.wait_for(r"loading secrets from", timeout=30)
         self.process.wait_for(r"added IKEv2 connection", timeout=30)
@@ -81,9 +83,6 @@ class Libreswan(Peer):
     def stop(self):
         if self.process and self.process.alive:
             self.process.kill()
-
-    def logs(self):
-        return [self.log_path, self._path("ipsec.conf")]
 
     def _whack(self, *arguments):
         return run(f"{PROGRAMS}/whack", "--rundir", self._path("run"), *arguments, check=False)

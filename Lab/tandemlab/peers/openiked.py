@@ -80,9 +80,6 @@ class OpenIKED(Peer):
         if self.process:
             self.process.end(timeout=2.0)
 
-    def logs(self):
-        return [self.log_path, self._path("iked.conf")]
-
     def _ikectl(self, *arguments):
         return run("ikectl", "-s", self.socket, *arguments, check=False)
 

@@ -76,12 +76,6 @@ class StrongSwan(Peer):
             return BRANCH[self.row.inside]
         return next(sa["local-vips"][0] for _, sa in self.charon.associations() if sa.get("local-vips"))
 
-    def logs(self):
-        return [self.charon.log_path, os.path.join(self.charon.directory, "charon.out"), *self._files("swanctl/swanctl.conf")]
-
-    def _files(self, *names):
-        return [os.path.join(self.charon.directory, name) for name in names]
-
     def _install(self, folder):
         for name, place in (("peer.crt", "x509"), ("ca.crt", "x509ca"), ("peer.key", "private")):
             target = os.path.join(self.charon.directory, "swanctl", place)

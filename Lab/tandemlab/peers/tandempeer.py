@@ -51,9 +51,6 @@ class TandemPeer(Peer):
     def inner_address(self):
         return BRANCH[self.row.inside]
 
-    def logs(self):
-        return [self._path("tandemd.log"), self._path("tandem.toml")]
-
     def _answers(self):
         if not self.process.alive:
             raise LabError(f"the peer's tandemd ended with {self.process.exit_code}\n{self.process.tail(30)}")
