@@ -39,15 +39,18 @@ public struct KeyExchange: Sendable {
     public let group: KeyExchangeGroup
     /// What goes into the KE payload: for ECP groups x || y (RFC 5903 §7).
     public let publicValue: [UInt8]
-    private let privateValue: SecretBytes
+    /// For whoever has to finish the exchange in our place.
+    public let privateValue: SecretBytes
 
     /// - Throws: `library` if libcrypto fails, or the source gives no usable private value.
     public init(group: KeyExchangeGroup, random: RandomSource) throws(CryptographyError) {
         try self.init(group: group, privateValue: try group.arithmetic.makePrivateValue(random))
     }
 
-    /// With a given private value, as the test vectors of the RFCs have it; big-endian, for curve25519 as in RFC 7748 §5.
-    init(group: KeyExchangeGroup, privateValue: SecretBytes) throws(CryptographyError) {
+    /// With a given private value: of an exchange that is under way; big-endian, for curve25519 as in RFC 7748 §5.
+    ///
+    /// - Throws: `library` for a value that is none of the group's.
+    public init(group: KeyExchangeGroup, privateValue: SecretBytes) throws(CryptographyError) {
         self.group = group
         self.privateValue = privateValue
         publicValue = try group.arithmetic.publicValue(of: privateValue)

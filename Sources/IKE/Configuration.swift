@@ -37,6 +37,83 @@ public struct ESPProposal: Hashable, Sendable {
     }
 }
 
+/// When SAs are replaced, before the jitter.
+public struct LifetimeConfiguration: Hashable, Sendable {
+    /// `nil`: never.
+    public var rekey: Duration?
+    /// After which the SA ends even if it was not replaced; `nil`: never.
+    public var end: Duration?
+    /// Up to so much is taken off `rekey`, so that two peers, and a thousand of them, do not begin at once.
+    public var random: Duration
+
+    public init(rekey: Duration? = nil, end: Duration? = nil, random: Duration = .zero) {
+        self.rekey = rekey
+        self.end = end
+        self.random = random
+    }
+}
+
+/// How much may go through a CHILD SA before it is replaced, before the jitter.
+public struct VolumeConfiguration: Hashable, Sendable {
+    public var rekey: UInt64?
+    public var end: UInt64?
+    public var random: UInt64
+
+    public init(rekey: UInt64? = nil, end: UInt64? = nil, random: UInt64 = 0) {
+        self.rekey = rekey
+        self.end = end
+        self.random = random
+    }
+}
+
+/// `start_action`: what is done for a child without being asked.
+public struct StartAction: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// Established as soon as this node owns the sessions, and again whenever it is gone.
+    public static let start = StartAction(rawValue: 1)
+    /// Established by the first packet that needs it.
+    public static let trap = StartAction(rawValue: 2)
+}
+
+/// `dpd_action` and `close_action`: what is done when a peer is dead, or when it deleted a CHILD SA.
+public enum LossAction: Hashable, Sendable {
+    case clear
+    case trap
+    case restart
+}
+
+/// `fragmentation` (RFC 7383).
+public enum FragmentationPolicy: Hashable, Sendable {
+    case no
+    /// Announced, and used for messages that are too long.
+    case yes
+    /// Understood when it comes, not announced as initiator.
+    case accept
+}
+
+/// `unique`: what becomes of the other sessions of a peer that authenticates anew.
+public enum UniquePolicy: Hashable, Sendable {
+    /// INITIAL_CONTACT replaces them (RFC 7296 §2.4).
+    case no
+    /// INITIAL_CONTACT is not looked at.
+    case never
+    /// The old one stays, the new one is refused.
+    case keep
+    /// The new one replaces them.
+    case replace
+}
+
+/// `childless` (RFC 6023).
+public enum ChildlessPolicy: Hashable, Sendable {
+    case never
+    /// As responder.
+    case allow
+    /// As responder, and as initiator where the peer can.
+    case prefer
+    case force
+}
+
 /// A configured traffic selector: a range, or `dynamic` (the peer's virtual address, or its own address without one).
 public enum SelectorConfiguration: Hashable, Sendable {
     case dynamic
@@ -50,6 +127,15 @@ public struct ChildConfiguration: Hashable, Sendable {
     public var remoteSelectors: [SelectorConfiguration]
     public var proposals: [ESPProposal]
     public var mode: IPsecMode
+    public var lifetime = LifetimeConfiguration()
+    /// Octets and packets, both directions together.
+    public var bytes = VolumeConfiguration()
+    public var packets = VolumeConfiguration()
+    public var startAction: StartAction = []
+    public var deadPeerAction = LossAction.clear
+    public var closeAction = LossAction.clear
+    /// A program that is run when the CHILD SA comes and goes.
+    public var hook: String?
 
     public init(
         name: String, localSelectors: [SelectorConfiguration], remoteSelectors: [SelectorConfiguration], proposals: [ESPProposal],
@@ -82,6 +168,16 @@ public struct ConnectionConfiguration: Hashable, Sendable {
     public var forceEncapsulation: Bool
     /// Silence after which the peer is asked whether it lives; `nil`: never.
     public var livenessDelay: Duration?
+    public var lifetime = LifetimeConfiguration()
+    /// After which the peers have to authenticate anew (RFC 4478); `nil`: never.
+    public var reauthenticationTime: Duration?
+    public var fragmentation = FragmentationPolicy.yes
+    /// RFC 4555.
+    public var mobike = true
+    public var unique = UniquePolicy.no
+    public var childless = ChildlessPolicy.allow
+    /// Follow a REDIRECT (RFC 5685).
+    public var followsRedirects = true
 
     public init(
         name: String, localAddresses: [IPPrefix] = [], remoteAddresses: [IPPrefix] = [], proposals: [IKEProposal],
@@ -154,6 +250,12 @@ public struct IKELimits: Hashable, Sendable {
     public var clearErrorsPerSecond = 100
     /// How long an initiator has from IKE_SA_INIT to IKE_AUTH: as strongSwan's `half_open_timeout`.
     public var halfOpenTimeout: Duration = .seconds(30)
+    /// Octets of an IP datagram with a fragment of an IKE message (RFC 7383 §2.5.1): what every IPv6 link takes.
+    public var fragmentSize = 1280
+    /// Requests that we take from a peer at once (SET_WINDOW_SIZE, RFC 7296 §2.3).
+    public var requestWindow: UInt32 = 1
+    /// How long to wait before a rekey that failed is tried again: the peer says TEMPORARY_FAILURE, or cannot.
+    public var rekeyRetryTime: Duration = .seconds(15)
     /// CHILD SAs in one IKE SA; the next is refused with NO_ADDITIONAL_SAS.
     public var childrenPerSessionMax = 32
     /// The first wait for a response; each next is `retransmitBase` times as long (strongSwan's 4.0 s, 1.8, 5 tries).

@@ -39,6 +39,10 @@ struct PayloadSet {
 
     func notify(_ type: NotifyType) -> NotifyPayload? { notifies.first { $0.type == type } }
     func has(_ type: NotifyType) -> Bool { notify(type) != nil }
+    /// How many requests the peer takes at once, if it says so (RFC 7296 §2.3); more than we ever send counts as that.
+    var announcedWindow: UInt32? {
+        notify(.setWindowSize).flatMap { UInt32(networkBytes: $0.data) }.flatMap { $0 > 0 ? min($0, IKESA.windowMax) : nil }
+    }
     /// The first notify that reports an error (RFC 7296 §3.10.1).
     var error: NotifyPayload? { notifies.first { $0.type.isError } }
 }

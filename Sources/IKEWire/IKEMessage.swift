@@ -82,15 +82,38 @@ public struct IKEMessage: Hashable, Sendable {
     ///   - firstInner: the type of the first payload inside.
     ///   - sealedLength: octets of IV, ciphertext and integrity checksum, which follow these.
     public static func protectedHeader(header: IKEHeader, firstInner: UInt8, sealedLength: Int) -> [UInt8] {
+        headers(header, type: PayloadType.encrypted, firstInner: firstInner, fields: [], sealedLength: sealedLength)
+    }
+
+    /// As `protectedHeader`, of one fragment (RFC 7383 §2.5): 36 octets.
+    ///
+    /// - Parameter number: 1 to `total`. `firstInner` is told in the first fragment only.
+    public static func fragmentHeader(
+        header: IKEHeader, firstInner: UInt8, number: UInt16, total: UInt16, sealedLength: Int
+    ) -> [UInt8] {
+        var fields: [UInt8] = []
+        fields.append(bigEndian: number)
+        fields.append(bigEndian: total)
+        let first = number == 1 ? firstInner : PayloadType.noNextPayload
+        return headers(header, type: PayloadType.encryptedFragment, firstInner: first, fields: fields, sealedLength: sealedLength)
+    }
+
+    /// Octets of `protectedHeader` and of `fragmentHeader`.
+    public static let protectedHeaderLength = IKEHeader.length + PayloadChain.genericHeaderLength
+    public static let fragmentHeaderLength = protectedHeaderLength + 4
+
+    private static func headers(
+        _ header: IKEHeader, type: UInt8, firstInner: UInt8, fields: [UInt8], sealedLength: Int
+    ) -> [UInt8] {
         var header = header
-        header.nextPayload = PayloadType.encrypted
-        let payloadLength = PayloadChain.genericHeaderLength + sealedLength
+        header.nextPayload = type
+        let payloadLength = PayloadChain.genericHeaderLength + fields.count + sealedLength
         precondition(IKEHeader.length + payloadLength <= IKEWireLimits.messageLengthMax, "a message of \(payloadLength) octets and more")
         header.length = UInt32(IKEHeader.length + payloadLength)
         var out = header.encode()
         out += [firstInner, 0]
         out.append(bigEndian: UInt16(payloadLength))
-        return out
+        return out + fields
     }
 }
 

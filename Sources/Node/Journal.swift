@@ -69,7 +69,8 @@ extension IKEEvent {
         switch self {
         case .authenticated(let session, _, _, _), .childAdded(let session, _, _), .childRekeyed(let session, _, _),
             .childDeleted(let session, _), .childRefused(let session, _), .ikeRekeyed(let session), .replaced(let session, _),
-            .deletedByPeer(let session), .terminated(let session), .peerDead(let session), .moved(let session, _, _):
+            .requestRefused(let session, _, _), .deletedByPeer(let session), .terminated(let session), .peerDead(let session),
+            .moved(let session, _, _):
             session
         case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired,
             .initiationFailed:

@@ -97,7 +97,7 @@ extension Node {
 
     private func checkSessions(of connection: ConnectionConfiguration, child: ChildConfiguration) throws(CallRefusal) {
         let isOpen: (Session) -> Bool = { session in
-            session.authorization.connection == connection.name && session.ikeSA.pendingRequest?.purpose != .deleteIKESA
+            session.authorization.connection == connection.name && !session.isBeingDeleted
         }
         let candidates = connection.remoteIdentity.map { table.sessions(remoteIdentity: $0) } ?? Array(table.sessions.values)
         let sessions = candidates.filter(isOpen)
@@ -155,5 +155,8 @@ extension [IPPrefix] {
 }
 
 extension Session {
+    /// We asked the peer to delete it.
+    var isBeingDeleted: Bool { ikeSA.pendingRequests.contains { $0.purpose == .deleteIKESA } }
+
     fileprivate func hasChild(_ name: String) -> Bool { children.contains { $0.name == name && !$0.isRekeyed } }
 }

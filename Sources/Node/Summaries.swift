@@ -106,7 +106,7 @@ extension Node {
         var out = SASummary()
         out.name = session.authorization.connection
         out.uniqueID = session.uniqueID
-        out.state = isOwner ? (sa.pendingRequest?.purpose == .deleteIKESA ? "DELETING" : "ESTABLISHED") : "PASSIVE"
+        out.state = isOwner ? (session.isBeingDeleted ? "DELETING" : "ESTABLISHED") : "PASSIVE"
         (out.localHost, out.localPort) = ("\(session.local.address)", session.local.port)
         (out.remoteHost, out.remotePort) = ("\(session.remote.address)", session.remote.port)
         out.localID = "\(session.authorization.localIdentity)"
@@ -121,15 +121,15 @@ extension Node {
         out.keyExchange = AlgorithmName.keyExchange(sa.algorithms.keyExchangeGroup.rawValue)
         out.establishedMilliseconds = max(0, now.wallMilliseconds - sa.establishedWallMilliseconds)
         out.remoteVirtualAddresses = session.virtualAddresses.map { "\($0.address)" }
-        out.activeTasks = sa.pendingRequest.map { [$0.purpose.taskName] } ?? []
+        out.activeTasks = sa.pendingRequests.map(\.purpose.taskName)
         out.children = session.children.map { summary(of: $0, in: session, now: now) }
         out.sessionID = session.id.rawValue
         out.owner = ownerName
         out.isOwned = isOwner
         out.epoch = roles.epoch
         (out.nextSendID, out.nextReceiveID) = (sa.nextSendID, sa.nextReceiveID)
-        out.pendingRequestID = sa.pendingRequest?.messageID
-        out.rekeyedSPI = session.rekeyedIKESA.map { String($0.localSPI, radix: 16) }
+        out.pendingRequestID = sa.pendingRequests.first?.messageID
+        out.rekeyedSPI = session.otherIKESAs.first.map { String($0.localSPI, radix: 16) }
         out.capabilities = session.capabilities.names
         return out
     }
@@ -226,6 +226,10 @@ extension PendingRequest.Purpose {
         case .liveness: "IKE_DPD"
         case .deleteIKESA: "IKE_DELETE"
         case .deleteChildSA: "CHILD_DELETE"
+        case .createChildSA(let offer): offer.replacing == nil ? "CHILD_CREATE" : "CHILD_REKEY"
+        case .rekeyIKESA: "IKE_REKEY"
+        case .updateAddresses, .verifyAddress: "IKE_MOBIKE"
+        case .announce: "IKE_INFO"
         }
     }
 }
@@ -248,7 +252,8 @@ extension IKECounters {
             ("no_proposal_chosen", noProposalChosen), ("authenticated", authenticated), ("authentication_failures", authenticationFailures),
             ("responses_repeated", responsesRepeated), ("requests_answered", requestsAnswered), ("requests_sent", requestsSent),
             ("requests_retransmitted", requestsRetransmitted), ("children_created", childrenCreated), ("children_rekeyed", childrenRekeyed),
-            ("children_refused", childrenRefused), ("ike_sas_rekeyed", ikeSAsRekeyed), ("deleted_by_peer", deletedByPeer),
+            ("children_refused", childrenRefused), ("requests_refused", requestsRefused), ("ike_sas_rekeyed", ikeSAsRekeyed),
+            ("deleted_by_peer", deletedByPeer),
             ("peers_dead", peersDead), ("sessions_replaced", sessionsReplaced), ("peers_moved", peersMoved),
             ("initiations_started", initiationsStarted), ("initiations_failed", initiationsFailed),
         ]

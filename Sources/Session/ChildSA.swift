@@ -32,6 +32,34 @@ public struct DirectionKeys: Hashable, Sendable {
 
 public enum IPsecMode: UInt8, Sendable, Hashable { case tunnel = 0, transport = 1 }
 
+/// How much has gone through a CHILD SA, both directions together.
+public struct Volume: Hashable, Sendable {
+    public var bytes: UInt64
+    public var packets: UInt64
+
+    public init(bytes: UInt64 = 0, packets: UInt64 = 0) {
+        self.bytes = bytes
+        self.packets = packets
+    }
+}
+
+/// How much may go through a CHILD SA before it is replaced, and before it ends; `nil`: any amount. Chosen once, with the jitter.
+public struct VolumeLimits: Hashable, Sendable {
+    public var rekeyBytes: UInt64?
+    public var endBytes: UInt64?
+    public var rekeyPackets: UInt64?
+    public var endPackets: UInt64?
+
+    public init(rekeyBytes: UInt64? = nil, endBytes: UInt64? = nil, rekeyPackets: UInt64? = nil, endPackets: UInt64? = nil) {
+        self.rekeyBytes = rekeyBytes
+        self.endBytes = endBytes
+        self.rekeyPackets = rekeyPackets
+        self.endPackets = endPackets
+    }
+
+    public static let unlimited = VolumeLimits()
+}
+
 /// A pair of ESP SAs (RFC 7296 §1): what goes into the SAD and the SPD of both nodes.
 public struct ChildSA: Hashable, Sendable {
     /// The SPI we chose, on which we receive. It names the CHILD SA everywhere in Tandem. Its top bit is the node's.
@@ -53,6 +81,10 @@ public struct ChildSA: Hashable, Sendable {
     public var lease: Lease
     /// The highest sequence number accepted from the peer, as last reported by the data plane.
     public var inboundTop: UInt64
+    public var lifetime: Lifetime
+    public var volumeLimits: VolumeLimits
+    /// As last recorded: in steps of a part of the limits, and not at all without limits.
+    public var volume: Volume
     public var establishedWallMilliseconds: Int64
     /// Set when a successor replaced it: it still receives, but no longer sends, until the peer deletes it.
     public var isRekeyed: Bool
@@ -60,7 +92,8 @@ public struct ChildSA: Hashable, Sendable {
     public init(
         inboundSPI: UInt32, outboundSPI: UInt32, name: String, uniqueID: UInt32, algorithms: ESPAlgorithms, inboundKeys: DirectionKeys,
         outboundKeys: DirectionKeys, mode: IPsecMode, localSelectors: [TrafficSelector], remoteSelectors: [TrafficSelector],
-        lease: Lease, inboundTop: UInt64 = 0, establishedWallMilliseconds: Int64, isRekeyed: Bool = false
+        lease: Lease, inboundTop: UInt64 = 0, lifetime: Lifetime = .unlimited, volumeLimits: VolumeLimits = .unlimited,
+        volume: Volume = Volume(), establishedWallMilliseconds: Int64, isRekeyed: Bool = false
     ) {
         self.inboundSPI = inboundSPI
         self.outboundSPI = outboundSPI
@@ -74,6 +107,9 @@ public struct ChildSA: Hashable, Sendable {
         self.remoteSelectors = remoteSelectors
         self.lease = lease
         self.inboundTop = inboundTop
+        self.lifetime = lifetime
+        self.volumeLimits = volumeLimits
+        self.volume = volume
         self.establishedWallMilliseconds = establishedWallMilliseconds
         self.isRekeyed = isRekeyed
     }

@@ -45,42 +45,34 @@ public struct IKESPIs: Hashable, Sendable {
     }
 }
 
-/// Our outstanding request (window 1, RFC 7296 §2.3): repeated to the bit until it is answered.
-public struct PendingRequest: Hashable, Sendable {
-    /// What it was sent for: what the answer, or its absence, changes.
-    public enum Purpose: Hashable, Sendable {
-        /// Dead peer detection (RFC 7296 §2.4).
-        case liveness
-        /// DELETE of this IKE SA.
-        case deleteIKESA
-        /// DELETE of the CHILD SA with this inbound SPI.
-        case deleteChildSA(UInt32)
-    }
-
+/// A response that we gave, repeated to the bit when its request comes again (RFC 7296 §2.1).
+public struct CachedResponse: Hashable, Sendable {
     public var messageID: UInt32
-    public var purpose: Purpose
-    /// The datagram's exact bytes, without the non-ESP marker.
-    public var bytes: [UInt8]
+    /// A digest of the request's first datagram, so that a different message with the same ID is not answered with it.
+    public var requestDigest: [UInt8]
+    /// The datagrams' exact bytes, without the non-ESP marker: one, or the fragments in order (RFC 7383).
+    public var datagrams: [[UInt8]]
 
-    public init(messageID: UInt32, purpose: Purpose, bytes: [UInt8]) {
+    public init(messageID: UInt32, requestDigest: [UInt8], datagrams: [[UInt8]]) {
         self.messageID = messageID
-        self.purpose = purpose
-        self.bytes = bytes
+        self.requestDigest = requestDigest
+        self.datagrams = datagrams
     }
 }
 
-/// The last response that we gave, repeated to the bit when its request comes again (RFC 7296 §2.1).
-public struct CachedResponse: Hashable, Sendable {
-    public var messageID: UInt32
-    /// A digest of the request, so that a different message with the same ID is not answered with it.
-    public var requestDigest: [UInt8]
-    public var bytes: [UInt8]
+/// When an SA is to be replaced and when it ends, in milliseconds since 1970. Chosen once, with the jitter, and replicated, so that a
+/// new owner keeps the appointments of the old one.
+public struct Lifetime: Hashable, Sendable {
+    public var rekeyAt: Int64?
+    /// Never before `rekeyAt`.
+    public var endsAt: Int64?
 
-    public init(messageID: UInt32, requestDigest: [UInt8], bytes: [UInt8]) {
-        self.messageID = messageID
-        self.requestDigest = requestDigest
-        self.bytes = bytes
+    public init(rekeyAt: Int64? = nil, endsAt: Int64? = nil) {
+        self.rekeyAt = rekeyAt
+        self.endsAt = endsAt
     }
+
+    public static let unlimited = Lifetime()
 }
 
 /// An IKE SA: keys, windows, and what has to be repeated.
@@ -92,15 +84,23 @@ public struct IKESA: Hashable, Sendable {
     public var keys: IKEKeys
     /// The message ID that our next request will have.
     public var nextSendID: UInt32
-    /// The message ID that the peer's next request must have.
+    /// The lowest message ID of the peer's that has not been answered; with a window above 1, higher ones may have been.
     public var nextReceiveID: UInt32
-    public var lastResponse: CachedResponse?
-    public var pendingRequest: PendingRequest?
+    /// Requests of ours that the peer takes at once (its SET_WINDOW_SIZE, RFC 7296 §2.3).
+    public var sendWindow: UInt32
+    /// Requests of the peer's that we take at once, and so many responses are kept.
+    public var receiveWindow: UInt32
+    /// By message ID, ascending.
+    public var responses: [CachedResponse]
+    /// Requests of ours that are not answered, by message ID, ascending; at most `sendWindow`.
+    public var pendingRequests: [PendingRequest]
+    public var lifetime: Lifetime
     public var establishedWallMilliseconds: Int64
 
     public init(
         spis: IKESPIs, role: IKERole, algorithms: IKEAlgorithms, keys: IKEKeys, nextSendID: UInt32, nextReceiveID: UInt32,
-        lastResponse: CachedResponse? = nil, pendingRequest: PendingRequest? = nil, establishedWallMilliseconds: Int64
+        sendWindow: UInt32 = 1, receiveWindow: UInt32 = 1, responses: [CachedResponse] = [], pendingRequests: [PendingRequest] = [],
+        lifetime: Lifetime = .unlimited, establishedWallMilliseconds: Int64
     ) {
         self.spis = spis
         self.role = role
@@ -108,13 +108,41 @@ public struct IKESA: Hashable, Sendable {
         self.keys = keys
         self.nextSendID = nextSendID
         self.nextReceiveID = nextReceiveID
-        self.lastResponse = lastResponse
-        self.pendingRequest = pendingRequest
+        self.sendWindow = sendWindow
+        self.receiveWindow = receiveWindow
+        self.responses = responses
+        self.pendingRequests = pendingRequests
+        self.lifetime = lifetime
         self.establishedWallMilliseconds = establishedWallMilliseconds
     }
+
+    /// Requests under way in one direction, at most: whoever asks for more gains nothing but our memory.
+    public static let windowMax: UInt32 = 16
 
     public var localSPI: UInt64 { role == .initiator ? spis.initiator : spis.responder }
     public var remoteSPI: UInt64 { role == .initiator ? spis.responder : spis.initiator }
     public var sendingKeys: DirectionKeys { role == .initiator ? keys.initiator : keys.responder }
     public var receivingKeys: DirectionKeys { role == .initiator ? keys.responder : keys.initiator }
+
+    public func response(messageID: UInt32) -> CachedResponse? { responses.first { $0.messageID == messageID } }
+    public func pendingRequest(messageID: UInt32) -> PendingRequest? { pendingRequests.first { $0.messageID == messageID } }
+    /// Requests that may still be sent before one is answered.
+    public var freeWindow: Int { max(0, Int(sendWindow) - pendingRequests.count) }
+}
+
+extension IKESA {
+    /// Keeps the response, and moves the window on (RFC 7296 §2.3): what lies a whole window behind is forgotten.
+    mutating func note(_ response: CachedResponse) {
+        responses.removeAll { $0.messageID == response.messageID }
+        let index = responses.firstIndex { $0.messageID > response.messageID } ?? responses.endIndex
+        responses.insert(response, at: index)
+        while nextReceiveID < .max, responses.contains(where: { $0.messageID == nextReceiveID }) { nextReceiveID += 1 }
+        let oldest = nextReceiveID > receiveWindow ? nextReceiveID - receiveWindow : 0
+        responses.removeAll { $0.messageID < oldest }
+    }
+
+    mutating func note(_ request: PendingRequest) {
+        nextSendID = max(nextSendID, request.messageID &+ 1)
+        pendingRequests.append(request)
+    }
 }

@@ -82,6 +82,26 @@ public struct PeerCapabilities: OptionSet, Hashable, Sendable {
     public static let redirect = PeerCapabilities(rawValue: 4)
     /// RFC 7383 IKEV2_FRAGMENTATION_SUPPORTED.
     public static let fragmentation = PeerCapabilities(rawValue: 8)
+    /// RFC 6023 CHILDLESS_IKEV2_SUPPORTED.
+    public static let childless = PeerCapabilities(rawValue: 16)
+}
+
+/// Between which endpoints a session runs, and what is known of NATs between them.
+public struct SessionPath: Hashable, Sendable {
+    public var local: Endpoint
+    public var remote: Endpoint
+    /// ESP goes inside UDP (RFC 3948): a NAT was detected, or the peer asked for it.
+    public var encapsulation: Bool
+    public var localBehindNAT: Bool
+    public var remoteBehindNAT: Bool
+
+    public init(local: Endpoint, remote: Endpoint, encapsulation: Bool, localBehindNAT: Bool, remoteBehindNAT: Bool) {
+        self.local = local
+        self.remote = remote
+        self.encapsulation = encapsulation
+        self.localBehindNAT = localBehindNAT
+        self.remoteBehindNAT = remoteBehindNAT
+    }
 }
 
 /// An address that was leased to the peer from a pool.
@@ -109,16 +129,26 @@ public struct Session: Hashable, Sendable {
     public var localBehindNAT: Bool
     public var remoteBehindNAT: Bool
     public var ikeSA: IKESA
-    /// The IKE SA that `ikeSA` replaced, until the peer deletes it.
-    public var rekeyedIKESA: IKESA?
+    /// IKE SAs beside the current one: replaced ones until they are deleted, and what simultaneous rekeys made (RFC 7296 §2.8.2).
+    public var otherIKESAs: [IKESA]
     public var children: [ChildSA]
     public var virtualAddresses: [VirtualAddress]
+    /// Our part in IKE_SA_INIT, whoever rekeyed since: it says who decides on addresses (RFC 4555 §3.5) and who authenticates anew.
+    public var originalRole: IKERole
+    /// Further addresses that the peer said it has (RFC 4555 §3.6).
+    public var peerAddresses: [IPAddress]
+    /// By when the peers have to have authenticated anew (RFC 4478), in milliseconds since 1970; `nil`: never.
+    public var reauthenticateAt: Int64?
     public var establishedWallMilliseconds: Int64
+
+    /// Past it the session's state would grow with whatever a peer says.
+    public static let peerAddressesMax = 16
 
     public init(
         id: SessionID, uniqueID: UInt32, authorization: PeerAuthorization, capabilities: PeerCapabilities, local: Endpoint,
-        remote: Endpoint, encapsulation: Bool, localBehindNAT: Bool, remoteBehindNAT: Bool, ikeSA: IKESA, rekeyedIKESA: IKESA? = nil,
-        children: [ChildSA] = [], virtualAddresses: [VirtualAddress] = [], establishedWallMilliseconds: Int64
+        remote: Endpoint, encapsulation: Bool, localBehindNAT: Bool, remoteBehindNAT: Bool, ikeSA: IKESA, otherIKESAs: [IKESA] = [],
+        children: [ChildSA] = [], virtualAddresses: [VirtualAddress] = [], originalRole: IKERole? = nil, peerAddresses: [IPAddress] = [],
+        reauthenticateAt: Int64? = nil, establishedWallMilliseconds: Int64
     ) {
         self.id = id
         self.uniqueID = uniqueID
@@ -130,10 +160,31 @@ public struct Session: Hashable, Sendable {
         self.localBehindNAT = localBehindNAT
         self.remoteBehindNAT = remoteBehindNAT
         self.ikeSA = ikeSA
-        self.rekeyedIKESA = rekeyedIKESA
+        self.otherIKESAs = otherIKESAs
         self.children = children
         self.virtualAddresses = virtualAddresses
+        self.originalRole = originalRole ?? ikeSA.role
+        self.peerAddresses = peerAddresses
+        self.reauthenticateAt = reauthenticateAt
         self.establishedWallMilliseconds = establishedWallMilliseconds
+    }
+
+    public var ikeSAs: [IKESA] { [ikeSA] + otherIKESAs }
+    public func ikeSA(localSPI: UInt64) -> IKESA? { ikeSAs.first { $0.localSPI == localSPI } }
+
+    public var path: SessionPath {
+        get {
+            SessionPath(
+                local: local, remote: remote, encapsulation: encapsulation, localBehindNAT: localBehindNAT,
+                remoteBehindNAT: remoteBehindNAT)
+        }
+        set {
+            local = newValue.local
+            remote = newValue.remote
+            encapsulation = newValue.encapsulation
+            localBehindNAT = newValue.localBehindNAT
+            remoteBehindNAT = newValue.remoteBehindNAT
+        }
     }
 
     public func child(inboundSPI: UInt32) -> ChildSA? { children.first { $0.inboundSPI == inboundSPI } }

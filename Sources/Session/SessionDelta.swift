@@ -4,24 +4,45 @@ public enum SessionChange: Hashable, Sendable {
     case created(Session)
     /// The session ended; the text says why, for people.
     case removed(reason: String)
-    /// The peer's request was accepted and answered. `localSPI` names the IKE SA (current or rekeyed).
-    case answered(localSPI: UInt64, nextReceiveID: UInt32, response: CachedResponse)
+    /// The peer's request was accepted and answered. `localSPI` names one of the session's IKE SAs.
+    case answered(localSPI: UInt64, response: CachedResponse)
     /// We sent a request.
     case requested(localSPI: UInt64, request: PendingRequest)
     /// Our request was answered, or given up.
     case requestCompleted(localSPI: UInt64, messageID: UInt32)
+    /// The peer began to rekey what our request with this message ID rekeys.
+    case collided(localSPI: UInt64, messageID: UInt32, collision: RekeyCollision)
+    /// The peer takes so many requests at once.
+    case sendWindowSet(localSPI: UInt64, size: UInt32)
     /// The peer's address or port is another now, or ours.
     case moved(local: Endpoint, remote: Endpoint)
+    /// As `moved`, with what was found out about NATs (RFC 4555 §3.5).
+    case pathChanged(SessionPath)
+    /// The peer's further addresses, all of them (RFC 4555 §3.6).
+    case peerAddressesSet([IPAddress])
+    /// By when the peers have to have authenticated anew (RFC 4478).
+    case reauthenticationSet(at: Int64?)
     case childAdded(ChildSA)
     /// The CHILD SA was replaced: it sends no more.
     case childRekeyed(inboundSPI: UInt32)
     case childRemoved(inboundSPI: UInt32)
-    /// A new IKE SA takes over the children; the old one stays in `rekeyedIKESA` until it is deleted.
+    /// A new IKE SA takes over the children; the old one stays in `otherIKESAs` until it is deleted.
     case ikeSARekeyed(IKESA)
-    case rekeyedIKESARemoved
+    /// The peer's successor for an IKE SA that we are rekeying ourselves: which of the two lives on is not known yet.
+    case ikeSAAdded(IKESA)
+    /// One of the other IKE SAs becomes the current one.
+    case ikeSAAdopted(localSPI: UInt64)
+    /// One of the other IKE SAs is gone.
+    case ikeSARemoved(localSPI: UInt64)
     case leased(inboundSPI: UInt32, lease: Lease)
     /// The data plane's report of what was accepted from the peer.
     case inboundAdvanced(inboundSPI: UInt32, top: UInt64)
+    /// How much has gone through the CHILD SA by now.
+    case volumeReached(inboundSPI: UInt32, volume: Volume)
+    /// When the CHILD SA is to be replaced, put off after a rekey that failed.
+    case childLifetimeSet(inboundSPI: UInt32, lifetime: Lifetime)
+    /// When the IKE SA is to be replaced, put off after a rekey that failed.
+    case ikeLifetimeSet(localSPI: UInt64, lifetime: Lifetime)
 }
 
 /// What happened to one session at once: all changes are applied, or none.
@@ -47,4 +68,6 @@ public enum ApplyError: Error, Hashable, Sendable {
     /// A lease or a replay counter would go backwards.
     case wentBackwards(session: SessionID, inboundSPI: UInt32)
     case tooManySessions(Int)
+    /// More requests or addresses in one session than RFC 7296 gives a reason for.
+    case tooMany(session: SessionID)
 }

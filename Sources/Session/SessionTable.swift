@@ -55,7 +55,7 @@ public struct SessionTable: Sendable {
         return AppliedDelta(delta: SessionDelta(session: session.id, changes: [.created(session)]), before: before, after: session)
     }
 
-    private static func apply(_ change: SessionChange, to session: Session?, id: SessionID) throws(ApplyError) -> Session? {
+    fileprivate static func apply(_ change: SessionChange, to session: Session?, id: SessionID) throws(ApplyError) -> Session? {
         if case .created(let created) = change {
             guard session == nil else { throw .duplicateSession(id) }
             guard created.id == id else { throw .sessionMismatch(delta: id, created: created.id) }
@@ -67,23 +67,19 @@ public struct SessionTable: Sendable {
             return created
         case .removed:
             return nil
-        case .answered(let localSPI, let nextReceiveID, let response):
-            try session.withIKESA(localSPI) { sa in
-                sa.nextReceiveID = nextReceiveID
-                sa.lastResponse = response
-            }
-        case .requested(let localSPI, let request):
-            try session.withIKESA(localSPI) { sa in
-                sa.nextSendID = request.messageID &+ 1
-                sa.pendingRequest = request
-            }
-        case .requestCompleted(let localSPI, let messageID):
-            try session.withIKESA(localSPI) { sa in
-                if sa.pendingRequest?.messageID == messageID { sa.pendingRequest = nil }
-            }
+        case .answered, .requested, .requestCompleted, .collided, .sendWindowSet, .ikeLifetimeSet, .ikeSARekeyed, .ikeSAAdded,
+            .ikeSAAdopted, .ikeSARemoved:
+            try session.applyToIKESA(change)
         case .moved(let local, let remote):
             session.local = local
             session.remote = remote
+        case .pathChanged(let path):
+            session.path = path
+        case .peerAddressesSet(let addresses):
+            guard addresses.count <= Session.peerAddressesMax else { throw .tooMany(session: id) }
+            session.peerAddresses = addresses
+        case .reauthenticationSet(let at):
+            session.reauthenticateAt = at
         case .childAdded(let child):
             session.children.append(child)
         case .childRekeyed(let spi):
@@ -93,11 +89,6 @@ public struct SessionTable: Sendable {
                 throw .unknownChildSA(session: id, inboundSPI: spi)
             }
             session.children.remove(at: index)
-        case .ikeSARekeyed(let successor):
-            session.rekeyedIKESA = session.ikeSA
-            session.ikeSA = successor
-        case .rekeyedIKESARemoved:
-            session.rekeyedIKESA = nil
         case .leased(let spi, let lease):
             guard let child = session.child(inboundSPI: spi) else { throw .unknownChildSA(session: id, inboundSPI: spi) }
             guard lease.slice >= child.lease.slice else {
@@ -108,6 +99,10 @@ public struct SessionTable: Sendable {
             guard let child = session.child(inboundSPI: spi) else { throw .unknownChildSA(session: id, inboundSPI: spi) }
             guard top >= child.inboundTop else { throw .wentBackwards(session: id, inboundSPI: spi) }
             try session.withChild(spi) { $0.inboundTop = top }
+        case .volumeReached(let spi, let volume):
+            try session.withChild(spi) { $0.volume = volume }
+        case .childLifetimeSet(let spi, let lifetime):
+            try session.withChild(spi) { $0.lifetime = lifetime }
         }
         return session
     }
@@ -146,7 +141,7 @@ public struct SessionTable: Sendable {
         for child in session.children { byInboundSPI[child.inboundSPI] = session.id }
         for lease in session.virtualAddresses { byVirtualAddress[lease.address] = session.id }
         byRemoteIdentity[session.authorization.remoteIdentity, default: []].insert(session.id)
-        if session.ikeSA.pendingRequest != nil || session.rekeyedIKESA?.pendingRequest != nil { withPendingRequest.insert(session.id) }
+        if session.hasPendingRequest { withPendingRequest.insert(session.id) }
         childCount += session.children.count
     }
 }
@@ -166,21 +161,79 @@ public struct AppliedDelta: Hashable, Sendable {
 
 extension Session {
     /// The SPIs of ours under which IKE messages for this session arrive.
-    public var localSPIs: [UInt64] { [ikeSA.localSPI] + (rekeyedIKESA.map { [$0.localSPI] } ?? []) }
+    public var localSPIs: [UInt64] { ikeSAs.map(\.localSPI) }
+    public var hasPendingRequest: Bool { ikeSAs.contains { !$0.pendingRequests.isEmpty } }
+
+    /// A rekey leaves one behind, and two rekeys at once leave two; a third is one more than RFC 7296 §2.8.2 knows of.
+    public static let otherIKESAsMax = 3
 
     /// An SPI of ours that two IKE SAs or two CHILD SAs of the session share: no index could tell them apart.
     fileprivate var repeatedSPI: UInt64? {
-        if let rekeyedIKESA, rekeyedIKESA.localSPI == ikeSA.localSPI { return ikeSA.localSPI }
+        if !otherIKESAs.isEmpty {
+            var seen: Set<UInt64> = []
+            if let spi = localSPIs.first(where: { !seen.insert($0).inserted }) { return spi }
+        }
         guard children.count > 1 else { return nil }
         var seen: Set<UInt32> = []
         return children.first { !seen.insert($0.inboundSPI).inserted }.map { UInt64($0.inboundSPI) }
     }
 
+    /// The session as it will be with these changes; `nil` when they end it. For whoever has to go on before they are applied.
+    public func applying(_ changes: [SessionChange]) throws(ApplyError) -> Session? {
+        var session: Session? = self
+        for change in changes { session = try SessionTable.apply(change, to: session, id: id) }
+        return session
+    }
+
+    fileprivate mutating func applyToIKESA(_ change: SessionChange) throws(ApplyError) {
+        switch change {
+        case .answered(let localSPI, let response):
+            try withIKESA(localSPI) { $0.note(response) }
+        case .requested(let localSPI, let request):
+            if let sa = ikeSA(localSPI: localSPI), sa.freeWindow == 0 { throw .tooMany(session: id) }
+            try withIKESA(localSPI) { $0.note(request) }
+        case .requestCompleted(let localSPI, let messageID):
+            try withIKESA(localSPI) { sa in sa.pendingRequests.removeAll { $0.messageID == messageID } }
+        case .collided(let localSPI, let messageID, let collision):
+            try withIKESA(localSPI) { sa in
+                for index in sa.pendingRequests.indices where sa.pendingRequests[index].messageID == messageID {
+                    sa.pendingRequests[index].collision = collision
+                }
+            }
+        case .sendWindowSet(let localSPI, let size):
+            try withIKESA(localSPI) { $0.sendWindow = size }
+        case .ikeLifetimeSet(let localSPI, let lifetime):
+            try withIKESA(localSPI) { $0.lifetime = lifetime }
+        case .ikeSARekeyed(let successor):
+            keepBeside(ikeSA)
+            ikeSA = successor
+        case .ikeSAAdded(let other):
+            keepBeside(other)
+        case .ikeSAAdopted(let localSPI):
+            guard let index = otherIKESAs.firstIndex(where: { $0.localSPI == localSPI }) else {
+                throw .unknownIKESA(session: id, localSPI: localSPI)
+            }
+            swap(&ikeSA, &otherIKESAs[index])
+        case .ikeSARemoved(let localSPI):
+            guard let index = otherIKESAs.firstIndex(where: { $0.localSPI == localSPI }) else {
+                throw .unknownIKESA(session: id, localSPI: localSPI)
+            }
+            otherIKESAs.remove(at: index)
+        default: break
+        }
+    }
+
+    /// A peer that rekeys again and again and deletes nothing loses the oldest.
+    private mutating func keepBeside(_ other: IKESA) {
+        if otherIKESAs.count >= Session.otherIKESAsMax { otherIKESAs.removeFirst() }
+        otherIKESAs.append(other)
+    }
+
     fileprivate mutating func withIKESA(_ localSPI: UInt64, _ body: (inout IKESA) -> Void) throws(ApplyError) {
         if ikeSA.localSPI == localSPI {
             body(&ikeSA)
-        } else if rekeyedIKESA?.localSPI == localSPI {
-            body(&rekeyedIKESA!)
+        } else if let index = otherIKESAs.firstIndex(where: { $0.localSPI == localSPI }) {
+            body(&otherIKESAs[index])
         } else {
             throw .unknownIKESA(session: id, localSPI: localSPI)
         }

@@ -134,7 +134,7 @@ import Testing
         }
         let widened = try protection.seal(
             payloads, header: try IKEHeader(parsing: original.bytes), context: sites.context(sites.site))
-        sites.deliver(Datagram(local: original.remote, remote: original.local, bytes: widened), toSite: false)
+        sites.deliver(Datagram(local: original.remote, remote: original.local, bytes: widened[0]), toSite: false)
         #expect(sites.failures == [.badChild] && sites.callerSession?.children.isEmpty == true)
         sites.settle()
         #expect(sites.caller.table.count == 0 && sites.site.table.count == 0)
@@ -284,7 +284,7 @@ import Testing
             exchange(peer.liveness(context: sites.context(sites.site)))
             #expect(peer.isQuiet && peer.lastResult == .succeeded && peer.children.count == 1)
             let session = try #require(sites.callerSession)
-            #expect(session.ikeSA.role == .responder && session.rekeyedIKESA == nil && session.ikeSA.keys == peer.ikeSA?.keys)
+            #expect(session.ikeSA.role == .responder && session.otherIKESAs.isEmpty && session.ikeSA.keys == peer.ikeSA?.keys)
             #expect(session.children.map(\.outboundSPI) == peer.children.map(\.inboundSPI))
             #expect(session.children[0].outboundKeys == peer.children[0].inboundKeys)
             if round == 0 { sites.takeOver() }

@@ -132,12 +132,12 @@ import Testing
         world.client { $0.rekeyIKE(context: $1) }
         world.deliver(world.toGateway(try #require(world.fromClient.last)))
         let before = try #require(world.session)
-        #expect(before.rekeyedIKESA != nil)
+        #expect(before.otherIKESAs.count == 1)
         // The client still seals with the old keys.
         let malformed = try world.sealed(inner: [0, 0, 1, 0], first: PayloadType.notify, exchange: .informational)
         #expect(try world.opened(try #require(world.deliver(malformed).first)) == [.notify(.invalidSyntax)])
         let after = try #require(world.session)
-        #expect(after.rekeyedIKESA == nil && after.ikeSA == before.ikeSA && after.children == before.children)
+        #expect(after.otherIKESAs.isEmpty && after.ikeSA == before.ikeSA && after.children == before.children)
     }
 
     /// RFC 7296 §2.21.3: no authenticated request stays without an answer, whatever it asks for.

@@ -131,7 +131,7 @@ extension World {
 extension SessionTable {
     func ikeSA(localSPI: UInt64) -> IKESA? {
         guard let session = session(localSPI: localSPI) else { return nil }
-        return session.ikeSA.localSPI == localSPI ? session.ikeSA : session.rekeyedIKESA
+        return session.ikeSA(localSPI: localSPI)
     }
 }
 

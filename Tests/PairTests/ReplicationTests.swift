@@ -143,7 +143,7 @@ import Testing
         var table = SessionTable()
         try table.apply(SessionDelta(session: SessionID(rawValue: 1), changes: [.created(makeSession(1))]))
         receiver.continueInStep()
-        let bad = SessionDelta(session: SessionID(rawValue: 5), changes: [.rekeyedIKESARemoved])
+        let bad = SessionDelta(session: SessionID(rawValue: 5), changes: [.ikeSARemoved(localSPI: 9)])
         #expect(throws: ReplicationError.cannotApply(.unknownSession(SessionID(rawValue: 5)))) {
             try receiver.entry(index: 1, .delta(bad), table: &table)
         }

@@ -61,9 +61,9 @@ struct WireTests {
 
     @Test func hello_ofAnotherVersion_isRefusedWhateverElseItSays() throws {
         var wire = Sample.hello.wire
-        wire.hello.version = 2
+        wire.hello.version = PairProtocol.version + 1
         wire.hello.node = 77
-        #expect(throws: PairWireError.unsupportedVersion(2)) { try PairFrame(wire) }
+        #expect(throws: PairWireError.unsupportedVersion(PairProtocol.version + 1)) { try PairFrame(wire) }
         #expect(PairWireError.unsupportedVersion(2).text.contains("version 2"))
         wire.hello.version = 0
         #expect(throws: PairWireError.unsupportedVersion(0)) { try PairFrame(wire) }
@@ -149,15 +149,15 @@ struct WireLimitTests {
         BadSession(.invalid("TrafficSelector.start")) { $0.children[0].localSelectors[0].start = Data() },
         BadSession(.invalid("TrafficSelector.end")) { $0.children[0].localSelectors[0].end = Data(count: 16) },
         BadSession(.invalid("VirtualAddress.address")) { $0.virtualAddresses[0].address = Data(count: 5) },
-        BadSession(.unknownKind("request purpose")) { $0.ikeSa.pendingRequest.purpose = nil },
+        BadSession(.unknownKind("request purpose")) { $0.ikeSa.pendingRequests[0].purpose = nil },
         BadSession(.tooLong(field: "Session.children", count: 1025, limit: 1024)) {
             $0.children = Array(repeating: $0.children[0], count: 1025)
         },
         BadSession(.tooLong(field: "ChildSA.local_selectors", count: 256, limit: 255)) {
             $0.children[0].localSelectors = Array(repeating: $0.children[0].localSelectors[0], count: 256)
         },
-        BadSession(.tooLong(field: "CachedResponse.bytes", count: 65_536, limit: 65_535)) {
-            $0.ikeSa.lastResponse.bytes = Data(count: 65_536)
+        BadSession(.tooLong(field: "CachedResponse.datagrams", count: 65_536, limit: 65_535)) {
+            $0.ikeSa.responses[0].datagrams = [Data(count: 65_536)]
         },
         BadSession(.tooLong(field: "ChildSA.name", count: 4097, limit: 4096)) {
             $0.children[0].name = String(repeating: "a", count: 4097)
@@ -247,20 +247,45 @@ private enum Sample {
             .entry(index: 7, .delta(SessionDelta(session: session.id, changes: changes))),
         ] + changes.map { .entry(index: 8, .delta(SessionDelta(session: session.id, changes: [$0]))) }
 
-    static let changes: [SessionChange] = [
-        .created(session), .removed(reason: "deleted by peer"),
-        .answered(localSPI: 0x8000_0000_0000_0001, nextReceiveID: 4, response: response),
-        .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .deleteChildSA(0xC0FF_EE00), bytes: [1])),
-        .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .liveness, bytes: [])),
-        .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .deleteIKESA, bytes: [2, 3])),
-        .requestCompleted(localSPI: 1, messageID: .max), .moved(local: session.remote, remote: session.local),
-        .childAdded(session.children[1]), .childRekeyed(inboundSPI: 5), .childRemoved(inboundSPI: .max),
-        .ikeSARekeyed(session.ikeSA), .rekeyedIKESARemoved, .leased(inboundSPI: 5, lease: Lease(slice: .max)),
-        .leased(inboundSPI: 5, lease: .initial), .inboundAdvanced(inboundSPI: 5, top: .max),
-    ]
+    static let changes: [SessionChange] =
+        [
+            .created(session), .removed(reason: "deleted by peer"),
+            .answered(localSPI: 0x8000_0000_0000_0001, response: response),
+            .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .deleteChildSA(0xC0FF_EE00), datagrams: [[1]])),
+            .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .liveness, datagrams: [])),
+            .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .deleteIKESA, datagrams: [[2, 3], [4]])),
+            .requestCompleted(localSPI: 1, messageID: .max), .moved(local: session.remote, remote: session.local),
+            .childAdded(session.children[1]), .childRekeyed(inboundSPI: 5), .childRemoved(inboundSPI: .max),
+            .ikeSARekeyed(session.ikeSA), .ikeSARemoved(localSPI: 7), .leased(inboundSPI: 5, lease: Lease(slice: .max)),
+            .leased(inboundSPI: 5, lease: .initial), .inboundAdvanced(inboundSPI: 5, top: .max),
+            .collided(localSPI: 1, messageID: 9, collision: RekeyCollision(lowestNonce: [1, 2], localSPI: .max)),
+            .sendWindowSet(localSPI: 1, size: 16), .pathChanged(session.path), .peerAddressesSet([IPAddress("192.0.2.9")!]),
+            .peerAddressesSet([]), .reauthenticationSet(at: 77), .reauthenticationSet(at: nil), .ikeSAAdded(session.ikeSA),
+            .ikeSAAdopted(localSPI: .max), .volumeReached(inboundSPI: 5, volume: Volume(bytes: .max, packets: 1)),
+            .childLifetimeSet(inboundSPI: 5, lifetime: Lifetime(rekeyAt: 1, endsAt: nil)),
+            .ikeLifetimeSet(localSPI: 5, lifetime: .unlimited),
+        ]
+        + requests.map { .requested(localSPI: 1, request: $0) }
+
+    private static let requests: [PendingRequest] = [
+        .createChildSA(
+            ChildOffer(
+                name: "net", inboundSPI: 7, replacing: 5, nonce: [UInt8](repeating: 7, count: 32),
+                keyExchange: KeyExchangeOffer(group: .ecp256, privateValue: key(0xA1, 32)),
+                localSelectors: aeadChild.localSelectors, remoteSelectors: aeadChild.remoteSelectors, mode: .transport)),
+        .createChildSA(
+            ChildOffer(
+                name: "net", inboundSPI: 7, replacing: nil, nonce: [1], keyExchange: nil, localSelectors: [], remoteSelectors: [],
+                mode: .tunnel)),
+        .rekeyIKESA(IKEOffer(spi: 9, nonce: [2], keyExchange: KeyExchangeOffer(group: .curve25519, privateValue: key(0xA2, 32)))),
+        .updateAddresses(AddressUpdate(local: session.local, remote: session.remote)),
+        .verifyAddress(AddressCheck(cookie: [1, 2, 3, 4, 5, 6, 7, 8], path: session.path)), .announce,
+    ].map {
+        PendingRequest(messageID: 3, purpose: $0, datagrams: [[1], [2]], collision: RekeyCollision(lowestNonce: [5], localSPI: 6))
+    }
 
     static let response = CachedResponse(
-        messageID: 3, requestDigest: [UInt8](repeating: 0xDD, count: 32), bytes: [UInt8](repeating: 0xEE, count: 80))
+        messageID: 3, requestDigest: [UInt8](repeating: 0xDD, count: 32), datagrams: [[UInt8](repeating: 0xEE, count: 80), [9]])
 
     static let session = Session(
         id: SessionID(rawValue: 0x8000_0000_0000_0042), uniqueID: 17,
@@ -270,21 +295,24 @@ private enum Sample {
         capabilities: [.mobike, .messageIDSync, PeerCapabilities(rawValue: 1 << 31)],
         local: Endpoint(IPAddress("2001:db8::1")!, 4500), remote: Endpoint(IPAddress("198.51.100.7")!, 65535), encapsulation: true,
         localBehindNAT: false, remoteBehindNAT: true, ikeSA: ikeSA(role: .responder, pending: true),
-        rekeyedIKESA: ikeSA(role: .initiator, pending: false), children: [aeadChild, cbcChild],
+        otherIKESAs: [ikeSA(role: .initiator, pending: false)], children: [aeadChild, cbcChild],
         virtualAddresses: [
             VirtualAddress(pool: "rw", address: IPAddress("10.3.0.1")!), VirtualAddress(pool: "rw6", address: IPAddress("fd00::1")!),
-        ], establishedWallMilliseconds: 1_700_000_000_123)
+        ], originalRole: .initiator, peerAddresses: [IPAddress("2001:db8::7")!], reauthenticateAt: 1_700_000_009_000,
+        establishedWallMilliseconds: 1_700_000_000_123)
 
     /// Nothing that may be missing is there.
     static let bareSession: Session = {
         var bare = session
         bare.id = SessionID(rawValue: 0)
-        bare.rekeyedIKESA = nil
+        bare.otherIKESAs = []
         bare.children = []
         bare.virtualAddresses = []
+        bare.peerAddresses = []
+        bare.reauthenticateAt = nil
         bare.capabilities = []
-        bare.ikeSA.lastResponse = nil
-        bare.ikeSA.pendingRequest = nil
+        bare.ikeSA.responses = []
+        bare.ikeSA.pendingRequests = []
         bare.establishedWallMilliseconds = -1
         return bare
     }()
@@ -297,7 +325,9 @@ private enum Sample {
             keys: IKEKeys(
                 derivation: key(0xD0, 48), initiator: DirectionKeys(encryption: key(0xE1, 36), integrity: .empty),
                 responder: DirectionKeys(encryption: key(0xE2, 36), integrity: .empty)), nextSendID: 0, nextReceiveID: 2,
-            lastResponse: response, pendingRequest: pending ? PendingRequest(messageID: 1, purpose: .liveness, bytes: [4, 5]) : nil,
+            sendWindow: 4, receiveWindow: 2, responses: [response],
+            pendingRequests: pending ? [PendingRequest(messageID: 1, purpose: .liveness, datagrams: [[4, 5]])] : [],
+            lifetime: Lifetime(rekeyAt: 5, endsAt: 6),
             establishedWallMilliseconds: 1_700_000_000_000)
     }
 
@@ -312,7 +342,8 @@ private enum Sample {
             TrafficSelector(
                 ipProtocol: 6, startPort: 443, endPort: 443, start: IPAddress("fd00::1")!, end: IPAddress("fd00::ffff")!),
         ], remoteSelectors: [TrafficSelector(host: IPAddress("10.3.0.1")!)], lease: Lease(slice: 6), inboundTop: 1 << 40,
-        establishedWallMilliseconds: 1_700_000_000_001, isRekeyed: true)
+        lifetime: Lifetime(rekeyAt: nil, endsAt: 1), volumeLimits: VolumeLimits(rekeyBytes: 1, endBytes: 2, rekeyPackets: 3, endPackets: 4),
+        volume: Volume(bytes: 5, packets: 6), establishedWallMilliseconds: 1_700_000_000_001, isRekeyed: true)
 
     private static let cbcChild = ChildSA(
         inboundSPI: 0x8000_0002, outboundSPI: 256, name: "other", uniqueID: 4,

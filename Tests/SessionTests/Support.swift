@@ -55,8 +55,8 @@ enum Sample {
             establishedWallMilliseconds: 1000)
     }
 
-    static let response = CachedResponse(messageID: 2, requestDigest: [1, 2, 3], bytes: [4, 5, 6])
-    static let request = PendingRequest(messageID: 0, purpose: .liveness, bytes: [7, 8])
+    static let response = CachedResponse(messageID: 2, requestDigest: [1, 2, 3], datagrams: [[4, 5, 6]])
+    static let request = PendingRequest(messageID: 0, purpose: .liveness, datagrams: [[7, 8]])
 }
 
 extension SessionTable {
@@ -88,7 +88,7 @@ extension SessionTable {
         for one in sessions.values {
             for lease in one.virtualAddresses where session(virtualAddress: lease.address) != one { return "address \(lease.address)" }
         }
-        let pending = sessions.values.filter { $0.ikeSA.pendingRequest != nil || $0.rekeyedIKESA?.pendingRequest != nil }
+        let pending = sessions.values.filter(\.hasPendingRequest)
         if withPendingRequest != Set(pending.map(\.id)) { return "pending requests" }
         if childCount != sessions.values.map(\.children.count).reduce(0, +) { return "child count" }
         return count == sessions.count ? nil : "count"

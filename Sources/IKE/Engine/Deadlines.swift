@@ -6,14 +6,16 @@ enum Deadline: Hashable {
     /// Our request in the IKE SA `localSPI` has not been answered; it has been repeated `repeats` times.
     case retransmit(session: SessionID, localSPI: UInt64, messageID: UInt32, repeats: Int)
     case liveness(SessionID)
+    /// An SA of the session may be due to be replaced, or to end.
+    case lifetime(SessionID)
     /// The window of the session is free for what we still want to ask.
     case waiting(SessionID)
-    /// The next page of sessions whose liveness timers are not yet set.
+    /// The next page of sessions whose timers are not yet set.
     case sweep
 
     var session: SessionID? {
         switch self {
-        case .retransmit(let session, _, _, _), .liveness(let session), .waiting(let session): session
+        case .retransmit(let session, _, _, _), .liveness(let session), .lifetime(let session), .waiting(let session): session
         case .sweep: nil
         }
     }

@@ -92,24 +92,24 @@ struct Farewells {
 
     private struct Farewell {
         var digest: [UInt8]
-        var response: [UInt8]
+        var datagrams: [[UInt8]]
         var session: SessionID?
     }
 
     private var bySPI: [UInt64: Farewell] = [:]
     private var expiries = ExpiryQueue()
 
-    mutating func insert(localSPI: UInt64, digest: [UInt8], response: [UInt8], session: SessionID?, at now: Instant) {
+    mutating func insert(localSPI: UInt64, digest: [UInt8], response: [[UInt8]], session: SessionID?, at now: Instant) {
         while let spi = expiries.popDue(at: now) { bySPI[spi] = nil }
         guard bySPI.count < Farewells.countMax else { return }
-        bySPI[localSPI] = Farewell(digest: digest, response: response, session: session)
+        bySPI[localSPI] = Farewell(digest: digest, datagrams: response, session: session)
         expiries.append(localSPI, at: now + Farewells.lifetime)
     }
 
     /// The answer to this request, and the session whose end it told.
-    func response(localSPI: UInt64, request: [UInt8]) -> (bytes: [UInt8], session: SessionID?)? {
+    func response(localSPI: UInt64, request: [UInt8]) -> (datagrams: [[UInt8]], session: SessionID?)? {
         guard let farewell = bySPI[localSPI], farewell.digest == sha256(request) else { return nil }
-        return (farewell.response, farewell.session)
+        return (farewell.datagrams, farewell.session)
     }
 
     func knows(_ localSPI: UInt64) -> Bool { bySPI[localSPI] != nil }

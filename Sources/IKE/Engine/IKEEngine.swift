@@ -17,14 +17,19 @@ public struct IKEEngine: Sendable {
     var halfOpen = HalfOpenTable()
     /// IKE SAs that we began, until they are established; by our SPI.
     var initiations = InitiationTable()
+    var fragments = FragmentTable()
     var farewells = Farewells()
     var refusals = RefusalBudget()
     var pools = PoolCursors()
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.
     var lastHeard: [SessionID: Instant] = [:]
-    /// What we want to ask a peer as soon as it has answered the request before (window 1).
-    var waiting: [SessionID: [PendingRequest.Purpose]] = [:]
+    /// What we want to ask a peer as soon as it has answered the requests before.
+    var waiting: [SessionID: [Wish]] = [:]
+    /// When each session is next looked at because an SA of it may be due to be replaced or to end.
+    var appointments: [SessionID: Instant] = [:]
+    /// What went through CHILD SAs since it was last recorded.
+    var unrecorded: [UInt32: Volume] = [:]
     /// Sessions found when this node became owner, whose liveness timers are not yet set.
     var unswept: [SessionID]?
     private var uniqueIDs: UniqueIDs?
@@ -87,4 +92,6 @@ public struct IKEEngine: Sendable {
         counters.datagramsSent += 1
         return Datagram(local: datagram.local, remote: datagram.remote, bytes: bytes)
     }
+
+    mutating func reply(_ messages: [[UInt8]], to datagram: Datagram) -> [Datagram] { messages.map { reply($0, to: datagram) } }
 }

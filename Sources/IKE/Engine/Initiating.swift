@@ -94,8 +94,8 @@ extension IKEEngine {
         guard let secret = configuration.secret(local: localIdentity, remote: remoteIdentity ?? Identity(address: remote.address)) else {
             throw .noSecret
         }
-        var localSelectors = child.localSelectors.resolved(dynamic: local.address)
-        var remoteSelectors = child.remoteSelectors.resolved(dynamic: remote.address)
+        var localSelectors = child.localSelectors.resolved(dynamic: [local.address])
+        var remoteSelectors = child.remoteSelectors.resolved(dynamic: [remote.address])
         // As in the responder: a selector without a counterpart of its family matches no packet.
         let families = Set(localSelectors.map(\.start.family)).intersection(remoteSelectors.map(\.start.family))
         localSelectors.removeAll { !families.contains($0.start.family) }
@@ -240,7 +240,7 @@ extension IKEEngine {
     /// RFC 7296 §1.2 lets an IKE SA stand without a CHILD SA; nobody asked for one, so that it is deleted as every other one is.
     private mutating func undo(_ session: Session, events: [IKEEvent], context: IKEContext) -> IKEOutcome {
         count(events)
-        var outcome = request(.deleteIKESA, in: session, context: context)
+        var outcome = request(.deleteIKESA, in: session, sa: session.ikeSA, context: context)
         let changes = [SessionChange.created(session)] + outcome.deltas.flatMap(\.changes)
         outcome.deltas = [SessionDelta(session: session.id, changes: changes)]
         outcome.events = events
@@ -254,26 +254,9 @@ extension IKEInitiator {
     fileprivate func lastWord(_ payload: Payload, context: IKEContext) -> Datagram? {
         guard let ikeSA,
             let bytes = seal(
-                [payload], sa: ikeSA, exchange: .informational, messageID: ikeSA.nextSendID, isResponse: false, context: context)
+                [payload], sa: ikeSA, exchange: .informational, messageID: ikeSA.nextSendID, isResponse: false, context: context
+            )?.first
         else { return nil }
         return datagram(bytes)
-    }
-}
-
-extension [SelectorConfiguration] {
-    /// As many as a peer's answer is narrowed to.
-    fileprivate func resolved(dynamic: IPAddress) -> [TrafficSelector] {
-        prefix(Narrowing.selectorsMax).map { selector in
-            switch selector {
-            case .dynamic: TrafficSelector(host: dynamic)
-            case .selector(let selector): selector
-            }
-        }
-    }
-}
-
-extension [TrafficSelector] {
-    fileprivate func isNarrowed(from offered: [TrafficSelector]) -> Bool {
-        !isEmpty && count <= Narrowing.selectorsMax && allSatisfy { selector in offered.contains { $0.contains(selector) } }
     }
 }

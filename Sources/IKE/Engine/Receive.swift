@@ -5,6 +5,12 @@ public import Session
 extension IKEEngine {
     /// Takes a datagram from port 500 or 4500, without the non-ESP marker. Never traps, whatever the bytes are.
     public mutating func receive(_ datagram: Datagram, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        let outcome = take(datagram, table: table, context: context)
+        schedule(outcome, table: table, context: context)
+        return outcome
+    }
+
+    private mutating func take(_ datagram: Datagram, table: SessionTable, context: IKEContext) -> IKEOutcome {
         counters.datagramsReceived += 1
         guard let header = try? IKEHeader(parsing: datagram.bytes), header.initiatorSPI != 0 else { return drop(.malformed, datagram) }
         guard header.majorVersion == 2 else { return refuseVersion(header, datagram, at: context.now.instant) }
@@ -22,7 +28,7 @@ extension IKEEngine {
         }
         if !header.isResponse, let response = farewells.response(localSPI: localSPI, request: datagram.bytes) {
             counters.responsesRepeated += 1
-            return IKEOutcome(datagrams: [reply(response.bytes, to: datagram)], session: response.session)
+            return IKEOutcome(datagrams: reply(response.datagrams, to: datagram), session: response.session)
         }
         return drop(.unknownSPI, datagram)
     }
@@ -42,7 +48,7 @@ extension IKEEngine {
     private mutating func receive(
         _ datagram: Datagram, header: IKEHeader, localSPI: UInt64, session: Session, table: SessionTable, context: IKEContext
     ) -> IKEOutcome {
-        let sa = session.ikeSA.localSPI == localSPI ? session.ikeSA : session.rekeyedIKESA ?? session.ikeSA
+        let sa = session.ikeSA(localSPI: localSPI) ?? session.ikeSA
         guard header.isInitiator == (sa.role == .responder), header.initiatorSPI == sa.spis.initiator,
             header.responderSPI == sa.spis.responder
         else { return drop(.wrongRole, datagram, session: session.id) }
@@ -55,10 +61,18 @@ extension IKEEngine {
         let sa = message.sa
         let id = message.header.messageID
         // The last ID of all is never answered: after it the IDs, and with them the IVs, would come again (RFC 7296 §2.2).
-        guard id == sa.nextReceiveID, id < .max else { return repeatResponse(message) }
-        let payloads: [Payload]
+        guard id >= sa.nextReceiveID, id - sa.nextReceiveID < sa.receiveWindow, id < .max, sa.response(messageID: id) == nil else {
+            return repeatResponse(message)
+        }
+        var message = message
+        let opened: OpenedMessage
         do {
-            payloads = try MessageProtection(sa.algorithms, keys: sa.receivingKeys).open(message.datagram.bytes)
+            let protection = MessageProtection(sa.algorithms, keys: sa.receivingKeys)
+            let part = try open(
+                message.datagram, header: message.header, localSPI: sa.localSPI, with: protection, at: context.now.instant)
+            guard let part else { return .nothing }
+            opened = part
+            message.digest = part.digest
         } catch .malformedInside {
             // RFC 7296 §2.21.3: authenticated, but badly formed: fatal in both peers.
             return answer(message, with: .fatal(.notify(.invalidSyntax), reason: "malformed request"), context: context)
@@ -69,7 +83,7 @@ extension IKEEngine {
             return drop(error.dropReason, message.datagram, session: message.session.id)
         }
         noteAlive(message.session, at: context.now.instant)
-        let request = PayloadSet(payloads)
+        let request = PayloadSet(opened.payloads)
         switch message.header.exchangeType {
         case .informational:
             return answer(message, with: answerInformational(request, message: message), context: context)
@@ -84,40 +98,44 @@ extension IKEEngine {
         }
     }
 
-    /// A request outside the window: the last one again gets the same bytes again, all others nothing.
+    /// A request that was answered gets the same bytes again, one outside the window nothing. Of a request in fragments only the first
+    /// asks for the answer (RFC 7383 §2.6.1).
     private mutating func repeatResponse(_ message: ReceivedMessage) -> IKEOutcome {
         let sa = message.sa
         let id = message.header.messageID
-        guard id &+ 1 == sa.nextReceiveID, let response = sa.lastResponse, response.messageID == id else {
-            return drop(id > sa.nextReceiveID ? .futureRequest : .oldRequest, message.datagram, session: message.session.id)
+        guard let response = sa.response(messageID: id) else {
+            return drop(id >= sa.nextReceiveID ? .futureRequest : .oldRequest, message.datagram, session: message.session.id)
         }
+        if let fragment = FragmentNumber(message.datagram.bytes), fragment.value > 1 { return .nothing }
         guard response.requestDigest == sha256(message.datagram.bytes) else {
             return drop(.changedRequest, message.datagram, session: message.session.id)
         }
         counters.responsesRepeated += 1
-        return IKEOutcome(datagrams: [reply(response.bytes, to: message.datagram)], session: message.session.id)
+        return IKEOutcome(datagrams: reply(response.datagrams, to: message.datagram), session: message.session.id)
     }
 
     /// Seals the answer and says as one delta what the request changed.
     private mutating func answer(_ message: ReceivedMessage, with answer: RequestAnswer, context: IKEContext) -> IKEOutcome {
         let sa = message.sa
-        let answer = message.isInRekeyedSA ? answer.confinedToRekeyedSA : answer
+        let answer = message.isInCurrentSA ? answer : answer.confined(to: sa)
         let header = IKEHeader(
             initiatorSPI: sa.spis.initiator, responderSPI: sa.spis.responder, exchangeType: message.header.exchangeType,
             isInitiator: sa.role == .initiator, isResponse: true, messageID: message.header.messageID)
         let protection = MessageProtection(sa.algorithms, keys: sa.sendingKeys)
-        guard let bytes = try? protection.seal(answer.payloads, header: header, context: context) else {
+        let length = fragmentLength(
+            message.session.capabilities, local: message.datagram.local, remote: message.datagram.remote)
+        guard let datagrams = try? protection.seal(answer.payloads, header: header, fragmentLength: length, context: context) else {
             return drop(.unusableKeys, message.datagram, session: message.session.id)
         }
         counters.requestsAnswered += 1
         count(answer.events)
-        let digest = sha256(message.datagram.bytes)
+        let digest = message.digest ?? sha256(message.datagram.bytes)
         if answer.endsIKESA {
             farewells.insert(
-                localSPI: sa.localSPI, digest: digest, response: bytes, session: message.session.id, at: context.now.instant)
+                localSPI: sa.localSPI, digest: digest, response: datagrams, session: message.session.id, at: context.now.instant)
         }
-        let response = CachedResponse(messageID: header.messageID, requestDigest: digest, bytes: bytes)
-        let answered = SessionChange.answered(localSPI: sa.localSPI, nextReceiveID: header.messageID &+ 1, response: response)
+        let response = CachedResponse(messageID: header.messageID, requestDigest: digest, datagrams: datagrams)
+        let answered = SessionChange.answered(localSPI: sa.localSPI, response: response)
         let changes: [SessionChange]
         var events = answer.events
         if let reason = answer.endsSession {
@@ -131,7 +149,7 @@ extension IKEEngine {
             events = moves.events + events
         }
         return IKEOutcome(
-            deltas: [SessionDelta(session: message.session.id, changes: changes)], datagrams: [reply(bytes, to: message.datagram)],
+            deltas: [SessionDelta(session: message.session.id, changes: changes)], datagrams: reply(datagrams, to: message.datagram),
             events: events, session: message.session.id)
     }
 
@@ -155,9 +173,11 @@ struct ReceivedMessage {
     var header: IKEHeader
     var session: Session
     var sa: IKESA
+    /// Known once it is opened.
+    var digest: [UInt8]?
 
-    /// It came in the IKE SA that was replaced.
-    var isInRekeyedSA: Bool { sa.localSPI != session.ikeSA.localSPI }
+    /// It did not come in an IKE SA that was replaced, or that lost against another.
+    var isInCurrentSA: Bool { sa.localSPI == session.ikeSA.localSPI }
 }
 
 /// What a request leads to.
@@ -179,8 +199,9 @@ struct RequestAnswer {
     }
 
     /// What ends an IKE SA that has a successor ends nothing else: the CHILD SAs are the successor's (RFC 7296 §2.8).
-    var confinedToRekeyedSA: RequestAnswer {
-        endsSession == nil ? self : RequestAnswer(payloads: payloads, changes: [.rekeyedIKESARemoved], endsIKESA: true)
+    func confined(to sa: IKESA) -> RequestAnswer {
+        endsSession == nil
+            ? self : RequestAnswer(payloads: payloads, changes: [.ikeSARemoved(localSPI: sa.localSPI)], endsIKESA: true)
     }
 }
 
@@ -215,6 +236,7 @@ extension IKEEngine {
             case .peerDead: counters.peersDead += 1
             case .halfOpenExpired: counters.halfOpenExpired += 1
             case .initiationFailed: counters.initiationsFailed += 1
+            case .requestRefused: counters.requestsRefused += 1
             case .childDeleted, .terminated, .moved, .dropped: break
             }
         }

@@ -35,6 +35,7 @@ extension IKEEngine {
                 continue
             }
             let outcome = fire(deadline, table: table, context: context)
+            schedule(outcome, table: table, context: context)
             guard !outcome.isEmpty else { continue }
             if let session = deadline.session { touched.insert(session) }
             outcomes.append(outcome)
@@ -47,6 +48,8 @@ extension IKEEngine {
         switch deadline {
         case .retransmit(let session, let localSPI, let messageID, let repeats):
             return retransmit(session, localSPI, messageID, repeats: repeats, table: table, context: context)
+        case .lifetime(let session):
+            return lifetimeDue(session, table: table, context: context)
         case .liveness(let session):
             return livenessDue(session, table: table, context: context)
         case .waiting(let session):
@@ -67,17 +70,17 @@ extension IKEEngine {
     private mutating func retransmit(
         _ id: SessionID, _ localSPI: UInt64, _ messageID: UInt32, repeats: Int, table: SessionTable, context: IKEContext
     ) -> IKEOutcome {
-        guard let session = table[id], let pending = session.pendingRequest(localSPI: localSPI), pending.messageID == messageID else {
+        guard let session = table[id], let pending = session.ikeSA(localSPI: localSPI)?.pendingRequest(messageID: messageID) else {
             return .nothing
         }
         guard repeats < configuration.limits.retransmitTries else {
             // A peer may have done with the IKE SA that was replaced; whether it lives, the new one tells.
             let isCurrent = session.ikeSA.localSPI == localSPI
-            return isCurrent ? giveUp(session, pending) : endRekeyedSA(of: session, at: context.now.instant)
+            return isCurrent ? giveUp(session, pending) : endOther(localSPI, of: session, at: context.now.instant)
         }
         counters.requestsRetransmitted += 1
         awaitResponse(id, localSPI, messageID, repeats: repeats + 1, from: context.now.instant)
-        return IKEOutcome(datagrams: [send(pending.bytes, in: session)], session: id)
+        return IKEOutcome(datagrams: send(pending.datagrams, in: session), session: id)
     }
 
     private mutating func giveUp(_ session: Session, _ pending: PendingRequest) -> IKEOutcome {
@@ -88,27 +91,6 @@ extension IKEEngine {
         let reason = isOurs ? "terminated, the peer did not answer" : "the peer does not answer"
         return IKEOutcome(
             deltas: [SessionDelta(session: session.id, changes: [.removed(reason: reason)])], events: [event], session: session.id)
-    }
-
-    // MARK: Waiting requests
-
-    mutating func releaseWaiting(_ session: SessionID, at now: Instant) {
-        if waiting[session] != nil { deadlines.insert(.waiting(session), at: now) }
-    }
-
-    private mutating func sendWaiting(_ id: SessionID, table: SessionTable, context: IKEContext) -> IKEOutcome {
-        guard let session = table[id] else {
-            waiting[id] = nil
-            return .nothing
-        }
-        guard !session.awaitsResponse else { return .nothing }
-        while let purpose = waiting[id]?.first {
-            waiting[id]?.removeFirst()
-            if waiting[id]?.isEmpty == true { waiting[id] = nil }
-            if case .deleteChildSA(let spi) = purpose, session.child(inboundSPI: spi) == nil { continue }
-            return request(purpose, in: session, context: context)
-        }
-        return .nothing
     }
 
     // MARK: Liveness (RFC 7296 §2.4)
@@ -133,11 +115,10 @@ extension IKEEngine {
     mutating func forget(_ session: SessionID) {
         lastHeard[session] = nil
         waiting[session] = nil
+        appointments[session] = nil
     }
 
-    private func livenessDelay(_ session: Session) -> Duration? {
-        configuration.connections.first { $0.name == session.authorization.connection }?.livenessDelay
-    }
+    private func livenessDelay(_ session: Session) -> Duration? { connection(of: session)?.livenessDelay }
 
     private mutating func livenessDue(_ id: SessionID, table: SessionTable, context: IKEContext) -> IKEOutcome {
         guard let last = lastHeard[id] else { return .nothing }
@@ -164,17 +145,17 @@ extension IKEEngine {
         deadlines.removeAll()
         lastHeard = [:]
         for session in waiting.keys.sorted() { deadlines.insert(.waiting(session), at: now) }
-        if configuration.connections.contains(where: { $0.livenessDelay != nil }) {
-            unswept = nil
-            deadlines.insert(.sweep, at: now + IKEEngine.sweepDelay)
-        }
+        appointments = [:]
+        unswept = nil
+        deadlines.insert(.sweep, at: now + IKEEngine.sweepDelay)
         return table.withPendingRequest.sorted().compactMap { table[$0] }.map { session in
             var outcome = IKEOutcome(session: session.id)
-            for sa in [session.ikeSA, session.rekeyedIKESA].compactMap({ $0 }) {
-                guard let pending = sa.pendingRequest else { continue }
-                counters.requestsRetransmitted += 1
-                awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
-                outcome.datagrams.append(send(pending.bytes, in: session))
+            for sa in session.ikeSAs {
+                for pending in sa.pendingRequests {
+                    counters.requestsRetransmitted += 1
+                    awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
+                    outcome.datagrams += send(pending.datagrams, in: session)
+                }
             }
             return outcome
         }
@@ -185,9 +166,12 @@ extension IKEEngine {
         halfOpen = HalfOpenTable()
         initiations = InitiationTable()
         farewells = Farewells()
+        fragments = FragmentTable()
         deadlines.removeAll()
         lastHeard = [:]
         waiting = [:]
+        appointments = [:]
+        unrecorded = [:]
         unswept = nil
     }
 
@@ -196,17 +180,12 @@ extension IKEEngine {
         // Held once, so that a page costs a page and not a copy of all.
         unswept = nil
         for id in rest.suffix(IKEEngine.sweepPage) {
-            if let session = table[id] { watch(session, from: context.now.instant) }
+            guard let session = table[id] else { continue }
+            watch(session, from: context.now.instant)
+            schedule(session, context: context)
         }
         rest.removeLast(min(rest.count, IKEEngine.sweepPage))
         unswept = rest.isEmpty ? nil : rest
         if !rest.isEmpty { deadlines.insert(.sweep, at: context.now.instant + IKEEngine.sweepPause) }
-    }
-}
-
-extension Session {
-    fileprivate func pendingRequest(localSPI: UInt64) -> PendingRequest? {
-        if ikeSA.localSPI == localSPI { return ikeSA.pendingRequest }
-        return rekeyedIKESA?.localSPI == localSPI ? rekeyedIKESA?.pendingRequest : nil
     }
 }

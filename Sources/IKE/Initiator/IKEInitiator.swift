@@ -38,6 +38,9 @@ public struct IKEInitiator: Sendable {
         public internal(set) var dropped: UInt64 = 0
     }
 
+    /// Both sides announced RFC 7383.
+    var usesFragments = false
+    var fragments = FragmentTable()
     var handshake: Handshake?
     var outstanding: OutstandingRequest?
     /// Exchanges that wait for the one under way.
@@ -104,7 +107,7 @@ public struct IKEInitiator: Sendable {
         request.deadline = context.now.instant + request.wait
         outstanding = request
         counters.retransmissions += 1
-        return [datagram(request.bytes)]
+        return request.datagrams.map { datagram($0) }
     }
 
     // MARK: What comes in
@@ -145,18 +148,18 @@ public struct IKEInitiator: Sendable {
     mutating func sendNext(context: IKEContext) -> [Datagram] {
         while outstanding == nil, !queue.isEmpty {
             let task = queue.removeFirst()
-            if let sent = send(task, context: context) { return [sent] }
+            if let sent = send(task, context: context) { return sent }
         }
         return []
     }
 
-    mutating func track(_ request: OutstandingRequest, context: IKEContext) -> Datagram {
+    mutating func track(_ request: OutstandingRequest, context: IKEContext) -> [Datagram] {
         var request = request
         request.wait = configuration.limits.retransmitTimeout
         request.deadline = context.now.instant + request.wait
         outstanding = request
         counters.requestsSent += 1
-        return datagram(request.bytes)
+        return request.datagrams.map { datagram($0) }
     }
 
     /// Changes the IKE SA with this SPI of ours, wherever it stands.
@@ -192,7 +195,7 @@ struct OutstandingRequest {
     var localSPI: UInt64
     var messageID: UInt32
     var purpose: Purpose
-    var bytes: [UInt8]
+    var datagrams: [[UInt8]]
     var wait: Duration = .zero
     var deadline = Instant(nanoseconds: 0)
     var repeats = 0

@@ -7,7 +7,7 @@ extension IKEInitiator {
     // MARK: Asking
 
     /// `nil` when there is nothing to ask any more.
-    mutating func send(_ task: InitiatorTask, context: IKEContext) -> Datagram? {
+    mutating func send(_ task: InitiatorTask, context: IKEContext) -> [Datagram]? {
         guard let current = ikeSA else { return nil }
         switch task {
         case .liveness:
@@ -32,7 +32,7 @@ extension IKEInitiator {
 
     private mutating func sendCreateChild(
         replacing old: UInt32?, group: KeyExchangeGroup?, sa: IKESA, context: IKEContext
-    ) -> Datagram? {
+    ) -> [Datagram]? {
         let keyExchange = group.flatMap { try? KeyExchange(group: $0, random: context.random) }
         let pending = PendingChild(
             replacing: old, inboundSPI: newChildSPI(context: context), nonce: context.random.bytes(ownNonceLength),
@@ -47,7 +47,7 @@ extension IKEInitiator {
         return request(payloads + child, purpose: .createChild(pending), exchange: .createChildSA, sa: sa, context: context)
     }
 
-    private mutating func sendRekey(group: KeyExchangeGroup, sa: IKESA, context: IKEContext) -> Datagram? {
+    private mutating func sendRekey(group: KeyExchangeGroup, sa: IKESA, context: IKEContext) -> [Datagram]? {
         guard let keyExchange = try? KeyExchange(group: group, random: context.random) else { return nil }
         let pending = PendingRekey(
             spi: context.random.uint64() | 1, nonce: context.random.bytes(ownNonceLength), keyExchange: keyExchange)
@@ -70,22 +70,24 @@ extension IKEInitiator {
 
     private mutating func request(
         _ payloads: [Payload], purpose: OutstandingRequest.Purpose, exchange: ExchangeType, sa: IKESA, context: IKEContext
-    ) -> Datagram? {
+    ) -> [Datagram]? {
         let id = sa.nextSendID
         guard let bytes = seal(payloads, sa: sa, exchange: exchange, messageID: id, isResponse: false, context: context) else {
             return nil
         }
         withSA(sa.localSPI) { $0.nextSendID = id &+ 1 }
-        return track(OutstandingRequest(localSPI: sa.localSPI, messageID: id, purpose: purpose, bytes: bytes), context: context)
+        return track(OutstandingRequest(localSPI: sa.localSPI, messageID: id, purpose: purpose, datagrams: bytes), context: context)
     }
 
     func seal(
         _ payloads: [Payload], sa: IKESA, exchange: ExchangeType, messageID: UInt32, isResponse: Bool, context: IKEContext
-    ) -> [UInt8]? {
+    ) -> [[UInt8]]? {
         let header = IKEHeader(
             initiatorSPI: sa.spis.initiator, responderSPI: sa.spis.responder, exchangeType: exchange,
             isInitiator: sa.role == .initiator, isResponse: isResponse, messageID: messageID)
-        return try? MessageProtection(sa.algorithms, keys: sa.sendingKeys).seal(payloads, header: header, context: context)
+        let length = usesFragments ? configuration.limits.fragmentLength(local: local, remote: remote) : nil
+        return try? MessageProtection(sa.algorithms, keys: sa.sendingKeys)
+            .seal(payloads, header: header, fragmentLength: length, context: context)
     }
 
     func newChildSPI(context: IKEContext) -> UInt32 {
@@ -97,12 +99,15 @@ extension IKEInitiator {
     // MARK: Answers to what we asked
 
     mutating func receiveResponse(_ datagram: Datagram, header: IKEHeader, sa: IKESA, context: IKEContext) -> [Datagram] {
-        guard let request = outstanding, request.localSPI == sa.localSPI, request.messageID == header.messageID,
-            let inner = try? MessageProtection(sa.algorithms, keys: sa.receivingKeys).open(datagram.bytes)
-        else { return drop() }
+        guard let request = outstanding, request.localSPI == sa.localSPI, request.messageID == header.messageID else { return drop() }
+        let key = FragmentTable.Key(localSPI: sa.localSPI, isResponse: true, messageID: header.messageID)
+        let protection = MessageProtection(sa.algorithms, keys: sa.receivingKeys)
+        let opened: OpenedMessage?
+        do { opened = try fragments.open(datagram.bytes, key: key, with: protection, at: context.now.instant) } catch { return drop() }
+        guard let opened else { return [] }
         outstanding = nil
         counters.responsesTaken += 1
-        let payloads = PayloadSet(inner)
+        let payloads = PayloadSet(opened.payloads)
         switch request.purpose {
         case .initialize: return drop()
         case .authenticate: return takeAuthResponse(payloads, sa: sa, context: context)
@@ -198,10 +203,8 @@ extension IKEInitiator {
     // MARK: What the gateway asks
 
     mutating func receiveRequest(_ datagram: Datagram, header: IKEHeader, sa: IKESA, context: IKEContext) -> [Datagram] {
-        if let last = sa.lastResponse, last.messageID == header.messageID, header.messageID &+ 1 == sa.nextReceiveID,
-            last.requestDigest == sha256(datagram.bytes)
-        {
-            return [self.datagram(last.bytes)]
+        if let last = sa.response(messageID: header.messageID), last.requestDigest == sha256(datagram.bytes) {
+            return last.datagrams.map { self.datagram($0) }
         }
         guard phase == .established, header.messageID == sa.nextReceiveID, header.exchangeType == .informational,
             let inner = try? MessageProtection(sa.algorithms, keys: sa.receivingKeys).open(datagram.bytes)
@@ -221,11 +224,11 @@ extension IKEInitiator {
         children.removeAll { child in deleted.contains { $0.inboundSPI == child.inboundSPI } }
         withSA(sa.localSPI) { sa in
             sa.nextReceiveID = header.messageID &+ 1
-            sa.lastResponse = CachedResponse(messageID: header.messageID, requestDigest: sha256(datagram.bytes), bytes: bytes)
+            sa.responses = [CachedResponse(messageID: header.messageID, requestDigest: sha256(datagram.bytes), datagrams: bytes)]
         }
         if deletesIKESA {
             if sa.localSPI == ikeSA?.localSPI { close() } else { rekeyedIKESA = nil }
         }
-        return [self.datagram(bytes)]
+        return bytes.map { self.datagram($0) }
     }
 }

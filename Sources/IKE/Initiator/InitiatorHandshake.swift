@@ -32,7 +32,7 @@ extension IKEInitiator {
         let restarts = handshake.map { $0.restarts + 1 } ?? 0
         handshake = Handshake(spi: spi, keyExchange: keyExchange, nonce: nonce, cookie: cookie, request: bytes, restarts: restarts)
         phase = .awaitingInitResponse
-        return [track(OutstandingRequest(localSPI: spi, messageID: 0, purpose: .initialize, bytes: bytes), context: context)]
+        return track(OutstandingRequest(localSPI: spi, messageID: 0, purpose: .initialize, datagrams: [bytes]), context: context)
     }
 
     mutating func receiveInitResponse(_ datagram: Datagram, header: IKEHeader, context: IKEContext) -> [Datagram] {
@@ -54,6 +54,7 @@ extension IKEInitiator {
         let derived = KeyDerivation.initial(
             algorithms: chosen.algorithms, nonces: NoncePair(initiator: handshake.nonce, responder: nonce), sharedSecret: shared, spis: spis
         )
+        usesFragments = configuration.announces.contains(.fragmentation) && payloads.has(.ikev2FragmentationSupported)
         self.handshake?.response = datagram.bytes
         self.handshake?.responderNonce = nonce
         self.handshake?.derived = derived
@@ -111,9 +112,8 @@ extension IKEInitiator {
         }
         withSA(sa.localSPI) { $0.nextSendID = 2 }
         phase = .awaitingAuthResponse
-        return [
-            track(OutstandingRequest(localSPI: sa.localSPI, messageID: 1, purpose: .authenticate, bytes: bytes), context: context)
-        ]
+        return track(
+            OutstandingRequest(localSPI: sa.localSPI, messageID: 1, purpose: .authenticate, datagrams: bytes), context: context)
     }
 
     private var configurationRequest: Payload {

@@ -13,7 +13,11 @@ extension IKEEngine {
         var exchange = AuthExchange(datagram: datagram, half: half)
         let payloads: [Payload]
         do {
-            payloads = try half.receiving.open(datagram.bytes)
+            let opened = try open(
+                datagram, header: header, localSPI: half.spis.responder, with: half.receiving, at: context.now.instant)
+            guard let opened else { return .nothing }
+            payloads = opened.payloads
+            exchange.digest = opened.digest
         } catch .malformedInside {
             return refuse(exchange, .malformed, .notify(.invalidSyntax), context: context)
         } catch .unknownCriticalPayload(let type) {
@@ -91,6 +95,7 @@ extension IKEEngine {
             answer += assignment.payloads + [error.payload]
             events.append(.childRefused(session: id, reason: error))
         }
+        if let size = windowSize { answer.append(size) }
         events += replaced.map { .replaced(session: $0.id, by: id) }
         return complete(exchange, session: session, answer: answer, events: events, replaced: replaced, context: context)
     }
@@ -114,7 +119,8 @@ extension IKEEngine {
         let nat = half.nat
         let sa = IKESA(
             spis: half.spis, role: .responder, algorithms: half.algorithms, keys: half.derived.keys, nextSendID: 0, nextReceiveID: 2,
-            establishedWallMilliseconds: context.now.wallMilliseconds)
+            sendWindow: exchange.request.announcedWindow ?? 1, receiveWindow: configuration.limits.requestWindow,
+            lifetime: admission.connection.lifetime.chosen(context), establishedWallMilliseconds: context.now.wallMilliseconds)
         return Session(
             id: id, uniqueID: withUniqueIDs(table: table) { $0.nextSession() },
             authorization: PeerAuthorization(
@@ -132,11 +138,9 @@ extension IKEEngine {
     private mutating func complete(
         _ exchange: AuthExchange, session: Session, answer: [Payload], events: [IKEEvent], replaced: [Session], context: IKEContext
     ) -> IKEOutcome {
-        guard let bytes = try? exchange.half.sending.seal(answer, header: exchange.responseHeader, context: context) else {
-            return drop(.unusableKeys, exchange.datagram)
-        }
+        guard let datagrams = seal(answer, exchange, context: context) else { return drop(.unusableKeys, exchange.datagram) }
         var session = session
-        session.ikeSA.lastResponse = CachedResponse(messageID: 1, requestDigest: sha256(exchange.datagram.bytes), bytes: bytes)
+        session.ikeSA.responses = [CachedResponse(messageID: 1, requestDigest: exchange.requestDigest, datagrams: datagrams)]
         halfOpen.remove(exchange.half.spis.responder)
         count(events)
         for old in replaced { forget(old.id) }
@@ -144,7 +148,13 @@ extension IKEEngine {
         let removals = replaced.map { SessionDelta(session: $0.id, changes: [.removed(reason: "replaced (INITIAL_CONTACT)")]) }
         return IKEOutcome(
             deltas: removals + [SessionDelta(session: session.id, changes: [.created(session)])],
-            datagrams: [reply(bytes, to: exchange.datagram)], events: events, session: session.id)
+            datagrams: reply(datagrams, to: exchange.datagram), events: events, session: session.id)
+    }
+
+    private func seal(_ answer: [Payload], _ exchange: AuthExchange, context: IKEContext) -> [[UInt8]]? {
+        let datagram = exchange.datagram
+        let length = fragmentLength(exchange.half.capabilities, local: datagram.local, remote: datagram.remote)
+        return try? exchange.half.sending.seal(answer, header: exchange.responseHeader, fragmentLength: length, context: context)
     }
 
     /// A protected refusal; it ends the half-open IKE SA (RFC 7296 §2.21.2).
@@ -156,13 +166,11 @@ extension IKEEngine {
         let identity = exchange.request.initiatorIdentity.flatMap { Identity($0) }.map { String($0.description.prefix(128)) } ?? "?"
         let events = [IKEEvent.authenticationFailed(remote: exchange.datagram.remote, identity: identity, reason: reason)]
         count(events)
-        guard let bytes = try? half.sending.seal([payload], header: exchange.responseHeader, context: context) else {
-            return drop(.unusableKeys, exchange.datagram)
-        }
+        guard let datagrams = seal([payload], exchange, context: context) else { return drop(.unusableKeys, exchange.datagram) }
         farewells.insert(
-            localSPI: half.spis.responder, digest: sha256(exchange.datagram.bytes), response: bytes, session: nil,
+            localSPI: half.spis.responder, digest: exchange.requestDigest, response: datagrams, session: nil,
             at: context.now.instant)
-        return IKEOutcome(datagrams: [reply(bytes, to: exchange.datagram)], events: events)
+        return IKEOutcome(datagrams: reply(datagrams, to: exchange.datagram), events: events)
     }
 }
 
@@ -172,6 +180,9 @@ private struct AuthExchange {
     var datagram: Datagram
     var half: HalfOpenSA
     var request = PayloadSet([])
+    /// Known once it is opened.
+    var digest: [UInt8]?
+    var requestDigest: [UInt8] { digest ?? sha256(datagram.bytes) }
 
     init(datagram: Datagram, half: HalfOpenSA) {
         self.datagram = datagram
@@ -198,7 +209,8 @@ extension ChildParent {
         self.init(
             connection: connection, prf: session.ikeSA.algorithms.prf, derivation: session.ikeSA.keys.derivation,
             local: session.local.address, remote: session.remote.address,
-            virtualAddresses: session.virtualAddresses.map(\.address), preferredChild: rekeying?.name,
+            virtualAddresses: session.virtualAddresses.map(\.address), preferredChild: rekeying?.name, keptMode: rekeying?.mode,
+            encapsulation: session.encapsulation,
             outboundSPIs: Set(session.children.map(\.outboundSPI)))
     }
 }

@@ -13,6 +13,8 @@ struct ChildRequest {
     var keyExchange: ChildKeyExchange
     /// The peer's public value, if there is one.
     var peerPublicValue: [UInt8]?
+    /// USE_TRANSPORT_MODE (RFC 7296 §1.3.1).
+    var wantsTransport: Bool
 
     /// `nil` without an SA or a TS payload.
     init?(_ payloads: PayloadSet, nonces: NoncePair, isAuth: Bool) {
@@ -25,6 +27,7 @@ struct ChildRequest {
         self.nonces = nonces
         keyExchange = isAuth ? .ignored : .negotiated(offered: payloads.keyExchange?.group)
         peerPublicValue = isAuth ? nil : payloads.keyExchange?.data
+        wantsTransport = payloads.has(.useTransportMode)
     }
 }
 
@@ -39,6 +42,10 @@ struct ChildParent {
     var virtualAddresses: [IPAddress]
     /// The name of the CHILD SA that is rekeyed: its configuration is tried first.
     var preferredChild: String?
+    /// The mode of the CHILD SA that is rekeyed.
+    var keptMode: IPsecMode?
+    /// Between NATs transport mode cannot work: checksums hold addresses that were changed on the way.
+    var encapsulation: Bool
     /// The peer's SPIs of the session's CHILD SAs: a second SA with one of them would displace the first in a data plane.
     var outboundSPIs: Set<UInt32>
 
@@ -66,24 +73,31 @@ extension IKEEngine {
             prf: parent.prf, derivation: parent.derivation, algorithms: match.chosen.algorithms, nonces: request.nonces,
             sharedSecret: shared)
         let spi = newESPSPI(table: table, context: context)
-        let child = ChildSA(
-            inboundSPI: spi, outboundSPI: match.chosen.peerSPI, name: match.name,
+        let isTransport = request.wantsTransport && !parent.encapsulation && (parent.keptMode ?? match.child.mode) == .transport
+        var child = ChildSA(
+            inboundSPI: spi, outboundSPI: match.chosen.peerSPI, name: match.child.name,
             uniqueID: withUniqueIDs(table: table) { $0.nextChild() }, algorithms: match.chosen.algorithms,
-            inboundKeys: keys.initiator, outboundKeys: keys.responder, mode: .tunnel, localSelectors: match.local,
+            inboundKeys: keys.initiator, outboundKeys: keys.responder, mode: isTransport ? .transport : .tunnel,
+            localSelectors: match.local,
             remoteSelectors: match.remote, lease: .initial,
             establishedWallMilliseconds: context.now.wallMilliseconds)
-        let payloads: [Payload] = [
+        child.setLimits(match.child, context: context)
+        var payloads: [Payload] = [
             match.chosen.payload(spi: spi), .trafficSelectorsInitiator(match.remote.map(\.wire)),
             .trafficSelectorsResponder(match.local.map(\.wire)),
         ]
+        if isTransport { payloads.append(.notify(.useTransportMode)) }
+        if match.isMorePossible { payloads.append(.notify(.additionalTSPossible)) }
         return CreatedChild(child: child, payloads: payloads, keyExchange: ownKeyExchange)
     }
 
     private struct ChildMatch {
-        var name: String
+        var child: ChildConfiguration
         var local: [TrafficSelector]
         var remote: [TrafficSelector]
         var chosen: ChosenESP
+        /// Another child takes what this one left out (RFC 7296 §2.9).
+        var isMorePossible = false
     }
 
     /// The first configured child whose selectors meet the peer's and whose proposals do.
@@ -93,17 +107,26 @@ extension IKEEngine {
         let children = parent.connection.children
         let candidates = children.filter { $0.name == parent.preferredChild } + children.filter { $0.name != parent.preferredChild }
         var refusal = ChildRefusal.trafficSelectorsUnacceptable
-        for candidate in candidates {
+        func narrow(_ candidate: ChildConfiguration) -> (local: [TrafficSelector], remote: [TrafficSelector])? {
             var local = Narrowing.narrow(localOffer, to: candidate.localSelectors, dynamic: [parent.local])
             var remote = Narrowing.narrow(remoteOffer, to: candidate.remoteSelectors, dynamic: parent.remoteDynamic)
             // A selector without a counterpart of its family on the other side matches no packet.
             let families = Set(local.map(\.start.family)).intersection(remote.map(\.start.family))
             local.removeAll { !families.contains($0.start.family) }
             remote.removeAll { !families.contains($0.start.family) }
-            guard !local.isEmpty, !remote.isEmpty else { continue }
+            return local.isEmpty || remote.isEmpty ? nil : (local, remote)
+        }
+        for (index, candidate) in candidates.enumerated() {
+            guard let (local, remote) = narrow(candidate) else { continue }
             let chosen = Negotiation.choose(
                 from: request.proposals, acceptable: candidate.proposals, keyExchange: request.keyExchange)
-            if let chosen { return ChildMatch(name: candidate.name, local: local, remote: remote, chosen: chosen) }
+            if let chosen {
+                var match = ChildMatch(child: candidate, local: local, remote: remote, chosen: chosen)
+                match.isMorePossible = candidates[(index + 1)...].contains { other in
+                    narrow(other).map { !$0.local.lies(in: local) || !$0.remote.lies(in: remote) } ?? false
+                }
+                return match
+            }
             refusal = .noProposalChosen
         }
         throw refusal
@@ -121,4 +144,8 @@ extension IKEEngine {
         else { throw .malformed }
         return (shared, KeyExchangePayload(group: group.rawValue, data: own.publicValue))
     }
+}
+
+extension [TrafficSelector] {
+    fileprivate func lies(in others: [TrafficSelector]) -> Bool { allSatisfy { selector in others.contains { $0.contains(selector) } } }
 }

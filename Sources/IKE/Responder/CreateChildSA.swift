@@ -12,7 +12,7 @@ extension IKEEngine {
             return .fatal(.notify(.invalidSyntax), reason: "malformed CREATE_CHILD_SA")
         }
         // RFC 7296 §2.8: nothing new begins in an IKE SA that is rekeyed; §2.25.2: nor in one that we are closing.
-        if message.isInRekeyedSA || session.ikeSA.pendingRequest?.purpose == .deleteIKESA {
+        if !message.isInCurrentSA || message.sa.pendingRequests.contains(where: { $0.purpose == .deleteIKESA }) {
             return .refusal(.temporaryFailure, session: session.id)
         }
         do {
@@ -31,13 +31,13 @@ extension IKEEngine {
         _ request: PayloadSet, nonce: [UInt8], message: ReceivedMessage, table: SessionTable, context: IKEContext
     ) throws(ChildRefusal) -> RequestAnswer {
         let session = message.session
+        // RFC 7296 §2.25.2.
+        if message.sa.pendingRequests.contains(where: { $0.purpose.isIKERekey }) { throw .temporaryFailure }
         let old = try childToRekey(request, session: session)
         try checkRoom(for: old, session: session)
         let nonces = NoncePair(initiator: nonce, responder: context.random.bytes(ownNonceLength))
         guard let childRequest = ChildRequest(request, nonces: nonces, isAuth: false) else { throw .malformed }
-        guard let connection = configuration.connections.first(where: { $0.name == session.authorization.connection }) else {
-            throw .noProposalChosen
-        }
+        guard let connection = connection(of: session) else { throw .noProposalChosen }
         let parent = ChildParent(session, connection: connection, rekeying: old)
         let created = try createChild(childRequest, parent: parent, table: table, context: context)
         // SA, Nr, [KEr], TSi, TSr (RFC 7296 §1.3.1).
@@ -48,6 +48,10 @@ extension IKEEngine {
         if let old {
             // The old one goes on receiving until the peer deletes it (RFC 7296 §2.8).
             answer.changes.append(.childRekeyed(inboundSPI: old.inboundSPI))
+            let rival = message.sa.pendingRequests.first { $0.purpose.childOffer?.replacing == old.inboundSPI }
+            if let rival {
+                answer.changes.append(collision(of: rival, in: message.sa, nonces: nonces, made: UInt64(created.child.inboundSPI)))
+            }
             answer.events = [.childRekeyed(session: session.id, inboundSPI: old.inboundSPI, successor: created.child.inboundSPI)]
         } else {
             answer.events = [.childAdded(session: session.id, inboundSPI: created.child.inboundSPI, name: created.child.name)]
@@ -64,8 +68,16 @@ extension IKEEngine {
             throw .childNotFound(spi: spi)
         }
         // RFC 7296 §2.25.1; a CHILD SA that already has a successor is about to be deleted by the peer itself.
-        if old.isRekeyed || session.ikeSA.pendingRequest?.purpose == .deleteChildSA(old.inboundSPI) { throw .temporaryFailure }
+        if old.isRekeyed || session.ikeSA.pendingRequests.contains(where: { $0.purpose == .deleteChildSA(old.inboundSPI) }) {
+            throw .temporaryFailure
+        }
         return old
+    }
+
+    /// Both of us began: which of the two survives is known when our own is answered (RFC 7296 §2.8.1).
+    private func collision(of ours: PendingRequest, in sa: IKESA, nonces: NoncePair, made localSPI: UInt64) -> SessionChange {
+        let collision = RekeyCollision(lowestNonce: lower(nonces.initiator, nonces.responder), localSPI: localSPI)
+        return .collided(localSPI: sa.localSPI, messageID: ours.messageID, collision: collision)
     }
 
     /// Those that are replaced but not yet deleted may double the number for a while.
@@ -81,10 +93,15 @@ extension IKEEngine {
         _ request: PayloadSet, proposals: [Proposal], nonce: [UInt8], message: ReceivedMessage, table: SessionTable, context: IKEContext
     ) throws(ChildRefusal) -> RequestAnswer {
         let session = message.session
-        // RFC 7296 §2.25.1: not while we are closing a CHILD SA of it.
-        if case .deleteChildSA = session.ikeSA.pendingRequest?.purpose { throw .temporaryFailure }
+        // RFC 7296 §2.25.1: not while we are creating, rekeying or closing a CHILD SA of it.
+        for pending in message.sa.pendingRequests {
+            switch pending.purpose {
+            case .deleteChildSA, .createChildSA: throw .temporaryFailure
+            default: break
+            }
+        }
         guard let keyExchange = request.keyExchange else { throw .malformed }
-        guard let connection = configuration.connections.first(where: { $0.name == session.authorization.connection }),
+        guard let connection = connection(of: session),
             let chosen = Negotiation.choose(
                 from: proposals, acceptable: connection.proposals, spiLength: 8, keyExchangeGroup: keyExchange.group),
             let peerSPI = UInt64(networkBytes: chosen.peerSPI), peerSPI != 0
@@ -101,11 +118,20 @@ extension IKEEngine {
         // Whoever asked for the rekey is initiator of the new IKE SA; its message IDs start at 0 (RFC 7296 §2.18).
         let successor = IKESA(
             spis: spis, role: .responder, algorithms: chosen.algorithms, keys: derived.keys, nextSendID: 0, nextReceiveID: 0,
+            receiveWindow: message.sa.receiveWindow, lifetime: connection.lifetime.chosen(context),
             establishedWallMilliseconds: context.now.wallMilliseconds)
+        var changes = [SessionChange.ikeSARekeyed(successor)]
+        var events = [IKEEvent.ikeRekeyed(session: session.id)]
+        if let rival = message.sa.pendingRequests.first(where: { $0.purpose.isIKERekey }) {
+            changes = [
+                .ikeSAAdded(successor), collision(of: rival, in: message.sa, nonces: nonces, made: successor.localSPI),
+            ]
+            events = []
+        }
         return RequestAnswer(
             payloads: [
                 chosen.payload(spi: spis.responder.networkBytes), .nonce(nonces.responder),
                 .keyExchange(KeyExchangePayload(group: group.rawValue, data: own.publicValue)),
-            ], changes: [.ikeSARekeyed(successor)], events: [.ikeRekeyed(session: session.id)])
+            ], changes: changes, events: events)
     }
 }

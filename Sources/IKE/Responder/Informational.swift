@@ -15,7 +15,14 @@ extension IKEEngine {
     }
 
     private func deleteIKESA(_ message: ReceivedMessage) -> RequestAnswer {
-        RequestAnswer(
+        // RFC 7296 §2.8.2: the peer did not notice that we were rekeying it too; its successor is the one.
+        let rivals = message.sa.pendingRequests.filter { $0.purpose.isIKERekey }.compactMap { $0.collision?.localSPI }
+        if message.isInCurrentSA, let successor = rivals.first(where: { message.session.ikeSA(localSPI: $0) != nil }) {
+            return RequestAnswer(
+                changes: [.ikeSAAdopted(localSPI: successor), .ikeSARemoved(localSPI: message.sa.localSPI)],
+                events: [.ikeRekeyed(session: message.session.id)], endsIKESA: true)
+        }
+        return RequestAnswer(
             events: [.deletedByPeer(session: message.session.id)], endsSession: "deleted by the peer", endsIKESA: true)
     }
 
@@ -23,7 +30,7 @@ extension IKEEngine {
     private func deleteChildren(_ request: PayloadSet, session: Session) -> RequestAnswer {
         let peerSPIs = Set(request.deletes.filter { $0.protocolID == .esp }.flatMap(\.spis).compactMap { UInt32(networkBytes: $0) })
         let deleted = session.children.filter { peerSPIs.contains($0.outboundSPI) }
-        let pending = [session.ikeSA, session.rekeyedIKESA].compactMap { $0?.pendingRequest?.purpose }
+        let pending = session.ikeSAs.flatMap(\.pendingRequests).map(\.purpose)
         let told = deleted.filter { !pending.contains(.deleteChildSA($0.inboundSPI)) }
         var answer = RequestAnswer()
         if !told.isEmpty {

@@ -81,6 +81,9 @@ extension IKEEngine {
             answer += NATDetection.payloads(
                 spis: spis, local: datagram.local, remote: datagram.remote, forced: connection.forceEncapsulation)
         }
+        var capabilities = PeerCapabilities(initNotifies: payloads)
+        if connection.fragmentation == .no { capabilities.remove(.fragmentation) }
+        if capabilities.contains(.fragmentation) { answer.append(.notify(.ikev2FragmentationSupported)) }
         let response = IKEMessage(
             initiatorSPI: spis.initiator, responderSPI: spis.responder, exchangeType: .ikeSAInit, isInitiator: false, isResponse: true,
             messageID: 0, payloads: answer
@@ -89,7 +92,7 @@ extension IKEEngine {
             spis: spis, algorithms: chosen.algorithms,
             derived: KeyDerivation.initial(algorithms: chosen.algorithms, nonces: nonces, sharedSecret: shared, spis: spis),
             nonces: nonces, request: datagram.bytes, response: response, requestDigest: request.digest, remote: datagram.remote, nat: nat,
-            forcesEncapsulation: connection.forceEncapsulation, capabilities: PeerCapabilities(initNotifies: payloads))
+            forcesEncapsulation: connection.forceEncapsulation, capabilities: capabilities)
         halfOpen.insert(half, expiresAt: expiry)
         counters.halfOpenCreated += 1
         return IKEOutcome(datagrams: [reply(response, to: datagram)])

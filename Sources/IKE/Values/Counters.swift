@@ -19,6 +19,8 @@ public struct IKECounters: Hashable, Sendable {
     public internal(set) var childrenCreated: UInt64 = 0
     public internal(set) var childrenRekeyed: UInt64 = 0
     public internal(set) var childrenRefused: UInt64 = 0
+    /// Requests of ours that a peer answered with an error.
+    public internal(set) var requestsRefused: UInt64 = 0
     public internal(set) var ikeSAsRekeyed: UInt64 = 0
     public internal(set) var deletedByPeer: UInt64 = 0
     public internal(set) var peersDead: UInt64 = 0

@@ -1,3 +1,4 @@
+import IKEWire
 public import Session
 
 /// Why a peer was not let in. The peer itself is told only AUTHENTICATION_FAILED.
@@ -40,6 +41,8 @@ public enum IKEEvent: Hashable, Sendable {
     case childDeleted(session: SessionID, inboundSPI: UInt32)
     case childRefused(session: SessionID, reason: ChildRefusal)
     case ikeRekeyed(session: SessionID)
+    /// The peer answered a request of ours with an error.
+    case requestRefused(session: SessionID, what: String, notify: UInt16)
     /// The same peer authenticated anew and said that nothing of before is left (INITIAL_CONTACT).
     case replaced(session: SessionID, by: SessionID)
     case deletedByPeer(session: SessionID)
@@ -70,6 +73,8 @@ public enum IKEEvent: Hashable, Sendable {
         case .childDeleted(let session, let spi): (.info, "session \(session): CHILD SA \(hex(spi)) deleted")
         case .childRefused(let session, let reason): (.warning, "session \(session): CHILD SA refused: \(reason)")
         case .ikeRekeyed(let session): (.info, "session \(session): IKE SA rekeyed")
+        case .requestRefused(let session, let what, let notify):
+            (.warning, "session \(session): the peer refused the \(what) with \(NotifyType(rawValue: notify))")
         case .replaced(let session, let successor): (.info, "session \(session): replaced by \(successor) (INITIAL_CONTACT)")
         case .deletedByPeer(let session): (.info, "session \(session): deleted by the peer")
         case .terminated(let session): (.info, "session \(session): terminated")

@@ -22,6 +22,9 @@ extension ChildSA {
             $0.inboundTop = inboundTop
             $0.establishedWallMilliseconds = establishedWallMilliseconds
             $0.isRekeyed = isRekeyed
+            if lifetime != .unlimited { $0.lifetime = lifetime.wire }
+            if volumeLimits != .unlimited { $0.volumeLimits = volumeLimits.wire }
+            if volume != Volume() { $0.volume = volume.wire }
         }
     }
 
@@ -37,7 +40,8 @@ extension ChildSA {
             mode: try WireField.enumeration(wire.mode, IPsecMode.self, "ChildSA.mode"),
             localSelectors: try TrafficSelector.list(wire.localSelectors, "ChildSA.local_selectors"),
             remoteSelectors: try TrafficSelector.list(wire.remoteSelectors, "ChildSA.remote_selectors"),
-            lease: Lease(slice: wire.leaseSlice), inboundTop: wire.inboundTop,
+            lease: Lease(slice: wire.leaseSlice), inboundTop: wire.inboundTop, lifetime: try Lifetime(wire.lifetime),
+            volumeLimits: VolumeLimits(wire.volumeLimits), volume: Volume(wire.volume),
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "ChildSA.established_wall_milliseconds"),
             isRekeyed: wire.isRekeyed)
@@ -57,8 +61,36 @@ extension ESPAlgorithms {
     }
 }
 
+extension Volume {
+    var wire: WireVolume {
+        WireVolume.with {
+            $0.bytes = bytes
+            $0.packets = packets
+        }
+    }
+
+    init(_ wire: WireVolume) { self.init(bytes: wire.bytes, packets: wire.packets) }
+}
+
+extension VolumeLimits {
+    fileprivate var wire: WireVolumeLimits {
+        WireVolumeLimits.with {
+            if let rekeyBytes { $0.rekeyBytes = rekeyBytes }
+            if let endBytes { $0.endBytes = endBytes }
+            if let rekeyPackets { $0.rekeyPackets = rekeyPackets }
+            if let endPackets { $0.endPackets = endPackets }
+        }
+    }
+
+    fileprivate init(_ wire: WireVolumeLimits) {
+        self.init(
+            rekeyBytes: wire.hasRekeyBytes ? wire.rekeyBytes : nil, endBytes: wire.hasEndBytes ? wire.endBytes : nil,
+            rekeyPackets: wire.hasRekeyPackets ? wire.rekeyPackets : nil, endPackets: wire.hasEndPackets ? wire.endPackets : nil)
+    }
+}
+
 extension TrafficSelector {
-    fileprivate var wire: WireTrafficSelector {
+    var wire: WireTrafficSelector {
         WireTrafficSelector.with {
             $0.ipProtocol = UInt32(ipProtocol)
             $0.startPort = UInt32(startPort)
@@ -68,7 +100,7 @@ extension TrafficSelector {
         }
     }
 
-    fileprivate static func list(_ wire: [WireTrafficSelector], _ field: String) throws(PairWireError) -> [TrafficSelector] {
+    static func list(_ wire: [WireTrafficSelector], _ field: String) throws(PairWireError) -> [TrafficSelector] {
         try WireField.list(wire, max: PairWireLimits.selectorsMax, field) { (selector) throws(PairWireError) in
             try TrafficSelector(selector)
         }

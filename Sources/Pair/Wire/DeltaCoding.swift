@@ -24,9 +24,8 @@ extension SessionChange {
             switch self {
             case .created(let session): $0.created = session.wire
             case .removed(let reason): $0.removed = WireField.shortened(reason)
-            case .answered(let localSPI, let nextReceiveID, let response):
+            case .answered(let localSPI, let response):
                 $0.answered.localSpi = localSPI
-                $0.answered.nextReceiveID = nextReceiveID
                 $0.answered.response = response.wire
             case .requested(let localSPI, let request):
                 $0.requested.localSpi = localSPI
@@ -41,7 +40,29 @@ extension SessionChange {
             case .childRekeyed(let spi): $0.childRekeyed = spi
             case .childRemoved(let spi): $0.childRemoved = spi
             case .ikeSARekeyed(let successor): $0.ikeSaRekeyed = successor.wire
-            case .rekeyedIKESARemoved: $0.rekeyedIkeSaRemoved = WireNothing()
+            case .ikeSAAdded(let other): $0.ikeSaAdded = other.wire
+            case .ikeSAAdopted(let localSPI): $0.ikeSaAdopted = localSPI
+            case .ikeSARemoved(let localSPI): $0.ikeSaRemoved = localSPI
+            case .collided(let localSPI, let messageID, let collision):
+                $0.collided.localSpi = localSPI
+                $0.collided.messageID = messageID
+                $0.collided.collision = collision.wire
+            case .sendWindowSet(let localSPI, let size):
+                $0.sendWindowSet.localSpi = localSPI
+                $0.sendWindowSet.size = size
+            case .pathChanged(let path): $0.pathChanged = path.wire
+            case .peerAddressesSet(let addresses): $0.peerAddressesSet.addresses = addresses.map(WireField.bytes)
+            case .reauthenticationSet(let at):
+                $0.reauthenticationSet = WireReauthenticationSet.with { if let at { $0.atWallMilliseconds = at } }
+            case .volumeReached(let spi, let volume):
+                $0.volumeReached.inboundSpi = spi
+                $0.volumeReached.volume = volume.wire
+            case .childLifetimeSet(let spi, let lifetime):
+                $0.childLifetimeSet.spi = UInt64(spi)
+                $0.childLifetimeSet.lifetime = lifetime.wire
+            case .ikeLifetimeSet(let localSPI, let lifetime):
+                $0.ikeLifetimeSet.spi = localSPI
+                $0.ikeLifetimeSet.lifetime = lifetime.wire
             case .leased(let spi, let lease):
                 $0.leased.inboundSpi = spi
                 $0.leased.slice = lease.slice
@@ -58,7 +79,7 @@ extension SessionChange {
         case .removed(let reason): self = .removed(reason: try WireField.text(reason, max: PairWireLimits.reasonBytesMax, "Change.removed"))
         case .answered(let answered):
             let response = try CachedResponse(WireField.present(answered.hasResponse, answered.response, "Answered.response"))
-            self = .answered(localSPI: answered.localSpi, nextReceiveID: answered.nextReceiveID, response: response)
+            self = .answered(localSPI: answered.localSpi, response: response)
         case .requested(let requested):
             let request = try PendingRequest(WireField.present(requested.hasRequest, requested.request, "Requested.request"))
             self = .requested(localSPI: requested.localSpi, request: request)
@@ -72,7 +93,26 @@ extension SessionChange {
         case .childRekeyed(let spi): self = .childRekeyed(inboundSPI: spi)
         case .childRemoved(let spi): self = .childRemoved(inboundSPI: spi)
         case .ikeSaRekeyed(let successor): self = .ikeSARekeyed(try IKESA(successor))
-        case .rekeyedIkeSaRemoved: self = .rekeyedIKESARemoved
+        case .ikeSaAdded(let other): self = .ikeSAAdded(try IKESA(other))
+        case .ikeSaAdopted(let localSPI): self = .ikeSAAdopted(localSPI: localSPI)
+        case .ikeSaRemoved(let localSPI): self = .ikeSARemoved(localSPI: localSPI)
+        case .collided(let collided):
+            let collision = try RekeyCollision(WireField.present(collided.hasCollision, collided.collision, "Collided.collision"))
+            self = .collided(localSPI: collided.localSpi, messageID: collided.messageID, collision: collision)
+        case .sendWindowSet(let set):
+            self = .sendWindowSet(localSPI: set.localSpi, size: try PairWireLimits.window(set.size, "SendWindowSet.size"))
+        case .pathChanged(let path): self = .pathChanged(try SessionPath(path))
+        case .peerAddressesSet(let list):
+            self = .peerAddressesSet(try IPAddress.list(list.addresses, "Change.peer_addresses_set"))
+        case .reauthenticationSet(let set):
+            let at = set.hasAtWallMilliseconds ? set.atWallMilliseconds : nil
+            self = .reauthenticationSet(at: try WireField.wallMilliseconds(at, "ReauthenticationSet.at_wall_milliseconds"))
+        case .volumeReached(let reached):
+            self = .volumeReached(inboundSPI: reached.inboundSpi, volume: Volume(reached.volume))
+        case .childLifetimeSet(let set):
+            guard let spi = UInt32(exactly: set.spi) else { throw .invalid("LifetimeSet.spi") }
+            self = .childLifetimeSet(inboundSPI: spi, lifetime: try Lifetime(set.lifetime))
+        case .ikeLifetimeSet(let set): self = .ikeLifetimeSet(localSPI: set.spi, lifetime: try Lifetime(set.lifetime))
         case .leased(let leased): self = .leased(inboundSPI: leased.inboundSpi, lease: Lease(slice: leased.slice))
         case .inboundAdvanced(let advanced): self = .inboundAdvanced(inboundSPI: advanced.inboundSpi, top: advanced.top)
         case nil: throw .unknownKind("change")

@@ -17,8 +17,11 @@ extension IKESA {
             $0.responderKeys = keys.responder.wire
             $0.nextSendID = nextSendID
             $0.nextReceiveID = nextReceiveID
-            if let lastResponse { $0.lastResponse = lastResponse.wire }
-            if let pendingRequest { $0.pendingRequest = pendingRequest.wire }
+            $0.sendWindow = sendWindow
+            $0.receiveWindow = receiveWindow
+            $0.responses = responses.map(\.wire)
+            $0.pendingRequests = pendingRequests.map(\.wire)
+            if lifetime != .unlimited { $0.lifetime = lifetime.wire }
             $0.establishedWallMilliseconds = establishedWallMilliseconds
         }
     }
@@ -34,8 +37,14 @@ extension IKESA {
             spis: IKESPIs(initiator: wire.initiatorSpi, responder: wire.responderSpi),
             role: try WireField.enumeration(wire.role, IKERole.self, "IKESA.role"), algorithms: algorithms,
             keys: try IKEKeys(wire, algorithms), nextSendID: wire.nextSendID, nextReceiveID: wire.nextReceiveID,
-            lastResponse: wire.hasLastResponse ? try CachedResponse(wire.lastResponse) : nil,
-            pendingRequest: wire.hasPendingRequest ? try PendingRequest(wire.pendingRequest) : nil,
+            sendWindow: try PairWireLimits.window(wire.sendWindow, "IKESA.send_window"),
+            receiveWindow: try PairWireLimits.window(wire.receiveWindow, "IKESA.receive_window"),
+            responses: try WireField.list(wire.responses, max: PairWireLimits.responsesMax, "IKESA.responses") {
+                (response) throws(PairWireError) in try CachedResponse(response)
+            },
+            pendingRequests: try WireField.list(wire.pendingRequests, max: PairWireLimits.windowMax, "IKESA.pending_requests") {
+                (request) throws(PairWireError) in try PendingRequest(request)
+            }, lifetime: try Lifetime(wire.lifetime),
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "IKESA.established_wall_milliseconds"))
     }
@@ -91,12 +100,29 @@ extension DirectionKeys {
     }
 }
 
+extension Lifetime {
+    var wire: WireLifetime {
+        WireLifetime.with {
+            if let rekeyAt { $0.rekeyAtWallMilliseconds = rekeyAt }
+            if let endsAt { $0.endsAtWallMilliseconds = endsAt }
+        }
+    }
+
+    init(_ wire: WireLifetime) throws(PairWireError) {
+        self.init(
+            rekeyAt: try WireField.wallMilliseconds(
+                wire.hasRekeyAtWallMilliseconds ? wire.rekeyAtWallMilliseconds : nil, "Lifetime.rekey_at_wall_milliseconds"),
+            endsAt: try WireField.wallMilliseconds(
+                wire.hasEndsAtWallMilliseconds ? wire.endsAtWallMilliseconds : nil, "Lifetime.ends_at_wall_milliseconds"))
+    }
+}
+
 extension CachedResponse {
     var wire: WireCachedResponse {
         WireCachedResponse.with {
             $0.messageID = messageID
             $0.requestDigest = WireField.bytes(requestDigest)
-            $0.bytes = WireField.bytes(bytes)
+            $0.datagrams = datagrams.map { WireField.bytes($0) }
         }
     }
 
@@ -104,33 +130,6 @@ extension CachedResponse {
         self.init(
             messageID: wire.messageID,
             requestDigest: try WireField.octets(wire.requestDigest, max: PairWireLimits.digestBytesMax, "CachedResponse.request_digest"),
-            bytes: try WireField.octets(wire.bytes, max: PairWireLimits.messageBytesMax, "CachedResponse.bytes"))
-    }
-}
-
-extension PendingRequest {
-    var wire: WirePendingRequest {
-        WirePendingRequest.with {
-            $0.messageID = messageID
-            $0.bytes = WireField.bytes(bytes)
-            switch purpose {
-            case .liveness: $0.liveness = WireNothing()
-            case .deleteIKESA: $0.deleteIkeSa = WireNothing()
-            case .deleteChildSA(let spi): $0.deleteChildSa = spi
-            }
-        }
-    }
-
-    init(_ wire: WirePendingRequest) throws(PairWireError) {
-        let purpose: Purpose
-        switch wire.purpose {
-        case .liveness: purpose = .liveness
-        case .deleteIkeSa: purpose = .deleteIKESA
-        case .deleteChildSa(let spi): purpose = .deleteChildSA(spi)
-        case nil: throw .unknownKind("request purpose")
-        }
-        self.init(
-            messageID: wire.messageID, purpose: purpose,
-            bytes: try WireField.octets(wire.bytes, max: PairWireLimits.messageBytesMax, "PendingRequest.bytes"))
+            datagrams: try PairWireLimits.datagrams(wire.datagrams, "CachedResponse.datagrams"))
     }
 }

@@ -2,7 +2,7 @@ public import Session
 
 /// The version of the frames. A node refuses a peer of another major version; minor additions are new fields and kinds.
 public enum PairProtocol {
-    public static let version: UInt32 = 1
+    public static let version: UInt32 = 2
     /// A frame's protobuf payload at most: a page of `snapshotPageSessionsMax` sessions whose four kept messages are all of the
     /// largest size (64 KiB) fits.
     public static let frameBytesMax = 32 << 20

@@ -1,3 +1,5 @@
+import Session
+
 /// Why bytes from the link are not a frame. Always the other node's fault, or its version's: the link is closed.
 public enum PairWireError: Error, Hashable, Sendable {
     /// The bytes are not protobuf at all, or end early.
@@ -38,6 +40,15 @@ public enum PairWireLimits {
     public static let identityBytesMax = 65_535
     /// A UDP datagram.
     public static let messageBytesMax = 65_535
+    /// A message of the largest size in small fragments (RFC 7383).
+    public static let fragmentsMax = 255
+    public static let windowMax = Int(IKESA.windowMax)
+    /// A window behind the next message ID, and what was answered of the window before it.
+    public static let responsesMax = 2 * windowMax
+    /// RFC 7296 §3.9; a cookie of an address check is shorter.
+    public static let nonceBytesMax = 256
+    /// Of the largest group there is.
+    public static let privateValueBytesMax = 1024
     /// The longest hash.
     public static let digestBytesMax = 64
     public static let childrenMax = 1024

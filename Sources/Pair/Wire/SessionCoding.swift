@@ -1,4 +1,5 @@
 import Cryptography
+import FoundationEssentials
 import Session
 import SwiftProtobuf
 
@@ -15,9 +16,12 @@ extension Session {
             $0.localBehindNat = localBehindNAT
             $0.remoteBehindNat = remoteBehindNAT
             $0.ikeSa = ikeSA.wire
-            if let rekeyedIKESA { $0.rekeyedIkeSa = rekeyedIKESA.wire }
+            $0.otherIkeSas = otherIKESAs.map(\.wire)
             $0.children = children.map(\.wire)
             $0.virtualAddresses = virtualAddresses.map(\.wire)
+            $0.originalRole = UInt32(originalRole.rawValue)
+            $0.peerAddresses = peerAddresses.map(WireField.bytes)
+            if let reauthenticateAt { $0.reauthenticateAtWallMilliseconds = reauthenticateAt }
             $0.establishedWallMilliseconds = establishedWallMilliseconds
         }
     }
@@ -32,7 +36,9 @@ extension Session {
             remote: try Endpoint(WireField.present(wire.hasRemote, wire.remote, "Session.remote")), encapsulation: wire.encapsulation,
             localBehindNAT: wire.localBehindNat, remoteBehindNAT: wire.remoteBehindNat,
             ikeSA: try IKESA(WireField.present(wire.hasIkeSa, wire.ikeSa, "Session.ike_sa")),
-            rekeyedIKESA: wire.hasRekeyedIkeSa ? try IKESA(wire.rekeyedIkeSa) : nil,
+            otherIKESAs: try WireField.list(wire.otherIkeSas, max: Session.otherIKESAsMax, "Session.other_ike_sas") {
+                (sa) throws(PairWireError) in try IKESA(sa)
+            },
             children: try WireField.list(wire.children, max: PairWireLimits.childrenMax, "Session.children") {
                 (child) throws(PairWireError) in try ChildSA(child)
             },
@@ -41,6 +47,11 @@ extension Session {
             ) {
                 (lease) throws(PairWireError) in try VirtualAddress(lease)
             },
+            originalRole: try WireField.enumeration(wire.originalRole, IKERole.self, "Session.original_role"),
+            peerAddresses: try IPAddress.list(wire.peerAddresses, "Session.peer_addresses"),
+            reauthenticateAt: try WireField.wallMilliseconds(
+                wire.hasReauthenticateAtWallMilliseconds ? wire.reauthenticateAtWallMilliseconds : nil,
+                "Session.reauthenticate_at_wall_milliseconds"),
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "Session.established_wall_milliseconds"))
     }
@@ -92,6 +103,34 @@ extension VirtualAddress {
         self.init(
             pool: try WireField.text(wire.pool, max: PairWireLimits.nameBytesMax, "VirtualAddress.pool"),
             address: try WireField.address(wire.address, "VirtualAddress.address"))
+    }
+}
+
+extension SessionPath {
+    var wire: WirePath {
+        WirePath.with {
+            $0.local = local.wire
+            $0.remote = remote.wire
+            $0.encapsulation = encapsulation
+            $0.localBehindNat = localBehindNAT
+            $0.remoteBehindNat = remoteBehindNAT
+        }
+    }
+
+    init(_ wire: WirePath) throws(PairWireError) {
+        self.init(
+            local: try Endpoint(WireField.present(wire.hasLocal, wire.local, "Path.local")),
+            remote: try Endpoint(WireField.present(wire.hasRemote, wire.remote, "Path.remote")), encapsulation: wire.encapsulation,
+            localBehindNAT: wire.localBehindNat, remoteBehindNAT: wire.remoteBehindNat)
+    }
+}
+
+extension IPAddress {
+    /// The further addresses of a peer.
+    static func list(_ wire: [Data], _ field: String) throws(PairWireError) -> [IPAddress] {
+        try WireField.list(wire, max: Session.peerAddressesMax, field) { (address) throws(PairWireError) in
+            try WireField.address(address, field)
+        }
     }
 }
 

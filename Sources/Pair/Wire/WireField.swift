@@ -72,6 +72,11 @@ enum WireField {
         try bounded(value, -PairWireLimits.wallMillisecondsMax...PairWireLimits.wallMillisecondsMax, field)
     }
 
+    static func wallMilliseconds(_ value: Int64?, _ field: String) throws(PairWireError) -> Int64? {
+        guard let value else { return nil }
+        return try bounded(value, -PairWireLimits.wallMillisecondsMax...PairWireLimits.wallMillisecondsMax, field)
+    }
+
     static func list<Wire, Value>(
         _ elements: [Wire], max: Int, _ field: String, _ decode: (Wire) throws(PairWireError) -> Value
     ) throws(PairWireError) -> [Value] {

@@ -388,14 +388,6 @@ nonisolated struct WireChange: Sendable {
     set {kind = .ikeSaRekeyed(newValue)}
   }
 
-  var rekeyedIkeSaRemoved: WireNothing {
-    get {
-      if case .rekeyedIkeSaRemoved(let v)? = kind {return v}
-      return WireNothing()
-    }
-    set {kind = .rekeyedIkeSaRemoved(newValue)}
-  }
-
   var leased: WireLeased {
     get {
       if case .leased(let v)? = kind {return v}
@@ -412,6 +404,94 @@ nonisolated struct WireChange: Sendable {
     set {kind = .inboundAdvanced(newValue)}
   }
 
+  var collided: WireCollided {
+    get {
+      if case .collided(let v)? = kind {return v}
+      return WireCollided()
+    }
+    set {kind = .collided(newValue)}
+  }
+
+  var sendWindowSet: WireSendWindowSet {
+    get {
+      if case .sendWindowSet(let v)? = kind {return v}
+      return WireSendWindowSet()
+    }
+    set {kind = .sendWindowSet(newValue)}
+  }
+
+  var pathChanged: WirePath {
+    get {
+      if case .pathChanged(let v)? = kind {return v}
+      return WirePath()
+    }
+    set {kind = .pathChanged(newValue)}
+  }
+
+  var peerAddressesSet: WireAddresses {
+    get {
+      if case .peerAddressesSet(let v)? = kind {return v}
+      return WireAddresses()
+    }
+    set {kind = .peerAddressesSet(newValue)}
+  }
+
+  var reauthenticationSet: WireReauthenticationSet {
+    get {
+      if case .reauthenticationSet(let v)? = kind {return v}
+      return WireReauthenticationSet()
+    }
+    set {kind = .reauthenticationSet(newValue)}
+  }
+
+  var ikeSaAdded: WireIKESA {
+    get {
+      if case .ikeSaAdded(let v)? = kind {return v}
+      return WireIKESA()
+    }
+    set {kind = .ikeSaAdded(newValue)}
+  }
+
+  var ikeSaAdopted: UInt64 {
+    get {
+      if case .ikeSaAdopted(let v)? = kind {return v}
+      return 0
+    }
+    set {kind = .ikeSaAdopted(newValue)}
+  }
+
+  var ikeSaRemoved: UInt64 {
+    get {
+      if case .ikeSaRemoved(let v)? = kind {return v}
+      return 0
+    }
+    set {kind = .ikeSaRemoved(newValue)}
+  }
+
+  var volumeReached: WireVolumeReached {
+    get {
+      if case .volumeReached(let v)? = kind {return v}
+      return WireVolumeReached()
+    }
+    set {kind = .volumeReached(newValue)}
+  }
+
+  var childLifetimeSet: WireLifetimeSet {
+    get {
+      if case .childLifetimeSet(let v)? = kind {return v}
+      return WireLifetimeSet()
+    }
+    set {kind = .childLifetimeSet(newValue)}
+  }
+
+  var ikeLifetimeSet: WireLifetimeSet {
+    get {
+      if case .ikeLifetimeSet(let v)? = kind {return v}
+      return WireLifetimeSet()
+    }
+    set {kind = .ikeLifetimeSet(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -425,9 +505,19 @@ nonisolated struct WireChange: Sendable {
     case childRekeyed(UInt32)
     case childRemoved(UInt32)
     case ikeSaRekeyed(WireIKESA)
-    case rekeyedIkeSaRemoved(WireNothing)
     case leased(WireLeased)
     case inboundAdvanced(WireInboundAdvanced)
+    case collided(WireCollided)
+    case sendWindowSet(WireSendWindowSet)
+    case pathChanged(WirePath)
+    case peerAddressesSet(WireAddresses)
+    case reauthenticationSet(WireReauthenticationSet)
+    case ikeSaAdded(WireIKESA)
+    case ikeSaAdopted(UInt64)
+    case ikeSaRemoved(UInt64)
+    case volumeReached(WireVolumeReached)
+    case childLifetimeSet(WireLifetimeSet)
+    case ikeLifetimeSet(WireLifetimeSet)
 
   }
 
@@ -440,8 +530,6 @@ nonisolated struct WireAnswered: Sendable {
   // methods supported on all messages.
 
   var localSpi: UInt64 = 0
-
-  var nextReceiveID: UInt32 = 0
 
   var response: WireCachedResponse {
     get {_response ?? WireCachedResponse()}
@@ -494,6 +582,125 @@ nonisolated struct WireRequestCompleted: Sendable {
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
+}
+
+nonisolated struct WireCollided: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var localSpi: UInt64 = 0
+
+  var messageID: UInt32 = 0
+
+  var collision: WireCollision {
+    get {_collision ?? WireCollision()}
+    set {_collision = newValue}
+  }
+  /// Returns true if `collision` has been explicitly set.
+  var hasCollision: Bool {self._collision != nil}
+  /// Clears the value of `collision`. Subsequent reads from it will return its default value.
+  mutating func clearCollision() {self._collision = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _collision: WireCollision? = nil
+}
+
+nonisolated struct WireSendWindowSet: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var localSpi: UInt64 = 0
+
+  var size: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireAddresses: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var addresses: [Data] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireReauthenticationSet: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var atWallMilliseconds: Int64 {
+    get {_atWallMilliseconds ?? 0}
+    set {_atWallMilliseconds = newValue}
+  }
+  /// Returns true if `atWallMilliseconds` has been explicitly set.
+  var hasAtWallMilliseconds: Bool {self._atWallMilliseconds != nil}
+  /// Clears the value of `atWallMilliseconds`. Subsequent reads from it will return its default value.
+  mutating func clearAtWallMilliseconds() {self._atWallMilliseconds = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _atWallMilliseconds: Int64? = nil
+}
+
+nonisolated struct WireVolumeReached: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var inboundSpi: UInt32 = 0
+
+  var volume: WireVolume {
+    get {_volume ?? WireVolume()}
+    set {_volume = newValue}
+  }
+  /// Returns true if `volume` has been explicitly set.
+  var hasVolume: Bool {self._volume != nil}
+  /// Clears the value of `volume`. Subsequent reads from it will return its default value.
+  mutating func clearVolume() {self._volume = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _volume: WireVolume? = nil
+}
+
+/// `spi` is the inbound SPI of a CHILD SA, or the local SPI of an IKE SA.
+nonisolated struct WireLifetimeSet: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var spi: UInt64 = 0
+
+  var lifetime: WireLifetime {
+    get {_lifetime ?? WireLifetime()}
+    set {_lifetime = newValue}
+  }
+  /// Returns true if `lifetime` has been explicitly set.
+  var hasLifetime: Bool {self._lifetime != nil}
+  /// Clears the value of `lifetime`. Subsequent reads from it will return its default value.
+  mutating func clearLifetime() {self._lifetime = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _lifetime: WireLifetime? = nil
 }
 
 nonisolated struct WireMoved: Sendable {
@@ -626,14 +833,10 @@ nonisolated struct WireSession: @unchecked Sendable {
   /// Clears the value of `ikeSa`. Subsequent reads from it will return its default value.
   mutating func clearIkeSa() {_uniqueStorage()._ikeSa = nil}
 
-  var rekeyedIkeSa: WireIKESA {
-    get {_storage._rekeyedIkeSa ?? WireIKESA()}
-    set {_uniqueStorage()._rekeyedIkeSa = newValue}
+  var otherIkeSas: [WireIKESA] {
+    get {_storage._otherIkeSas}
+    set {_uniqueStorage()._otherIkeSas = newValue}
   }
-  /// Returns true if `rekeyedIkeSa` has been explicitly set.
-  var hasRekeyedIkeSa: Bool {_storage._rekeyedIkeSa != nil}
-  /// Clears the value of `rekeyedIkeSa`. Subsequent reads from it will return its default value.
-  mutating func clearRekeyedIkeSa() {_uniqueStorage()._rekeyedIkeSa = nil}
 
   var children: [WireChildSA] {
     get {_storage._children}
@@ -650,11 +853,163 @@ nonisolated struct WireSession: @unchecked Sendable {
     set {_uniqueStorage()._establishedWallMilliseconds = newValue}
   }
 
+  var originalRole: UInt32 {
+    get {_storage._originalRole}
+    set {_uniqueStorage()._originalRole = newValue}
+  }
+
+  var peerAddresses: [Data] {
+    get {_storage._peerAddresses}
+    set {_uniqueStorage()._peerAddresses = newValue}
+  }
+
+  var reauthenticateAtWallMilliseconds: Int64 {
+    get {_storage._reauthenticateAtWallMilliseconds ?? 0}
+    set {_uniqueStorage()._reauthenticateAtWallMilliseconds = newValue}
+  }
+  /// Returns true if `reauthenticateAtWallMilliseconds` has been explicitly set.
+  var hasReauthenticateAtWallMilliseconds: Bool {_storage._reauthenticateAtWallMilliseconds != nil}
+  /// Clears the value of `reauthenticateAtWallMilliseconds`. Subsequent reads from it will return its default value.
+  mutating func clearReauthenticateAtWallMilliseconds() {_uniqueStorage()._reauthenticateAtWallMilliseconds = nil}
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+nonisolated struct WirePath: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var local: WireEndpoint {
+    get {_local ?? WireEndpoint()}
+    set {_local = newValue}
+  }
+  /// Returns true if `local` has been explicitly set.
+  var hasLocal: Bool {self._local != nil}
+  /// Clears the value of `local`. Subsequent reads from it will return its default value.
+  mutating func clearLocal() {self._local = nil}
+
+  var remote: WireEndpoint {
+    get {_remote ?? WireEndpoint()}
+    set {_remote = newValue}
+  }
+  /// Returns true if `remote` has been explicitly set.
+  var hasRemote: Bool {self._remote != nil}
+  /// Clears the value of `remote`. Subsequent reads from it will return its default value.
+  mutating func clearRemote() {self._remote = nil}
+
+  var encapsulation: Bool = false
+
+  var localBehindNat: Bool = false
+
+  var remoteBehindNat: Bool = false
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _local: WireEndpoint? = nil
+  fileprivate var _remote: WireEndpoint? = nil
+}
+
+nonisolated struct WireLifetime: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var rekeyAtWallMilliseconds: Int64 {
+    get {_rekeyAtWallMilliseconds ?? 0}
+    set {_rekeyAtWallMilliseconds = newValue}
+  }
+  /// Returns true if `rekeyAtWallMilliseconds` has been explicitly set.
+  var hasRekeyAtWallMilliseconds: Bool {self._rekeyAtWallMilliseconds != nil}
+  /// Clears the value of `rekeyAtWallMilliseconds`. Subsequent reads from it will return its default value.
+  mutating func clearRekeyAtWallMilliseconds() {self._rekeyAtWallMilliseconds = nil}
+
+  var endsAtWallMilliseconds: Int64 {
+    get {_endsAtWallMilliseconds ?? 0}
+    set {_endsAtWallMilliseconds = newValue}
+  }
+  /// Returns true if `endsAtWallMilliseconds` has been explicitly set.
+  var hasEndsAtWallMilliseconds: Bool {self._endsAtWallMilliseconds != nil}
+  /// Clears the value of `endsAtWallMilliseconds`. Subsequent reads from it will return its default value.
+  mutating func clearEndsAtWallMilliseconds() {self._endsAtWallMilliseconds = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _rekeyAtWallMilliseconds: Int64? = nil
+  fileprivate var _endsAtWallMilliseconds: Int64? = nil
+}
+
+nonisolated struct WireVolume: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var bytes: UInt64 = 0
+
+  var packets: UInt64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireVolumeLimits: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var rekeyBytes: UInt64 {
+    get {_rekeyBytes ?? 0}
+    set {_rekeyBytes = newValue}
+  }
+  /// Returns true if `rekeyBytes` has been explicitly set.
+  var hasRekeyBytes: Bool {self._rekeyBytes != nil}
+  /// Clears the value of `rekeyBytes`. Subsequent reads from it will return its default value.
+  mutating func clearRekeyBytes() {self._rekeyBytes = nil}
+
+  var endBytes: UInt64 {
+    get {_endBytes ?? 0}
+    set {_endBytes = newValue}
+  }
+  /// Returns true if `endBytes` has been explicitly set.
+  var hasEndBytes: Bool {self._endBytes != nil}
+  /// Clears the value of `endBytes`. Subsequent reads from it will return its default value.
+  mutating func clearEndBytes() {self._endBytes = nil}
+
+  var rekeyPackets: UInt64 {
+    get {_rekeyPackets ?? 0}
+    set {_rekeyPackets = newValue}
+  }
+  /// Returns true if `rekeyPackets` has been explicitly set.
+  var hasRekeyPackets: Bool {self._rekeyPackets != nil}
+  /// Clears the value of `rekeyPackets`. Subsequent reads from it will return its default value.
+  mutating func clearRekeyPackets() {self._rekeyPackets = nil}
+
+  var endPackets: UInt64 {
+    get {_endPackets ?? 0}
+    set {_endPackets = newValue}
+  }
+  /// Returns true if `endPackets` has been explicitly set.
+  var hasEndPackets: Bool {self._endPackets != nil}
+  /// Clears the value of `endPackets`. Subsequent reads from it will return its default value.
+  mutating func clearEndPackets() {self._endPackets = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _rekeyBytes: UInt64? = nil
+  fileprivate var _endBytes: UInt64? = nil
+  fileprivate var _rekeyPackets: UInt64? = nil
+  fileprivate var _endPackets: UInt64? = nil
 }
 
 nonisolated struct WireAuthorization: Sendable {
@@ -844,28 +1199,39 @@ nonisolated struct WireIKESA: @unchecked Sendable {
     set {_uniqueStorage()._nextReceiveID = newValue}
   }
 
-  var lastResponse: WireCachedResponse {
-    get {_storage._lastResponse ?? WireCachedResponse()}
-    set {_uniqueStorage()._lastResponse = newValue}
+  var responses: [WireCachedResponse] {
+    get {_storage._responses}
+    set {_uniqueStorage()._responses = newValue}
   }
-  /// Returns true if `lastResponse` has been explicitly set.
-  var hasLastResponse: Bool {_storage._lastResponse != nil}
-  /// Clears the value of `lastResponse`. Subsequent reads from it will return its default value.
-  mutating func clearLastResponse() {_uniqueStorage()._lastResponse = nil}
 
-  var pendingRequest: WirePendingRequest {
-    get {_storage._pendingRequest ?? WirePendingRequest()}
-    set {_uniqueStorage()._pendingRequest = newValue}
+  var pendingRequests: [WirePendingRequest] {
+    get {_storage._pendingRequests}
+    set {_uniqueStorage()._pendingRequests = newValue}
   }
-  /// Returns true if `pendingRequest` has been explicitly set.
-  var hasPendingRequest: Bool {_storage._pendingRequest != nil}
-  /// Clears the value of `pendingRequest`. Subsequent reads from it will return its default value.
-  mutating func clearPendingRequest() {_uniqueStorage()._pendingRequest = nil}
 
   var establishedWallMilliseconds: Int64 {
     get {_storage._establishedWallMilliseconds}
     set {_uniqueStorage()._establishedWallMilliseconds = newValue}
   }
+
+  var sendWindow: UInt32 {
+    get {_storage._sendWindow}
+    set {_uniqueStorage()._sendWindow = newValue}
+  }
+
+  var receiveWindow: UInt32 {
+    get {_storage._receiveWindow}
+    set {_uniqueStorage()._receiveWindow = newValue}
+  }
+
+  var lifetime: WireLifetime {
+    get {_storage._lifetime ?? WireLifetime()}
+    set {_uniqueStorage()._lifetime = newValue}
+  }
+  /// Returns true if `lifetime` has been explicitly set.
+  var hasLifetime: Bool {_storage._lifetime != nil}
+  /// Clears the value of `lifetime`. Subsequent reads from it will return its default value.
+  mutating func clearLifetime() {_uniqueStorage()._lifetime = nil}
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -883,7 +1249,7 @@ nonisolated struct WireCachedResponse: Sendable {
 
   var requestDigest: Data = Data()
 
-  var bytes: Data = Data()
+  var datagrams: [Data] = []
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -897,7 +1263,7 @@ nonisolated struct WirePendingRequest: Sendable {
 
   var messageID: UInt32 = 0
 
-  var bytes: Data = Data()
+  var datagrams: [Data] = []
 
   var purpose: WirePendingRequest.OneOf_Purpose? = nil
 
@@ -925,16 +1291,191 @@ nonisolated struct WirePendingRequest: Sendable {
     set {purpose = .deleteChildSa(newValue)}
   }
 
+  var createChildSa: WireChildOffer {
+    get {
+      if case .createChildSa(let v)? = purpose {return v}
+      return WireChildOffer()
+    }
+    set {purpose = .createChildSa(newValue)}
+  }
+
+  var rekeyIkeSa: WireIKEOffer {
+    get {
+      if case .rekeyIkeSa(let v)? = purpose {return v}
+      return WireIKEOffer()
+    }
+    set {purpose = .rekeyIkeSa(newValue)}
+  }
+
+  var updateAddresses: WireMoved {
+    get {
+      if case .updateAddresses(let v)? = purpose {return v}
+      return WireMoved()
+    }
+    set {purpose = .updateAddresses(newValue)}
+  }
+
+  var verifyAddress: WireAddressCheck {
+    get {
+      if case .verifyAddress(let v)? = purpose {return v}
+      return WireAddressCheck()
+    }
+    set {purpose = .verifyAddress(newValue)}
+  }
+
+  var announce: WireNothing {
+    get {
+      if case .announce(let v)? = purpose {return v}
+      return WireNothing()
+    }
+    set {purpose = .announce(newValue)}
+  }
+
+  var collision: WireCollision {
+    get {_collision ?? WireCollision()}
+    set {_collision = newValue}
+  }
+  /// Returns true if `collision` has been explicitly set.
+  var hasCollision: Bool {self._collision != nil}
+  /// Clears the value of `collision`. Subsequent reads from it will return its default value.
+  mutating func clearCollision() {self._collision = nil}
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Purpose: Equatable, Sendable {
     case liveness(WireNothing)
     case deleteIkeSa(WireNothing)
     case deleteChildSa(UInt32)
+    case createChildSa(WireChildOffer)
+    case rekeyIkeSa(WireIKEOffer)
+    case updateAddresses(WireMoved)
+    case verifyAddress(WireAddressCheck)
+    case announce(WireNothing)
 
   }
 
   init() {}
+
+  fileprivate var _collision: WireCollision? = nil
+}
+
+nonisolated struct WireCollision: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var lowestNonce: Data = Data()
+
+  var localSpi: UInt64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireKeyExchangeOffer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var group: UInt32 = 0
+
+  var privateValue: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireChildOffer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var name: String = String()
+
+  var inboundSpi: UInt32 = 0
+
+  var replacing: UInt32 {
+    get {_replacing ?? 0}
+    set {_replacing = newValue}
+  }
+  /// Returns true if `replacing` has been explicitly set.
+  var hasReplacing: Bool {self._replacing != nil}
+  /// Clears the value of `replacing`. Subsequent reads from it will return its default value.
+  mutating func clearReplacing() {self._replacing = nil}
+
+  var nonce: Data = Data()
+
+  var keyExchange: WireKeyExchangeOffer {
+    get {_keyExchange ?? WireKeyExchangeOffer()}
+    set {_keyExchange = newValue}
+  }
+  /// Returns true if `keyExchange` has been explicitly set.
+  var hasKeyExchange: Bool {self._keyExchange != nil}
+  /// Clears the value of `keyExchange`. Subsequent reads from it will return its default value.
+  mutating func clearKeyExchange() {self._keyExchange = nil}
+
+  var localSelectors: [WireTrafficSelector] = []
+
+  var remoteSelectors: [WireTrafficSelector] = []
+
+  var mode: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _replacing: UInt32? = nil
+  fileprivate var _keyExchange: WireKeyExchangeOffer? = nil
+}
+
+nonisolated struct WireIKEOffer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var spi: UInt64 = 0
+
+  var nonce: Data = Data()
+
+  var keyExchange: WireKeyExchangeOffer {
+    get {_keyExchange ?? WireKeyExchangeOffer()}
+    set {_keyExchange = newValue}
+  }
+  /// Returns true if `keyExchange` has been explicitly set.
+  var hasKeyExchange: Bool {self._keyExchange != nil}
+  /// Clears the value of `keyExchange`. Subsequent reads from it will return its default value.
+  mutating func clearKeyExchange() {self._keyExchange = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _keyExchange: WireKeyExchangeOffer? = nil
+}
+
+nonisolated struct WireAddressCheck: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var cookie: Data = Data()
+
+  var path: WirePath {
+    get {_path ?? WirePath()}
+    set {_path = newValue}
+  }
+  /// Returns true if `path` has been explicitly set.
+  var hasPath: Bool {self._path != nil}
+  /// Clears the value of `path`. Subsequent reads from it will return its default value.
+  mutating func clearPath() {self._path = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _path: WirePath? = nil
 }
 
 nonisolated struct WireChildSA: @unchecked Sendable {
@@ -1046,6 +1587,33 @@ nonisolated struct WireChildSA: @unchecked Sendable {
     get {_storage._isRekeyed}
     set {_uniqueStorage()._isRekeyed = newValue}
   }
+
+  var lifetime: WireLifetime {
+    get {_storage._lifetime ?? WireLifetime()}
+    set {_uniqueStorage()._lifetime = newValue}
+  }
+  /// Returns true if `lifetime` has been explicitly set.
+  var hasLifetime: Bool {_storage._lifetime != nil}
+  /// Clears the value of `lifetime`. Subsequent reads from it will return its default value.
+  mutating func clearLifetime() {_uniqueStorage()._lifetime = nil}
+
+  var volumeLimits: WireVolumeLimits {
+    get {_storage._volumeLimits ?? WireVolumeLimits()}
+    set {_uniqueStorage()._volumeLimits = newValue}
+  }
+  /// Returns true if `volumeLimits` has been explicitly set.
+  var hasVolumeLimits: Bool {_storage._volumeLimits != nil}
+  /// Clears the value of `volumeLimits`. Subsequent reads from it will return its default value.
+  mutating func clearVolumeLimits() {_uniqueStorage()._volumeLimits = nil}
+
+  var volume: WireVolume {
+    get {_storage._volume ?? WireVolume()}
+    set {_uniqueStorage()._volume = newValue}
+  }
+  /// Returns true if `volume` has been explicitly set.
+  var hasVolume: Bool {_storage._volume != nil}
+  /// Clears the value of `volume`. Subsequent reads from it will return its default value.
+  mutating func clearVolume() {_uniqueStorage()._volume = nil}
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1665,7 +2233,7 @@ nonisolated extension WireDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{1}removed\0\u{1}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{3}rekeyed_ike_sa_removed\0\u{1}leased\0\u{3}inbound_advanced\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{1}removed\0\u{1}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1788,19 +2356,6 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .ikeSaRekeyed(v)
         }
       }()
-      case 11: try {
-        var v: WireNothing?
-        var hadOneofValue = false
-        if let current = self.kind {
-          hadOneofValue = true
-          if case .rekeyedIkeSaRemoved(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.kind = .rekeyedIkeSaRemoved(v)
-        }
-      }()
       case 12: try {
         var v: WireLeased?
         var hadOneofValue = false
@@ -1825,6 +2380,139 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
         if let v = v {
           if hadOneofValue {try decoder.handleConflictingOneOf()}
           self.kind = .inboundAdvanced(v)
+        }
+      }()
+      case 14: try {
+        var v: WireCollided?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .collided(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .collided(v)
+        }
+      }()
+      case 15: try {
+        var v: WireSendWindowSet?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .sendWindowSet(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .sendWindowSet(v)
+        }
+      }()
+      case 16: try {
+        var v: WirePath?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .pathChanged(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .pathChanged(v)
+        }
+      }()
+      case 17: try {
+        var v: WireAddresses?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .peerAddressesSet(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .peerAddressesSet(v)
+        }
+      }()
+      case 18: try {
+        var v: WireReauthenticationSet?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .reauthenticationSet(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .reauthenticationSet(v)
+        }
+      }()
+      case 19: try {
+        var v: WireIKESA?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .ikeSaAdded(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .ikeSaAdded(v)
+        }
+      }()
+      case 20: try {
+        var v: UInt64?
+        try decoder.decodeSingularFixed64Field(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .ikeSaAdopted(v)
+        }
+      }()
+      case 21: try {
+        var v: UInt64?
+        try decoder.decodeSingularFixed64Field(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .ikeSaRemoved(v)
+        }
+      }()
+      case 22: try {
+        var v: WireVolumeReached?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .volumeReached(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .volumeReached(v)
+        }
+      }()
+      case 23: try {
+        var v: WireLifetimeSet?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .childLifetimeSet(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .childLifetimeSet(v)
+        }
+      }()
+      case 24: try {
+        var v: WireLifetimeSet?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .ikeLifetimeSet(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .ikeLifetimeSet(v)
         }
       }()
       default: break
@@ -1878,10 +2566,6 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       guard case .ikeSaRekeyed(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
     }()
-    case .rekeyedIkeSaRemoved?: try {
-      guard case .rekeyedIkeSaRemoved(let v)? = self.kind else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
-    }()
     case .leased?: try {
       guard case .leased(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
@@ -1889,6 +2573,50 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .inboundAdvanced?: try {
       guard case .inboundAdvanced(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
+    }()
+    case .collided?: try {
+      guard case .collided(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
+    }()
+    case .sendWindowSet?: try {
+      guard case .sendWindowSet(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+    }()
+    case .pathChanged?: try {
+      guard case .pathChanged(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
+    case .peerAddressesSet?: try {
+      guard case .peerAddressesSet(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    }()
+    case .reauthenticationSet?: try {
+      guard case .reauthenticationSet(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
+    }()
+    case .ikeSaAdded?: try {
+      guard case .ikeSaAdded(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+    }()
+    case .ikeSaAdopted?: try {
+      guard case .ikeSaAdopted(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 20)
+    }()
+    case .ikeSaRemoved?: try {
+      guard case .ikeSaRemoved(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 21)
+    }()
+    case .volumeReached?: try {
+      guard case .volumeReached(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 22)
+    }()
+    case .childLifetimeSet?: try {
+      guard case .childLifetimeSet(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 23)
+    }()
+    case .ikeLifetimeSet?: try {
+      guard case .ikeLifetimeSet(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
     }()
     case nil: break
     }
@@ -1904,7 +2632,7 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
 nonisolated extension WireAnswered: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Answered"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_spi\0\u{3}next_receive_id\0\u{1}response\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_spi\0\u{2}\u{2}response\0\u{c}\u{2}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1913,7 +2641,6 @@ nonisolated extension WireAnswered: SwiftProtobuf.Message, SwiftProtobuf._Messag
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.localSpi) }()
-      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.nextReceiveID) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._response) }()
       default: break
       }
@@ -1928,9 +2655,6 @@ nonisolated extension WireAnswered: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if self.localSpi != 0 {
       try visitor.visitSingularFixed64Field(value: self.localSpi, fieldNumber: 1)
     }
-    if self.nextReceiveID != 0 {
-      try visitor.visitSingularUInt32Field(value: self.nextReceiveID, fieldNumber: 2)
-    }
     try { if let v = self._response {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
@@ -1939,7 +2663,6 @@ nonisolated extension WireAnswered: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
   static func ==(lhs: WireAnswered, rhs: WireAnswered) -> Bool {
     if lhs.localSpi != rhs.localSpi {return false}
-    if lhs.nextReceiveID != rhs.nextReceiveID {return false}
     if lhs._response != rhs._response {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
@@ -2015,6 +2738,227 @@ nonisolated extension WireRequestCompleted: SwiftProtobuf.Message, SwiftProtobuf
   static func ==(lhs: WireRequestCompleted, rhs: WireRequestCompleted) -> Bool {
     if lhs.localSpi != rhs.localSpi {return false}
     if lhs.messageID != rhs.messageID {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireCollided: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Collided"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_spi\0\u{3}message_id\0\u{1}collision\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.localSpi) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.messageID) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._collision) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.localSpi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.localSpi, fieldNumber: 1)
+    }
+    if self.messageID != 0 {
+      try visitor.visitSingularUInt32Field(value: self.messageID, fieldNumber: 2)
+    }
+    try { if let v = self._collision {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireCollided, rhs: WireCollided) -> Bool {
+    if lhs.localSpi != rhs.localSpi {return false}
+    if lhs.messageID != rhs.messageID {return false}
+    if lhs._collision != rhs._collision {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireSendWindowSet: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".SendWindowSet"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_spi\0\u{1}size\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.localSpi) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.size) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.localSpi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.localSpi, fieldNumber: 1)
+    }
+    if self.size != 0 {
+      try visitor.visitSingularUInt32Field(value: self.size, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireSendWindowSet, rhs: WireSendWindowSet) -> Bool {
+    if lhs.localSpi != rhs.localSpi {return false}
+    if lhs.size != rhs.size {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireAddresses: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Addresses"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}addresses\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedBytesField(value: &self.addresses) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.addresses.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.addresses, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireAddresses, rhs: WireAddresses) -> Bool {
+    if lhs.addresses != rhs.addresses {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireReauthenticationSet: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".ReauthenticationSet"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}at_wall_milliseconds\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self._atWallMilliseconds) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._atWallMilliseconds {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireReauthenticationSet, rhs: WireReauthenticationSet) -> Bool {
+    if lhs._atWallMilliseconds != rhs._atWallMilliseconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireVolumeReached: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".VolumeReached"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}inbound_spi\0\u{1}volume\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed32Field(value: &self.inboundSpi) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._volume) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.inboundSpi != 0 {
+      try visitor.visitSingularFixed32Field(value: self.inboundSpi, fieldNumber: 1)
+    }
+    try { if let v = self._volume {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireVolumeReached, rhs: WireVolumeReached) -> Bool {
+    if lhs.inboundSpi != rhs.inboundSpi {return false}
+    if lhs._volume != rhs._volume {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireLifetimeSet: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".LifetimeSet"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}spi\0\u{1}lifetime\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.spi) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._lifetime) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.spi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.spi, fieldNumber: 1)
+    }
+    try { if let v = self._lifetime {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireLifetimeSet, rhs: WireLifetimeSet) -> Bool {
+    if lhs.spi != rhs.spi {return false}
+    if lhs._lifetime != rhs._lifetime {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2131,7 +3075,7 @@ nonisolated extension WireInboundAdvanced: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Session"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}rekeyed_ike_sa\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0")
 
   fileprivate class _StorageClass {
     var _id: UInt64 = 0
@@ -2144,10 +3088,13 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _localBehindNat: Bool = false
     var _remoteBehindNat: Bool = false
     var _ikeSa: WireIKESA? = nil
-    var _rekeyedIkeSa: WireIKESA? = nil
+    var _otherIkeSas: [WireIKESA] = []
     var _children: [WireChildSA] = []
     var _virtualAddresses: [WireVirtualAddress] = []
     var _establishedWallMilliseconds: Int64 = 0
+    var _originalRole: UInt32 = 0
+    var _peerAddresses: [Data] = []
+    var _reauthenticateAtWallMilliseconds: Int64? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2168,10 +3115,13 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       _localBehindNat = source._localBehindNat
       _remoteBehindNat = source._remoteBehindNat
       _ikeSa = source._ikeSa
-      _rekeyedIkeSa = source._rekeyedIkeSa
+      _otherIkeSas = source._otherIkeSas
       _children = source._children
       _virtualAddresses = source._virtualAddresses
       _establishedWallMilliseconds = source._establishedWallMilliseconds
+      _originalRole = source._originalRole
+      _peerAddresses = source._peerAddresses
+      _reauthenticateAtWallMilliseconds = source._reauthenticateAtWallMilliseconds
     }
   }
 
@@ -2200,10 +3150,13 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 8: try { try decoder.decodeSingularBoolField(value: &_storage._localBehindNat) }()
         case 9: try { try decoder.decodeSingularBoolField(value: &_storage._remoteBehindNat) }()
         case 10: try { try decoder.decodeSingularMessageField(value: &_storage._ikeSa) }()
-        case 11: try { try decoder.decodeSingularMessageField(value: &_storage._rekeyedIkeSa) }()
+        case 11: try { try decoder.decodeRepeatedMessageField(value: &_storage._otherIkeSas) }()
         case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._children) }()
         case 13: try { try decoder.decodeRepeatedMessageField(value: &_storage._virtualAddresses) }()
         case 14: try { try decoder.decodeSingularInt64Field(value: &_storage._establishedWallMilliseconds) }()
+        case 15: try { try decoder.decodeSingularUInt32Field(value: &_storage._originalRole) }()
+        case 16: try { try decoder.decodeRepeatedBytesField(value: &_storage._peerAddresses) }()
+        case 17: try { try decoder.decodeSingularInt64Field(value: &_storage._reauthenticateAtWallMilliseconds) }()
         default: break
         }
       }
@@ -2246,9 +3199,9 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       try { if let v = _storage._ikeSa {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
       } }()
-      try { if let v = _storage._rekeyedIkeSa {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
-      } }()
+      if !_storage._otherIkeSas.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._otherIkeSas, fieldNumber: 11)
+      }
       if !_storage._children.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._children, fieldNumber: 12)
       }
@@ -2258,6 +3211,15 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       if _storage._establishedWallMilliseconds != 0 {
         try visitor.visitSingularInt64Field(value: _storage._establishedWallMilliseconds, fieldNumber: 14)
       }
+      if _storage._originalRole != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._originalRole, fieldNumber: 15)
+      }
+      if !_storage._peerAddresses.isEmpty {
+        try visitor.visitRepeatedBytesField(value: _storage._peerAddresses, fieldNumber: 16)
+      }
+      try { if let v = _storage._reauthenticateAtWallMilliseconds {
+        try visitor.visitSingularInt64Field(value: v, fieldNumber: 17)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2277,14 +3239,194 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._localBehindNat != rhs_storage._localBehindNat {return false}
         if _storage._remoteBehindNat != rhs_storage._remoteBehindNat {return false}
         if _storage._ikeSa != rhs_storage._ikeSa {return false}
-        if _storage._rekeyedIkeSa != rhs_storage._rekeyedIkeSa {return false}
+        if _storage._otherIkeSas != rhs_storage._otherIkeSas {return false}
         if _storage._children != rhs_storage._children {return false}
         if _storage._virtualAddresses != rhs_storage._virtualAddresses {return false}
         if _storage._establishedWallMilliseconds != rhs_storage._establishedWallMilliseconds {return false}
+        if _storage._originalRole != rhs_storage._originalRole {return false}
+        if _storage._peerAddresses != rhs_storage._peerAddresses {return false}
+        if _storage._reauthenticateAtWallMilliseconds != rhs_storage._reauthenticateAtWallMilliseconds {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WirePath: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Path"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._local) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._remote) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.encapsulation) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.localBehindNat) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.remoteBehindNat) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._local {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._remote {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.encapsulation != false {
+      try visitor.visitSingularBoolField(value: self.encapsulation, fieldNumber: 3)
+    }
+    if self.localBehindNat != false {
+      try visitor.visitSingularBoolField(value: self.localBehindNat, fieldNumber: 4)
+    }
+    if self.remoteBehindNat != false {
+      try visitor.visitSingularBoolField(value: self.remoteBehindNat, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WirePath, rhs: WirePath) -> Bool {
+    if lhs._local != rhs._local {return false}
+    if lhs._remote != rhs._remote {return false}
+    if lhs.encapsulation != rhs.encapsulation {return false}
+    if lhs.localBehindNat != rhs.localBehindNat {return false}
+    if lhs.remoteBehindNat != rhs.remoteBehindNat {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireLifetime: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Lifetime"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}rekey_at_wall_milliseconds\0\u{3}ends_at_wall_milliseconds\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self._rekeyAtWallMilliseconds) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self._endsAtWallMilliseconds) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._rekeyAtWallMilliseconds {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._endsAtWallMilliseconds {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireLifetime, rhs: WireLifetime) -> Bool {
+    if lhs._rekeyAtWallMilliseconds != rhs._rekeyAtWallMilliseconds {return false}
+    if lhs._endsAtWallMilliseconds != rhs._endsAtWallMilliseconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireVolume: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Volume"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}bytes\0\u{1}packets\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.packets) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 1)
+    }
+    if self.packets != 0 {
+      try visitor.visitSingularUInt64Field(value: self.packets, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireVolume, rhs: WireVolume) -> Bool {
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.packets != rhs.packets {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireVolumeLimits: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".VolumeLimits"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}rekey_bytes\0\u{3}end_bytes\0\u{3}rekey_packets\0\u{3}end_packets\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self._rekeyBytes) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self._endBytes) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self._rekeyPackets) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self._endPackets) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._rekeyBytes {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._endBytes {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._rekeyPackets {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._endPackets {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 4)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireVolumeLimits, rhs: WireVolumeLimits) -> Bool {
+    if lhs._rekeyBytes != rhs._rekeyBytes {return false}
+    if lhs._endBytes != rhs._endBytes {return false}
+    if lhs._rekeyPackets != rhs._rekeyPackets {return false}
+    if lhs._endPackets != rhs._endPackets {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2516,7 +3658,7 @@ nonisolated extension WireDirectionKeys: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".IKESA"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}initiator_spi\0\u{3}responder_spi\0\u{1}role\0\u{1}cipher\0\u{1}integrity\0\u{1}prf\0\u{3}key_exchange_group\0\u{3}derivation_key\0\u{3}initiator_keys\0\u{3}responder_keys\0\u{3}next_send_id\0\u{3}next_receive_id\0\u{3}last_response\0\u{3}pending_request\0\u{3}established_wall_milliseconds\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}initiator_spi\0\u{3}responder_spi\0\u{1}role\0\u{1}cipher\0\u{1}integrity\0\u{1}prf\0\u{3}key_exchange_group\0\u{3}derivation_key\0\u{3}initiator_keys\0\u{3}responder_keys\0\u{3}next_send_id\0\u{3}next_receive_id\0\u{1}responses\0\u{3}pending_requests\0\u{3}established_wall_milliseconds\0\u{3}send_window\0\u{3}receive_window\0\u{1}lifetime\0")
 
   fileprivate class _StorageClass {
     var _initiatorSpi: UInt64 = 0
@@ -2531,9 +3673,12 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     var _responderKeys: WireDirectionKeys? = nil
     var _nextSendID: UInt32 = 0
     var _nextReceiveID: UInt32 = 0
-    var _lastResponse: WireCachedResponse? = nil
-    var _pendingRequest: WirePendingRequest? = nil
+    var _responses: [WireCachedResponse] = []
+    var _pendingRequests: [WirePendingRequest] = []
     var _establishedWallMilliseconds: Int64 = 0
+    var _sendWindow: UInt32 = 0
+    var _receiveWindow: UInt32 = 0
+    var _lifetime: WireLifetime? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2556,9 +3701,12 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       _responderKeys = source._responderKeys
       _nextSendID = source._nextSendID
       _nextReceiveID = source._nextReceiveID
-      _lastResponse = source._lastResponse
-      _pendingRequest = source._pendingRequest
+      _responses = source._responses
+      _pendingRequests = source._pendingRequests
       _establishedWallMilliseconds = source._establishedWallMilliseconds
+      _sendWindow = source._sendWindow
+      _receiveWindow = source._receiveWindow
+      _lifetime = source._lifetime
     }
   }
 
@@ -2589,9 +3737,12 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
         case 10: try { try decoder.decodeSingularMessageField(value: &_storage._responderKeys) }()
         case 11: try { try decoder.decodeSingularUInt32Field(value: &_storage._nextSendID) }()
         case 12: try { try decoder.decodeSingularUInt32Field(value: &_storage._nextReceiveID) }()
-        case 13: try { try decoder.decodeSingularMessageField(value: &_storage._lastResponse) }()
-        case 14: try { try decoder.decodeSingularMessageField(value: &_storage._pendingRequest) }()
+        case 13: try { try decoder.decodeRepeatedMessageField(value: &_storage._responses) }()
+        case 14: try { try decoder.decodeRepeatedMessageField(value: &_storage._pendingRequests) }()
         case 15: try { try decoder.decodeSingularInt64Field(value: &_storage._establishedWallMilliseconds) }()
+        case 16: try { try decoder.decodeSingularUInt32Field(value: &_storage._sendWindow) }()
+        case 17: try { try decoder.decodeSingularUInt32Field(value: &_storage._receiveWindow) }()
+        case 18: try { try decoder.decodeSingularMessageField(value: &_storage._lifetime) }()
         default: break
         }
       }
@@ -2640,15 +3791,24 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       if _storage._nextReceiveID != 0 {
         try visitor.visitSingularUInt32Field(value: _storage._nextReceiveID, fieldNumber: 12)
       }
-      try { if let v = _storage._lastResponse {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
-      } }()
-      try { if let v = _storage._pendingRequest {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
-      } }()
+      if !_storage._responses.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._responses, fieldNumber: 13)
+      }
+      if !_storage._pendingRequests.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._pendingRequests, fieldNumber: 14)
+      }
       if _storage._establishedWallMilliseconds != 0 {
         try visitor.visitSingularInt64Field(value: _storage._establishedWallMilliseconds, fieldNumber: 15)
       }
+      if _storage._sendWindow != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._sendWindow, fieldNumber: 16)
+      }
+      if _storage._receiveWindow != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._receiveWindow, fieldNumber: 17)
+      }
+      try { if let v = _storage._lifetime {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2670,9 +3830,12 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
         if _storage._responderKeys != rhs_storage._responderKeys {return false}
         if _storage._nextSendID != rhs_storage._nextSendID {return false}
         if _storage._nextReceiveID != rhs_storage._nextReceiveID {return false}
-        if _storage._lastResponse != rhs_storage._lastResponse {return false}
-        if _storage._pendingRequest != rhs_storage._pendingRequest {return false}
+        if _storage._responses != rhs_storage._responses {return false}
+        if _storage._pendingRequests != rhs_storage._pendingRequests {return false}
         if _storage._establishedWallMilliseconds != rhs_storage._establishedWallMilliseconds {return false}
+        if _storage._sendWindow != rhs_storage._sendWindow {return false}
+        if _storage._receiveWindow != rhs_storage._receiveWindow {return false}
+        if _storage._lifetime != rhs_storage._lifetime {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -2684,7 +3847,7 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireCachedResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".CachedResponse"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{3}request_digest\0\u{1}bytes\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{3}request_digest\0\u{1}datagrams\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2694,7 +3857,7 @@ nonisolated extension WireCachedResponse: SwiftProtobuf.Message, SwiftProtobuf._
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.messageID) }()
       case 2: try { try decoder.decodeSingularBytesField(value: &self.requestDigest) }()
-      case 3: try { try decoder.decodeSingularBytesField(value: &self.bytes) }()
+      case 3: try { try decoder.decodeRepeatedBytesField(value: &self.datagrams) }()
       default: break
       }
     }
@@ -2707,8 +3870,8 @@ nonisolated extension WireCachedResponse: SwiftProtobuf.Message, SwiftProtobuf._
     if !self.requestDigest.isEmpty {
       try visitor.visitSingularBytesField(value: self.requestDigest, fieldNumber: 2)
     }
-    if !self.bytes.isEmpty {
-      try visitor.visitSingularBytesField(value: self.bytes, fieldNumber: 3)
+    if !self.datagrams.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.datagrams, fieldNumber: 3)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2716,7 +3879,7 @@ nonisolated extension WireCachedResponse: SwiftProtobuf.Message, SwiftProtobuf._
   static func ==(lhs: WireCachedResponse, rhs: WireCachedResponse) -> Bool {
     if lhs.messageID != rhs.messageID {return false}
     if lhs.requestDigest != rhs.requestDigest {return false}
-    if lhs.bytes != rhs.bytes {return false}
+    if lhs.datagrams != rhs.datagrams {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2724,7 +3887,7 @@ nonisolated extension WireCachedResponse: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".PendingRequest"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{1}bytes\0\u{1}liveness\0\u{3}delete_ike_sa\0\u{3}delete_child_sa\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{1}datagrams\0\u{1}liveness\0\u{3}delete_ike_sa\0\u{3}delete_child_sa\0\u{3}create_child_sa\0\u{3}rekey_ike_sa\0\u{3}update_addresses\0\u{3}verify_address\0\u{1}announce\0\u{1}collision\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2733,7 +3896,7 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.messageID) }()
-      case 2: try { try decoder.decodeSingularBytesField(value: &self.bytes) }()
+      case 2: try { try decoder.decodeRepeatedBytesField(value: &self.datagrams) }()
       case 3: try {
         var v: WireNothing?
         var hadOneofValue = false
@@ -2768,6 +3931,72 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
           self.purpose = .deleteChildSa(v)
         }
       }()
+      case 6: try {
+        var v: WireChildOffer?
+        var hadOneofValue = false
+        if let current = self.purpose {
+          hadOneofValue = true
+          if case .createChildSa(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.purpose = .createChildSa(v)
+        }
+      }()
+      case 7: try {
+        var v: WireIKEOffer?
+        var hadOneofValue = false
+        if let current = self.purpose {
+          hadOneofValue = true
+          if case .rekeyIkeSa(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.purpose = .rekeyIkeSa(v)
+        }
+      }()
+      case 8: try {
+        var v: WireMoved?
+        var hadOneofValue = false
+        if let current = self.purpose {
+          hadOneofValue = true
+          if case .updateAddresses(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.purpose = .updateAddresses(v)
+        }
+      }()
+      case 9: try {
+        var v: WireAddressCheck?
+        var hadOneofValue = false
+        if let current = self.purpose {
+          hadOneofValue = true
+          if case .verifyAddress(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.purpose = .verifyAddress(v)
+        }
+      }()
+      case 10: try {
+        var v: WireNothing?
+        var hadOneofValue = false
+        if let current = self.purpose {
+          hadOneofValue = true
+          if case .announce(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.purpose = .announce(v)
+        }
+      }()
+      case 11: try { try decoder.decodeSingularMessageField(value: &self._collision) }()
       default: break
       }
     }
@@ -2781,8 +4010,8 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
     if self.messageID != 0 {
       try visitor.visitSingularUInt32Field(value: self.messageID, fieldNumber: 1)
     }
-    if !self.bytes.isEmpty {
-      try visitor.visitSingularBytesField(value: self.bytes, fieldNumber: 2)
+    if !self.datagrams.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.datagrams, fieldNumber: 2)
     }
     switch self.purpose {
     case .liveness?: try {
@@ -2797,15 +4026,261 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
       guard case .deleteChildSa(let v)? = self.purpose else { preconditionFailure() }
       try visitor.visitSingularFixed32Field(value: v, fieldNumber: 5)
     }()
+    case .createChildSa?: try {
+      guard case .createChildSa(let v)? = self.purpose else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    }()
+    case .rekeyIkeSa?: try {
+      guard case .rekeyIkeSa(let v)? = self.purpose else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    }()
+    case .updateAddresses?: try {
+      guard case .updateAddresses(let v)? = self.purpose else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    }()
+    case .verifyAddress?: try {
+      guard case .verifyAddress(let v)? = self.purpose else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
+    }()
+    case .announce?: try {
+      guard case .announce(let v)? = self.purpose else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
+    }()
     case nil: break
     }
+    try { if let v = self._collision {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: WirePendingRequest, rhs: WirePendingRequest) -> Bool {
     if lhs.messageID != rhs.messageID {return false}
-    if lhs.bytes != rhs.bytes {return false}
+    if lhs.datagrams != rhs.datagrams {return false}
     if lhs.purpose != rhs.purpose {return false}
+    if lhs._collision != rhs._collision {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireCollision: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Collision"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}lowest_nonce\0\u{3}local_spi\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.lowestNonce) }()
+      case 2: try { try decoder.decodeSingularFixed64Field(value: &self.localSpi) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.lowestNonce.isEmpty {
+      try visitor.visitSingularBytesField(value: self.lowestNonce, fieldNumber: 1)
+    }
+    if self.localSpi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.localSpi, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireCollision, rhs: WireCollision) -> Bool {
+    if lhs.lowestNonce != rhs.lowestNonce {return false}
+    if lhs.localSpi != rhs.localSpi {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireKeyExchangeOffer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".KeyExchangeOffer"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}group\0\u{3}private_value\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.group) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.privateValue) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.group != 0 {
+      try visitor.visitSingularUInt32Field(value: self.group, fieldNumber: 1)
+    }
+    if !self.privateValue.isEmpty {
+      try visitor.visitSingularBytesField(value: self.privateValue, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireKeyExchangeOffer, rhs: WireKeyExchangeOffer) -> Bool {
+    if lhs.group != rhs.group {return false}
+    if lhs.privateValue != rhs.privateValue {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireChildOffer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".ChildOffer"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}inbound_spi\0\u{1}replacing\0\u{1}nonce\0\u{3}key_exchange\0\u{3}local_selectors\0\u{3}remote_selectors\0\u{1}mode\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularFixed32Field(value: &self.inboundSpi) }()
+      case 3: try { try decoder.decodeSingularFixed32Field(value: &self._replacing) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.nonce) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._keyExchange) }()
+      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.localSelectors) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.remoteSelectors) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.mode) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.inboundSpi != 0 {
+      try visitor.visitSingularFixed32Field(value: self.inboundSpi, fieldNumber: 2)
+    }
+    try { if let v = self._replacing {
+      try visitor.visitSingularFixed32Field(value: v, fieldNumber: 3)
+    } }()
+    if !self.nonce.isEmpty {
+      try visitor.visitSingularBytesField(value: self.nonce, fieldNumber: 4)
+    }
+    try { if let v = self._keyExchange {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    if !self.localSelectors.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.localSelectors, fieldNumber: 6)
+    }
+    if !self.remoteSelectors.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.remoteSelectors, fieldNumber: 7)
+    }
+    if self.mode != 0 {
+      try visitor.visitSingularUInt32Field(value: self.mode, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireChildOffer, rhs: WireChildOffer) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.inboundSpi != rhs.inboundSpi {return false}
+    if lhs._replacing != rhs._replacing {return false}
+    if lhs.nonce != rhs.nonce {return false}
+    if lhs._keyExchange != rhs._keyExchange {return false}
+    if lhs.localSelectors != rhs.localSelectors {return false}
+    if lhs.remoteSelectors != rhs.remoteSelectors {return false}
+    if lhs.mode != rhs.mode {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireIKEOffer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".IKEOffer"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}spi\0\u{1}nonce\0\u{3}key_exchange\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.spi) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.nonce) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._keyExchange) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.spi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.spi, fieldNumber: 1)
+    }
+    if !self.nonce.isEmpty {
+      try visitor.visitSingularBytesField(value: self.nonce, fieldNumber: 2)
+    }
+    try { if let v = self._keyExchange {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireIKEOffer, rhs: WireIKEOffer) -> Bool {
+    if lhs.spi != rhs.spi {return false}
+    if lhs.nonce != rhs.nonce {return false}
+    if lhs._keyExchange != rhs._keyExchange {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireAddressCheck: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".AddressCheck"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cookie\0\u{1}path\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.cookie) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._path) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.cookie.isEmpty {
+      try visitor.visitSingularBytesField(value: self.cookie, fieldNumber: 1)
+    }
+    try { if let v = self._path {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireAddressCheck, rhs: WireAddressCheck) -> Bool {
+    if lhs.cookie != rhs.cookie {return false}
+    if lhs._path != rhs._path {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2813,7 +4288,7 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension WireChildSA: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ChildSA"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}inbound_spi\0\u{3}outbound_spi\0\u{1}name\0\u{3}unique_id\0\u{1}cipher\0\u{1}integrity\0\u{3}extended_sequence_numbers\0\u{3}key_exchange_group\0\u{3}inbound_keys\0\u{3}outbound_keys\0\u{1}mode\0\u{3}local_selectors\0\u{3}remote_selectors\0\u{3}lease_slice\0\u{3}inbound_top\0\u{3}established_wall_milliseconds\0\u{3}is_rekeyed\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}inbound_spi\0\u{3}outbound_spi\0\u{1}name\0\u{3}unique_id\0\u{1}cipher\0\u{1}integrity\0\u{3}extended_sequence_numbers\0\u{3}key_exchange_group\0\u{3}inbound_keys\0\u{3}outbound_keys\0\u{1}mode\0\u{3}local_selectors\0\u{3}remote_selectors\0\u{3}lease_slice\0\u{3}inbound_top\0\u{3}established_wall_milliseconds\0\u{3}is_rekeyed\0\u{1}lifetime\0\u{3}volume_limits\0\u{1}volume\0")
 
   fileprivate class _StorageClass {
     var _inboundSpi: UInt32 = 0
@@ -2833,6 +4308,9 @@ nonisolated extension WireChildSA: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _inboundTop: UInt64 = 0
     var _establishedWallMilliseconds: Int64 = 0
     var _isRekeyed: Bool = false
+    var _lifetime: WireLifetime? = nil
+    var _volumeLimits: WireVolumeLimits? = nil
+    var _volume: WireVolume? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2860,6 +4338,9 @@ nonisolated extension WireChildSA: SwiftProtobuf.Message, SwiftProtobuf._Message
       _inboundTop = source._inboundTop
       _establishedWallMilliseconds = source._establishedWallMilliseconds
       _isRekeyed = source._isRekeyed
+      _lifetime = source._lifetime
+      _volumeLimits = source._volumeLimits
+      _volume = source._volume
     }
   }
 
@@ -2895,6 +4376,9 @@ nonisolated extension WireChildSA: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 15: try { try decoder.decodeSingularUInt64Field(value: &_storage._inboundTop) }()
         case 16: try { try decoder.decodeSingularInt64Field(value: &_storage._establishedWallMilliseconds) }()
         case 17: try { try decoder.decodeSingularBoolField(value: &_storage._isRekeyed) }()
+        case 18: try { try decoder.decodeSingularMessageField(value: &_storage._lifetime) }()
+        case 19: try { try decoder.decodeSingularMessageField(value: &_storage._volumeLimits) }()
+        case 20: try { try decoder.decodeSingularMessageField(value: &_storage._volume) }()
         default: break
         }
       }
@@ -2958,6 +4442,15 @@ nonisolated extension WireChildSA: SwiftProtobuf.Message, SwiftProtobuf._Message
       if _storage._isRekeyed != false {
         try visitor.visitSingularBoolField(value: _storage._isRekeyed, fieldNumber: 17)
       }
+      try { if let v = _storage._lifetime {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
+      } }()
+      try { if let v = _storage._volumeLimits {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+      } }()
+      try { if let v = _storage._volume {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2984,6 +4477,9 @@ nonisolated extension WireChildSA: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._inboundTop != rhs_storage._inboundTop {return false}
         if _storage._establishedWallMilliseconds != rhs_storage._establishedWallMilliseconds {return false}
         if _storage._isRekeyed != rhs_storage._isRekeyed {return false}
+        if _storage._lifetime != rhs_storage._lifetime {return false}
+        if _storage._volumeLimits != rhs_storage._volumeLimits {return false}
+        if _storage._volume != rhs_storage._volume {return false}
         return true
       }
       if !storagesAreEqual {return false}
