@@ -20,6 +20,9 @@ from tandemlab.interop_rows import rows
 from tandemlab.peers import PEERS
 from tandemlab.processes import LabError
 
+#: Of the last words of a daemon that did not start.
+DETAIL_MAX = 600
+
 
 def run_row(bench, row, cells, out, keep):
     """Runs one row; returns its document."""
@@ -38,10 +41,11 @@ def run_row(bench, row, cells, out, keep):
     except (LabError, OSError) as error:
         detail = f"the row did not start: {error}"
         for cell in cells:
-            course.cells.setdefault(cell, {"outcome": "failed", "detail": detail.replace("\n", " | "), "seconds": 0.0})
+            course.cells.setdefault(cell, {"outcome": "failed", "detail": detail[-DETAIL_MAX:].replace("\n", " | "), "seconds": 0.0})
     finally:
         bench.end(peer)
     document["cells"] = course.cells
+    document["unplanned_takeovers"] = course.unplanned_takeovers
     folder = os.path.join(out, row.name)
     shutil.rmtree(folder, ignore_errors=True)
     if keep or any(cell["outcome"] == "failed" for cell in course.cells.values()):
@@ -59,7 +63,7 @@ def main():
     parser.add_argument("--short", action="store_true", help="the rows and cells of `make test`")
     parser.add_argument("--only", help="rows whose names have these words: `strongswan+psk,openiked`")
     parser.add_argument("--cells", help="these cells only, with commas")
-    parser.add_argument("--heartbeat", default="200ms", help="one slow CPU for all hosts: shorter ones give false alarms")
+    parser.add_argument("--heartbeat", default="400ms", help="one slow CPU for all hosts: shorter ones give false alarms")
     parser.add_argument("--keep", action="store_true", help="keep the logs of every row")
     options = parser.parse_args()
     prerequisites.check(options.build)

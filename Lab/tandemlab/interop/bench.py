@@ -32,6 +32,7 @@ class Bench:
 
     def __enter__(self):
         self.network.create()
+        self.network.warm_up()
         self.watch = Watch(self.network)
         self.pair = Pair(self.network, self.directory, self.build, "kernel", self.heartbeat)
         for gateway in self.pair.nodes.values():

@@ -5,7 +5,7 @@ from .network import BRANCH_NET, INNER_LENGTH, INNER_NET, INNER_SHARED, OUTER_LE
 from .suites import SUITES
 
 CONNECTION, CHILD = "peer", "net"
-#: Who asks whether the other lives, and how soon: only one side, so that the other's silence lasts.
+#: How soon the side that asks whether the other lives does so.
 DPD_DELAY_S = 3
 
 PAIR_HEAD = """\
@@ -47,7 +47,7 @@ def gateway_connection(row, credentials):
     remote = f'"{PEER[row.outside]}"' if row.role == "initiator" else '"%any"'
     return _connection(
         row, local_address=OUTER_SHARED[row.outside], remote=remote, identity=GATEWAY_ID, other=PEER_ID, credentials=credentials, own="gw",
-        local_ts=INNER_NET[row.inside], remote_ts=None if row.client else BRANCH_NET[row.inside], asks=row.role == "initiator",
+        local_ts=INNER_NET[row.inside], remote_ts=None if row.client else BRANCH_NET[row.inside], asks=row.tandem_asks,
         pool=POOL_NET[row.inside] if row.client else None)
 
 
@@ -59,7 +59,7 @@ def peer_configuration(row, credentials, local_address, socket):
     return head + _connection(
         row, local_address=local_address, remote=f'"{OUTER_SHARED[row.outside]}"', identity=PEER_ID, other=GATEWAY_ID,
         credentials=credentials, own="peer", local_ts=BRANCH_NET[row.inside], remote_ts=INNER_NET[row.inside],
-        asks=row.role == "responder", pool=None)
+        asks=not row.tandem_asks, pool=None)
 
 
 def _shared_addresses(row):

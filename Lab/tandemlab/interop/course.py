@@ -23,6 +23,8 @@ SHORT = (
     "rekey_ike_by_tandem_after", "delete")
 #: How long an exchange may take: some lost datagram's first retransmission (4 s at Tandem and strongSwan) and a slow CPU.
 PATIENCE_S = 12
+#: Seconds between two looks at both sides, which cost some starts of programs.
+POLL_S = 0.4
 #: How long an IKE rekey by time alone is awaited beyond PATIENCE_S (see peers.openiked).
 TIMED_S = 30
 
@@ -42,11 +44,13 @@ class Course:
         self.bench, self.row, self.peer = bench, row, peer
         self.active = self.standby = None
         self.cells = {}
+        self.unplanned_takeovers = 0
 
     def run(self, cells):
         for cell in cells:
             started = time.monotonic()
             try:
+                self._follow_active()
                 reason = self.peer.not_offered(cell)
                 if reason:
                     raise NotOffered(reason)
@@ -55,7 +59,7 @@ class Course:
             except NotOffered as reason:
                 outcome = ("not_offered", str(reason))
             except (Failed, LabError, ViciError, OSError) as error:
-                outcome = ("failed", str(error).strip())
+                outcome = ("failed", " | ".join(str(error).strip().splitlines()[:3]))
             self.cells[cell] = {"outcome": outcome[0], "detail": outcome[1], "seconds": round(time.monotonic() - started, 1)}
             if outcome[0] == "failed":
                 if cell == "established":
@@ -93,6 +97,7 @@ class Course:
         self._exchange()
         seen = self.bench.watch.esp
         wanted, other = ("udp", "plain") if self.row.nat else ("plain", "udp")
+        wait_until("ESP on the wire", lambda: any(seen.values()), 3)
         if seen[other] or not seen[wanted]:
             raise Failed(f"ESP on the wire: {dict(seen)}")
         if self.bench.watch.clear:
@@ -177,7 +182,7 @@ class Course:
         """Silence; then one side asks and the other answers. Tandem asks the peers that it called, the others ask it."""
         since = time.monotonic()
         shared = OUTER_SHARED[self.row.outside]
-        tandem_asks = self.row.role == "initiator"
+        tandem_asks = self.row.tandem_asks
         name = "Tandem asks" if tandem_asks else "the peer asks"
 
         def answered():
@@ -201,6 +206,12 @@ class Course:
 
     # What they are made of
 
+    def _follow_active(self):
+        """A slow CPU can make the pair change roles by itself; that is noted, and is no fault of the peer's."""
+        if self.active and (self.active.status() or {}).get("role") != "active" and (self.standby.status() or {}).get("role") == "active":
+            self.active, self.standby = self.standby, self.active
+            self.unplanned_takeovers += 1
+
     def view(self):
         """The gateway's one session: its IKE SPIs, its CHILD SPIs as (in, out), the peer's address; raises when there is not one."""
         view = self._settled()
@@ -220,6 +231,7 @@ class Course:
             "remote": sessions[0]["remote-host"]}
 
     def _sessions(self):
+        self._follow_active()
         with Vici(self.active.socket, 10.0) as vici:
             return [sa for event in vici.stream("list-sas", "list-sa") for sa in event.values()]
 
@@ -242,7 +254,7 @@ class Course:
             return now and now[what] != before[what] and self._agreed()
 
         try:
-            now = wait_until("both sides have one new SA, the same", rekeyed, patience, every=0.25)
+            now = wait_until("both sides have one new SA, the same", rekeyed, patience, every=POLL_S)
         except LabError as error:
             raise Failed(f"{error}; {self._in_short()}") from None
         if what == "child" and now["ike"] != before["ike"] and not self.row.timed:
@@ -262,7 +274,7 @@ class Course:
         else:
             self.active.ask("initiate", {"child": CHILD, "timeout": "15000"}, timeout=20)
         try:
-            wait_until("one IKE SA with one CHILD SA, the same at both ends", self._agreed, PATIENCE_S + 3, every=0.25)
+            wait_until("one IKE SA with one CHILD SA, the same at both ends", self._agreed, PATIENCE_S + 3, every=POLL_S)
         except LabError as error:
             raise Failed(f"{error}; {self._in_short()}") from None
 

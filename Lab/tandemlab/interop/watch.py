@@ -82,6 +82,12 @@ class Watch:
                 requests.add(key)
         return len(requests & answers)
 
+    def requested(self, exchange, since, gateway):
+        """Whether the side that is not the gateway began an exchange since then."""
+        return any(
+            message.exchange == exchange and not message.is_response and message.source != gateway
+            for message in list(self.messages) if message.time >= since)
+
     def crossed(self, since, gateway):
         """Whether a CREATE_CHILD_SA request of each side was on its way before the other's was answered."""
         first = {}

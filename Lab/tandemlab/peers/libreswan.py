@@ -12,7 +12,8 @@ from .base import Peer
 
 #: Unpacked beside strongSwan by `Lab/packages libreswan FOLDER`, for as packages the two exclude each other.
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../.build/libreswan")
-PROGRAMS = os.path.join(os.path.abspath(FOLDER), "usr/libexec/ipsec")
+LIBEXEC = os.path.join(os.path.abspath(FOLDER), "usr/libexec")
+PROGRAMS = os.path.join(LIBEXEC, "ipsec")
 CONF = """\
 conn peer
 	ikev2=insist
@@ -57,7 +58,9 @@ class Libreswan(Peer):
                 f"{PROGRAMS}/pluto", "--nofork", "--stderrlog", "--config", self._path("ipsec.conf"), "--secretsfile",
                 self._path("ipsec.secrets"), "--nssdir", self._path("nss"), "--ipsecdir", self.directory, "--rundir", self._path("run"),
                 "--no-dnssec", "--nhelpers", "0"],
-            network=self.network.name("peer"), private=True, log=self.log_path)
+            network=self.network.name("peer"), private=True, log=self.log_path,
+            # It looks for addconn where the package would have it.
+            binds=[(LIBEXEC, "/usr/libexec")])
         # It calls addconn for what `auto` says, then listens.
         self.process.wait_for(r"loading secrets from", timeout=30)
         self.process.wait_for(r"added IKEv2 connection", timeout=30)
@@ -105,7 +108,7 @@ class Libreswan(Peer):
         selectors = [f"leftsubnet={BRANCH_NET[row.inside]}", f"rightsubnet={INNER_NET[row.inside]}", f"clientaddrfamily={family}"]
         # Its routes are for hosts with several ways out; the kernel's policies alone do here.
         selectors.append("leftupdown=%disabled")
-        dpd = [f"dpddelay={DPD_DELAY_S}", "dpdtimeout=30", "dpdaction=clear"] if row.role == "responder" else []
+        dpd = [f"dpddelay={DPD_DELAY_S}", "dpdtimeout=30", "dpdaction=clear"] if not row.tandem_asks else []
         return CONF.format(
             address=self.address, gateway=self.gateway_address, peer_id=PEER_ID, gateway_id=GATEWAY_ID,
             authentication="\n\t".join(authentication), selectors="\n\t".join(selectors), ike=ike, esp=esp,
