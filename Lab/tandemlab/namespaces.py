@@ -64,6 +64,7 @@ class Network:
     #: An address of the switch itself, where default routes lead.
     switch_addresses = ("192.0.2.1/24 dev outer",)
     forwarders = NODES
+    sysctls = SYSCTLS
 
     def __init__(self, prefix):
         self.prefix = prefix
@@ -140,7 +141,7 @@ class Network:
     def _set_sysctls(self, host):
         forwarding = {"ipv4/ip_forward": "1" if host in self.forwarders else "0"}
         with kernel.inside(self.name(host)):
-            for key, value in {**SYSCTLS, **forwarding}.items():
+            for key, value in {**self.sysctls, **forwarding}.items():
                 path = f"/proc/sys/net/{key}"
                 if os.path.exists(path):
                     with open(path, "w") as file:

@@ -10,7 +10,7 @@ put back by `arrange`.
 """
 
 from .. import kernel
-from ..namespaces import Network
+from ..namespaces import SYSCTLS, Network
 from ..processes import run, wait_until
 
 #: What differs between the address families, by version.
@@ -62,6 +62,8 @@ class InteropNetwork(Network):
     bridges = ("outer", "inner", "pair", "home")
     switch_addresses = ("192.0.2.1/24 dev outer", "2001:db8:2::1/64 dev outer")
     forwarders = ("sg1", "sg2", "nat")
+    #: A router without a link-local address cannot ask for the neighbours of what it forwards.
+    sysctls = {**SYSCTLS, "ipv6/conf/default/addr_gen_mode": "0", "ipv6/conf/all/addr_gen_mode": "0"}
 
     def create(self):
         super().create()

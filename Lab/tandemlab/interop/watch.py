@@ -1,6 +1,6 @@
 """What passes on the outer net, looked at while it passes: IKE messages, how ESP travels, and anything in clear.
 
-Every IKE frame is also written to a pcap file, for the logs of a row that failed.
+Every IKE frame, and what is in clear, is also written to a pcap file, for the logs of a row that failed.
 """
 
 import collections
@@ -52,13 +52,13 @@ class Watch:
         # A bridge hands frames between its ports to its own device only while that is promiscuous.
         self._socket.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("iHH8s", index, PACKET_MR_PROMISC, 0, b""))
         self._inner = [ipaddress.ip_network(net[version]) for net in (INNER_NET, BRANCH_NET, POOL_NET) for version in (4, 6)]
-        self._file = None
+        self._file, self._kept = None, 0
         self.begin(None)
         threading.Thread(target=self._run, daemon=True).start()
 
     def begin(self, path):
         self.messages, self.clear, self.esp = [], [], collections.Counter()
-        old, self._file = self._file, None
+        old, self._file, self._kept = self._file, None, 0
         if old:
             old.close()
         if path:
@@ -127,6 +127,7 @@ class Watch:
             return
         if any(address in net for net in self._inner for address in (source, destination)):
             self.clear.append((str(source), str(destination), protocol))
+            self._keep(frame)
         elif protocol == ESP:
             self.esp["plain"] += 1
         elif protocol == UDP:
@@ -146,6 +147,10 @@ class Watch:
         if len(self.messages) < MESSAGES_MAX:
             self.messages.append(
                 IKEMessage(now, source, (initiator, responder), exchange, flags, number, following == SKF_PAYLOAD))
-        if self._file:
+        self._keep(frame)
+
+    def _keep(self, frame):
+        if self._file and self._kept < MESSAGES_MAX:
             wall = time.time()
             self._file.write(struct.pack("<IIII", int(wall), int(wall % 1 * 1e6), len(frame), len(frame)) + frame)
+            self._kept += 1
