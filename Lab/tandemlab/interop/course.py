@@ -29,6 +29,10 @@ POLL_S = 0.4
 TIMED_S = 30
 
 
+#: Said of a cell that other rows of the same peer have.
+NOT_IN_ROW = "not in this row"
+
+
 class Failed(Exception):
     """A cell did not hold; the message says what was seen."""
 
@@ -136,8 +140,10 @@ class Course:
         return "requests crossed" if self.bench.watch.crossed(since, OUTER_SHARED[self.row.outside]) else "requests did not cross"
 
     def mobike(self):
+        if self.row.role == "initiator":
+            raise NotOffered("the initiator is who moves (RFC 4555 section 3.5), and the pair's address stays")
         if not self.row.mobike:
-            raise NotOffered("not in this row")
+            raise NotOffered(NOT_IN_ROW)
         if self.row.nat:
             return self._mapping_moves()
         before, since = self.view(), time.monotonic()

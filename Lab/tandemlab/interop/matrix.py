@@ -2,7 +2,7 @@
 
 import json
 
-from .course import CELLS
+from .course import CELLS, NOT_IN_ROW
 
 MARKS = {"passed": "+", "failed": "F", "not_offered": "-"}
 #: Characters of a failure's reason that are printed; the file has all of it.
@@ -43,7 +43,7 @@ def table(rows):
     reasons = {}
     for row in rows:
         for name, cell in row["cells"].items():
-            if cell["outcome"] == "not_offered" and cell["detail"] != "not in this row":
+            if cell["outcome"] == "not_offered" and cell["detail"] != NOT_IN_ROW:
                 reasons.setdefault(cell["detail"], set()).add(row["peer"])
     lines += [f"  {', '.join(sorted(peers))}: {reason}" for reason, peers in sorted(reasons.items())]
     return "\n".join(lines)

@@ -38,11 +38,14 @@ ESTABLISHED = re.compile(r'^000 (#\d+): "peer"\S* .*\(established IKE SA\)', re.
 
 class Libreswan(Peer):
     kind = "libreswan"
+    missing = {"mobike": "libreswan moves only as a client with a virtual address, ipsec.conf(5) mobike=; here it is a branch"}
 
     @classmethod
     def lacks(cls, row):
         if row.auth == "ed25519":
-            return "libreswan 4.10 has no Ed25519: ipsec.conf(5) authby= knows rsa, ecdsa and secret only"
+            return "libreswan 4.10 has no Ed25519: ipsec.conf(5) authby= knows RSA, ECDSA and secrets only"
+        if SUITES[row.suite].libreswan is None:
+            return "libreswan 4.10 rekeys a CHILD SA with the IKE SA's group alone, whatever phase2alg says"
         return None
 
     def start(self):

@@ -49,6 +49,7 @@ LACKS = {
 
 class OpenIKED(Peer):
     kind = "openiked"
+    missing = {"mobike": "iked.conf(5): OpenIKED supports MOBIKE as responder only; the initiator is who moves"}
 
     @classmethod
     def lacks(cls, row):
