@@ -87,11 +87,11 @@ let package = Package(
             path: "Benchmarks/SessionGenerator", swiftSettings: strict),
         // Run inside the kernel lab, where there is ESP.
         .executableTarget(
-            name: "KernelLab", dependencies: ["Runtime", "Netlink", "Session", "Cryptography"], path: "Tests/KernelLab",
+            name: "KernelLab", dependencies: ["Runtime", "Netlink", "ESP", "Session", "Cryptography"], path: "Tests/KernelLab",
             swiftSettings: strict),
 
         // Tests.
-        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography"], swiftSettings: strict),
+        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "COpenSSL"], swiftSettings: strict),
         .testTarget(name: "IKEWireTests", dependencies: ["IKEWire"], swiftSettings: strict),
         .testTarget(name: "SessionTests", dependencies: ["Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography"], swiftSettings: strict),

@@ -38,9 +38,12 @@ public enum AlgorithmName {
     /// Transform type 4.
     public static func keyExchange(_ id: UInt16) -> String {
         switch id {
+        case 2: return "MODP_1024"
         case 14: return "MODP_2048"
         case 15: return "MODP_3072"
         case 16: return "MODP_4096"
+        case 17: return "MODP_6144"
+        case 18: return "MODP_8192"
         case 19: return "ECP_256"
         case 20: return "ECP_384"
         case 21: return "ECP_521"

@@ -10,6 +10,8 @@ public enum CryptographyError: Error, Hashable, Sendable {
     case authenticationFailed
     /// The peer's key exchange value must not be used (RFC 7296 §2.12, RFC 6989 §2).
     case badPublicValue
+    /// A private value is not one of its group.
+    case badPrivateValue
     /// A PEM text, or a name for a certificate, cannot be used.
     case badEncoding
     /// libcrypto failed; its own words.

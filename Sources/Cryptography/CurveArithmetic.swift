@@ -19,10 +19,15 @@ struct CurveArithmetic: KeyExchangeArithmetic {
     func makePrivateValue(_ random: RandomSource) throws(CryptographyError) -> SecretBytes {
         for _ in 0..<CurveArithmetic.drawCountMax {
             let value = random.secret(coordinateLength) { $0[0] &= topMask }
-            let number = try BigNumber(value)
-            if BN_is_zero(number.pointer) == 0, BN_cmp(number.pointer, EC_GROUP_get0_order(curve)) < 0 { return value }
+            if try accepts(value) { return value }
         }
         throw .library("the random source gives no private value")
+    }
+
+    func accepts(_ privateValue: SecretBytes) throws(CryptographyError) -> Bool {
+        guard privateValue.count == coordinateLength else { return false }
+        let number = try BigNumber(privateValue)
+        return BN_is_zero(number.pointer) == 0 && BN_cmp(number.pointer, EC_GROUP_get0_order(curve)) < 0
     }
 
     func publicValue(of privateValue: SecretBytes) throws(CryptographyError) -> [UInt8] {

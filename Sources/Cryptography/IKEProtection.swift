@@ -1,7 +1,7 @@
-/// Protects the content of an Encrypted payload (RFC 7296 §3.14; RFC 5282 for AES-GCM).
+/// Protects the content of an Encrypted payload (RFC 7296 §3.14; RFC 5282 and RFC 7634 for AEADs, RFC 5930 for AES-CTR).
 ///
 /// - Parameters:
-///   - keys: SK_e with its salt, and SK_a (empty with AES-GCM), of the sender.
+///   - keys: SK_e with its salt, and SK_a (empty with an AEAD), of the sender.
 ///   - iv: `cipher.ivLength` octets.
 ///   - header: the whole message before the IV: IKE header, payloads before the Encrypted payload, and its generic header.
 ///   - plaintext: the inner payloads, padded, with the pad length octet.

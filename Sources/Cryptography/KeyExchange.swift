@@ -1,9 +1,13 @@
 /// The groups that Tandem exchanges keys in (RFC 7296 §3.3.2 transform type 4).
 public enum KeyExchangeGroup: UInt16, CaseIterable, Hashable, Sendable {
+    /// RFC 2409 §6.2. For old peers, where it is named: it can be broken with great effort (RFC 8247 §2.4).
+    case modp1024 = 2
     /// RFC 3526.
     case modp2048 = 14
     case modp3072 = 15
     case modp4096 = 16
+    case modp6144 = 17
+    case modp8192 = 18
     /// RFC 5903.
     case ecp256 = 19
     case ecp384 = 20
@@ -14,9 +18,12 @@ public enum KeyExchangeGroup: UInt16, CaseIterable, Hashable, Sendable {
     /// Octets of the Key Exchange Data in a KE payload.
     public var publicValueLength: Int {
         switch self {
+        case .modp1024: 128
         case .modp2048: 256
         case .modp3072: 384
         case .modp4096: 512
+        case .modp6144: 768
+        case .modp8192: 1024
         case .ecp256: 64
         case .ecp384: 96
         case .ecp521: 132
@@ -27,7 +34,7 @@ public enum KeyExchangeGroup: UInt16, CaseIterable, Hashable, Sendable {
     /// Octets of the shared secret.
     public var sharedSecretLength: Int {
         switch self {
-        case .modp2048, .modp3072, .modp4096, .curve25519: publicValueLength
+        case .modp1024, .modp2048, .modp3072, .modp4096, .modp6144, .modp8192, .curve25519: publicValueLength
         // The x coordinate alone (RFC 5903 §7).
         case .ecp256, .ecp384, .ecp521: publicValueLength / 2
         }
@@ -39,7 +46,7 @@ public struct KeyExchange: Sendable {
     public let group: KeyExchangeGroup
     /// What goes into the KE payload: for ECP groups x || y (RFC 5903 §7).
     public let publicValue: [UInt8]
-    /// For whoever has to finish the exchange in our place.
+    /// For whom this side's exchange goes on with, should this node end. Big-endian; for curve25519 as in RFC 7748 §5.
     public let privateValue: SecretBytes
 
     /// - Throws: `library` if libcrypto fails, or the source gives no usable private value.
@@ -47,10 +54,11 @@ public struct KeyExchange: Sendable {
         try self.init(group: group, privateValue: try group.arithmetic.makePrivateValue(random))
     }
 
-    /// With a given private value: of an exchange that is under way; big-endian, for curve25519 as in RFC 7748 §5.
+    /// The exchange that has this `privateValue`.
     ///
-    /// - Throws: `library` for a value that is none of the group's.
+    /// - Throws: `badPrivateValue` for one that the first initializer never makes: of another length or out of the group's range.
     public init(group: KeyExchangeGroup, privateValue: SecretBytes) throws(CryptographyError) {
+        guard try group.arithmetic.accepts(privateValue) else { throw .badPrivateValue }
         self.group = group
         self.privateValue = privateValue
         publicValue = try group.arithmetic.publicValue(of: privateValue)
@@ -69,6 +77,8 @@ public struct KeyExchange: Sendable {
 /// What a kind of group has to be able to do. Lengths of public values have been checked.
 protocol KeyExchangeArithmetic {
     func makePrivateValue(_ random: RandomSource) throws(CryptographyError) -> SecretBytes
+    /// Whether `makePrivateValue` could have made it.
+    func accepts(_ privateValue: SecretBytes) throws(CryptographyError) -> Bool
     func publicValue(of privateValue: SecretBytes) throws(CryptographyError) -> [UInt8]
     func sharedSecret(of privateValue: SecretBytes, peer: [UInt8]) throws(CryptographyError) -> SecretBytes
 }
@@ -76,9 +86,12 @@ protocol KeyExchangeArithmetic {
 extension KeyExchangeGroup {
     var arithmetic: any KeyExchangeArithmetic {
         switch self {
+        case .modp1024: ModularArithmetic.modp1024
         case .modp2048: ModularArithmetic.modp2048
         case .modp3072: ModularArithmetic.modp3072
         case .modp4096: ModularArithmetic.modp4096
+        case .modp6144: ModularArithmetic.modp6144
+        case .modp8192: ModularArithmetic.modp8192
         case .ecp256: CurveArithmetic.p256
         case .ecp384: CurveArithmetic.p384
         case .ecp521: CurveArithmetic.p521

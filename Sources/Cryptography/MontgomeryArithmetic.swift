@@ -6,6 +6,8 @@ struct MontgomeryArithmetic: KeyExchangeArithmetic {
 
     func makePrivateValue(_ random: RandomSource) -> SecretBytes { random.secret(MontgomeryArithmetic.valueLength) }
 
+    func accepts(_ privateValue: SecretBytes) -> Bool { privateValue.count == MontgomeryArithmetic.valueLength }
+
     func publicValue(of privateValue: SecretBytes) throws(CryptographyError) -> [UInt8] {
         let key = try AsymmetricKey(curve25519: privateValue)
         var out = [UInt8](repeating: 0, count: MontgomeryArithmetic.valueLength)

@@ -1,5 +1,7 @@
 /// The pseudorandom functions of IKEv2 (RFC 7296 §3.3.2 transform type 2, RFC 4868).
 public enum PRF: UInt16, CaseIterable, Hashable, Sendable {
+    /// For old peers, where it is named (RFC 8247 §2.2).
+    case hmacSHA1 = 2
     case hmacSHA256 = 5
     case hmacSHA384 = 6
     case hmacSHA512 = 7
@@ -9,6 +11,7 @@ public enum PRF: UInt16, CaseIterable, Hashable, Sendable {
 
     var function: HashFunction {
         switch self {
+        case .hmacSHA1: .sha1
         case .hmacSHA256: .sha256
         case .hmacSHA384: .sha384
         case .hmacSHA512: .sha512

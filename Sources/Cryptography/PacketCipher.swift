@@ -1,9 +1,10 @@
 import COpenSSL
 
-/// Protects the packets of one direction of one SA: AES-GCM (RFC 4106, RFC 5282), or AES-CBC and HMAC (RFC 3602, RFC 4868).
+/// Protects the packets of one direction of one SA: AES-GCM (RFC 4106, RFC 5282) or ChaCha20-Poly1305 (RFC 7634), or AES-CBC or
+/// AES-CTR (RFC 3602, RFC 3686) and HMAC (RFC 2404, RFC 4868).
 ///
 /// Key schedules are made at the first packet and kept; after that no packet allocates. Not to be used by two threads at
-/// once. Nothing here chooses IVs: with AES-GCM the caller must never give one twice, with AES-CBC nobody may foresee it.
+/// once. Nothing here chooses IVs: with AES-CBC nobody may foresee one, with all others the caller must never give one twice.
 public final class PacketCipher {
     public let cipher: Cipher
     public let integrity: IntegrityAlgorithm?
@@ -15,13 +16,14 @@ public final class PacketCipher {
     private var sealing: OpaquePointer?
     private var opening: OpaquePointer?
     private var authenticator: KeyedHash?
-    /// AES-GCM: salt || IV (RFC 4106 §4); the salt is put there once.
-    private let nonce = UnsafeMutableRawBufferPointer.allocate(byteCount: 12, alignment: 8)
+    /// Salt || IV (RFC 4106 §4, RFC 7634 §2), and for AES-CTR the block counter, which begins at 1 (RFC 3686 §4). All but the IV is
+    /// put there once.
+    private let nonce = UnsafeMutableRawBufferPointer.allocate(byteCount: 16, alignment: 8)
 
     /// - Parameters:
-    ///   - integrity: `nil` with AES-GCM, else what goes with AES-CBC.
-    ///   - encryption: `cipher.keyMaterialLength` octets; for AES-GCM the salt is at its end.
-    ///   - integrityKey: `integrity.keyLength` octets, none with AES-GCM.
+    ///   - integrity: `nil` with an AEAD, else what goes with the cipher.
+    ///   - encryption: `cipher.keyMaterialLength` octets; a salt is at its end.
+    ///   - integrityKey: `integrity.keyLength` octets, none with an AEAD.
     /// - Throws: `badKeyLength` for any other combination.
     public init(
         cipher: Cipher, integrity: IntegrityAlgorithm?, keys encryption: SecretBytes, integrityKey: SecretBytes
@@ -35,6 +37,7 @@ public final class PacketCipher {
             cipher.isAEAD == (integrity == nil), integrityKey.count == integrity?.keyLength ?? 0
         else { throw .badKeyLength }
         encryption.withUnsafeBytes { nonce.copyBytes(from: $0.suffix(cipher.saltLength)) }
+        nonce.storeBytes(of: UInt32(1).bigEndian, toByteOffset: 12, as: UInt32.self)
     }
 
     deinit {
@@ -48,11 +51,11 @@ public final class PacketCipher {
     ///
     /// - Parameters:
     ///   - iv: `cipher.ivLength` octets, as they go into the packet.
-    ///   - authenticated: what stands before the IV and is not encrypted. With AES-GCM and ESN the caller puts the high
-    ///     bits into it (RFC 4106 §5).
+    ///   - authenticated: what stands before the IV and is not encrypted. With an AEAD and ESN the caller puts the high
+    ///     bits into it (RFC 4106 §5, RFC 7634 §2.1).
     ///   - text: with its padding; a multiple of `cipher.blockLength`.
     ///   - tag: `icvLength` octets. The buffers may lie next to each other, but only `text` is both read and written.
-    ///   - trailer: AES-CBC only: authenticated after the text, not sent: the high bits of an ESN (RFC 4303 §2.2.1).
+    ///   - trailer: not with an AEAD: authenticated after the text, not sent: the high bits of an ESN (RFC 4303 §2.2.1).
     /// - Throws: `badLength`.
     public func seal(
         iv: UnsafeRawBufferPointer, authenticated: UnsafeRawBufferPointer, text: UnsafeMutableRawBufferPointer,
@@ -61,13 +64,13 @@ public final class PacketCipher {
         try checkLengths(iv: iv, text: text, tagCount: tag.count, trailer: trailer)
         let context = try sealingContext()
         if cipher.isAEAD {
-            try start(context, iv: nonce(with: iv), authenticated: authenticated)
+            try start(context, iv: startValue(iv), authenticated: authenticated)
             try transform(text, context)
             try finish(context)
             try require(
-                EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, Int32(tag.count), tag.baseAddress), "AES-GCM tag")
+                EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, Int32(tag.count), tag.baseAddress), "AEAD tag")
         } else {
-            try start(context, iv: iv, authenticated: UnsafeRawBufferPointer(start: nil, count: 0))
+            try start(context, iv: startValue(iv), authenticated: UnsafeRawBufferPointer(start: nil, count: 0))
             try transform(text, context)
             tag.copyMemory(from: integrityCheckValue(authenticated, iv, UnsafeRawBufferPointer(text), trailer))
         }
@@ -75,7 +78,7 @@ public final class PacketCipher {
 
     /// Checks `tag` and decrypts `text` in place. The parameters are those of `seal`.
     ///
-    /// - Throws: `authenticationFailed`, after which `text` is worthless (with AES-GCM it is zero); `badLength`.
+    /// - Throws: `authenticationFailed`, after which `text` is worthless (with an AEAD it is zero); `badLength`.
     public func open(
         iv: UnsafeRawBufferPointer, authenticated: UnsafeRawBufferPointer, text: UnsafeMutableRawBufferPointer,
         tag: UnsafeRawBufferPointer, trailer: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -83,11 +86,11 @@ public final class PacketCipher {
         try checkLengths(iv: iv, text: text, tagCount: tag.count, trailer: trailer)
         let context = try openingContext()
         if cipher.isAEAD {
-            try start(context, iv: nonce(with: iv), authenticated: authenticated)
+            try start(context, iv: startValue(iv), authenticated: authenticated)
             try transform(text, context)
             // libcrypto only reads the tag that it is given.
             let expected = UnsafeMutableRawPointer(mutating: tag.baseAddress)
-            try require(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, Int32(tag.count), expected), "AES-GCM tag")
+            try require(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, Int32(tag.count), expected), "AEAD tag")
             do { try finish(context) } catch {
                 if let start = text.baseAddress { OPENSSL_cleanse(start, text.count) }
                 throw .authenticationFailed
@@ -96,7 +99,7 @@ public final class PacketCipher {
             // Encrypt-then-MAC: nothing is decrypted that was not sent by the peer (RFC 4303 §3.4.4.1).
             let expected = integrityCheckValue(authenticated, iv, UnsafeRawBufferPointer(text), trailer)
             guard constantTimeEquals(expected, right: tag) else { throw .authenticationFailed }
-            try start(context, iv: iv, authenticated: UnsafeRawBufferPointer(start: nil, count: 0))
+            try start(context, iv: startValue(iv), authenticated: UnsafeRawBufferPointer(start: nil, count: 0))
             try transform(text, context)
         }
     }
@@ -142,7 +145,9 @@ extension PacketCipher {
         return context
     }
 
-    private func nonce(with iv: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    /// What libcrypto starts from: 16 octets, or the first 12 of them with an AEAD.
+    private func startValue(_ iv: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        guard cipher.hasCounterIV else { return iv }
         nonce.baseAddress!.storeBytes(of: iv.loadUnaligned(as: UInt64.self), toByteOffset: 4, as: UInt64.self)
         return UnsafeRawBufferPointer(nonce)
     }
@@ -168,7 +173,7 @@ extension PacketCipher {
     }
 
     private func finish(_ context: OpaquePointer) throws(CryptographyError) {
-        // AES-GCM writes no more text here; libcrypto wants a place for a block all the same.
+        // An AEAD writes no more text here; libcrypto wants a place for a block all the same.
         var written: Int32 = 0
         var nowhere: (UInt64, UInt64) = (0, 0)
         let result = withUnsafeMutableBytes(of: &nowhere) {
@@ -198,19 +203,24 @@ extension PacketCipher {
 
 /// libcrypto's ciphers, looked up once: a lookup for each key would cost more than the key schedule. Never freed.
 private enum CipherImplementations {
-    nonisolated(unsafe) private static let gcm = ["AES-128-GCM", "AES-192-GCM", "AES-256-GCM"].map { (name: String) in
-        EVP_CIPHER_fetch(nil, name, nil)
-    }
-    nonisolated(unsafe) private static let cbc = ["AES-128-CBC", "AES-192-CBC", "AES-256-CBC"].map { (name: String) in
-        EVP_CIPHER_fetch(nil, name, nil)
+    nonisolated(unsafe) private static let gcm = fetch("GCM")
+    nonisolated(unsafe) private static let cbc = fetch("CBC")
+    nonisolated(unsafe) private static let ctr = fetch("CTR")
+    nonisolated(unsafe) private static let chaCha20Poly1305 = EVP_CIPHER_fetch(nil, "ChaCha20-Poly1305", nil)
+
+    /// AES with keys of 128, 192 and 256 bits.
+    private static func fetch(_ mode: String) -> [OpaquePointer?] {
+        [128, 192, 256].map { EVP_CIPHER_fetch(nil, "AES-\($0)-\(mode)", nil) }
     }
 
     /// `keyBits` has been checked.
     static func of(_ cipher: Cipher) -> OpaquePointer? {
         let index = cipher.keyBits / 64 - 2
         switch cipher.kind {
-        case .aesGCM16: return gcm[index]
         case .aesCBC: return cbc[index]
+        case .aesCTR: return ctr[index]
+        case .aesGCM8, .aesGCM12, .aesGCM16: return gcm[index]
+        case .chaCha20Poly1305: return chaCha20Poly1305
         }
     }
 }

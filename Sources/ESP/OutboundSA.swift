@@ -20,6 +20,7 @@ public final class OutboundSA {
     /// Text and trailer fill a multiple of it: a cipher block, at least 4 octets (RFC 4303 §2.4).
     private let alignment: Int
     private let isAEAD: Bool
+    private let hasCounterIV: Bool
     private let extended: Bool
     private let cipher: PacketCipher
     private let random: RandomPool
@@ -45,6 +46,7 @@ public final class OutboundSA {
         icvLength = algorithms.icvLength
         alignment = max(4, algorithms.cipher.blockLength)
         isAEAD = algorithms.cipher.isAEAD
+        hasCounterIV = algorithms.cipher.hasCounterIV
         extended = algorithms.extendedSequenceNumbers
         headerLength = 8 + algorithms.cipher.ivLength
         random = pool
@@ -120,10 +122,10 @@ public final class OutboundSA {
         return try seal(in: target, payload: headerLength..<headerLength + inner.count).upperBound
     }
 
-    /// For AES-GCM the sequence number itself, which the lease makes unique over both nodes (RFC 4106 §3.1); for AES-CBC
-    /// random octets (RFC 3602 §3).
+    /// The sequence number itself, which the lease makes unique over both nodes (RFC 3686 §3.1, RFC 4106 §3.1, RFC 7634 §2); for
+    /// AES-CBC random octets (RFC 3602 §3).
     private func writeIV(_ iv: UnsafeMutableRawBufferPointer, sequence: UInt64) {
-        if isAEAD {
+        if hasCounterIV {
             iv.storeBigEndian(sequence, at: 0)
         } else {
             random.fill(iv)

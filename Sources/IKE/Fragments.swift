@@ -35,7 +35,7 @@ struct OpenedMessage: Hashable {
 /// What fragments may cost. Whoever sends them has the keys of an IKE SA, but need not be authenticated yet.
 enum FragmentLimits {
     /// Octets of a datagram of ours, at least: room for something beside headers, IV and integrity check value.
-    static let lengthMin = 256
+    static let lengthMin = 160
     /// Fragments of one message: 64 KiB in the datagrams of 576 octets that RFC 7383 recommends.
     static let countMax: UInt16 = 128
     /// Messages that are put together at once: as many as some hundred clients send that log in in the same second.

@@ -146,7 +146,7 @@ private struct TransformLists {
     private mutating func add(_ transform: Transform) {
         switch transform.type {
         case TransformType.encryption:
-            if let bits = transform.keyLength, let cipher = Cipher(transform: transform.id, keyBits: Int(bits)) { ciphers.append(cipher) }
+            if let cipher = Cipher(transform: transform.id, keyLengthAttribute: transform.keyLength) { ciphers.append(cipher) }
         case TransformType.pseudorandomFunction:
             if let prf = PRF(rawValue: transform.id) { prfs.append(prf) }
         case TransformType.integrity:
@@ -159,7 +159,7 @@ private struct TransformLists {
         }
     }
 
-    /// A cipher and what goes with it: an AEAD without, AES-CBC only with an integrity algorithm (RFC 5282 §8).
+    /// A cipher and what goes with it: an AEAD without, others only with an integrity algorithm (RFC 5282 §8).
     func protection(
         ciphers acceptableCiphers: [Cipher], integrity acceptableIntegrity: [IntegrityAlgorithm]
     ) -> (cipher: Cipher, integrity: IntegrityAlgorithm?)? {
@@ -181,7 +181,7 @@ private struct TransformLists {
 
 extension Transform {
     static func encryption(_ cipher: Cipher) -> Transform {
-        Transform(type: TransformType.encryption, id: cipher.kind.rawValue, keyLength: UInt16(cipher.keyBits))
+        Transform(type: TransformType.encryption, id: cipher.kind.rawValue, keyLength: cipher.keyLengthAttribute)
     }
     static func prf(_ prf: PRF) -> Transform { Transform(type: TransformType.pseudorandomFunction, id: prf.rawValue) }
     static func integrity(_ algorithm: IntegrityAlgorithm) -> Transform {

@@ -13,7 +13,7 @@ enum OpenFailure: Error, Hashable {
     case unknownCriticalPayload(UInt8)
 }
 
-/// What guards the messages of one direction of an IKE SA (RFC 7296 §3.14, RFC 5282).
+/// What guards the messages of one direction of an IKE SA (RFC 7296 §3.14, RFC 5282, RFC 5930, RFC 7634).
 struct MessageProtection {
     var cipher: Cipher
     var integrity: IntegrityAlgorithm?
@@ -27,15 +27,16 @@ struct MessageProtection {
 
     /// A message with `payloads` inside: one datagram with an Encrypted payload, or the fragments of it (RFC 7383 §2.5).
     ///
-    /// - Parameter fragmentLength: octets of a datagram at most; `nil`: the peer takes no fragments. Below
-    ///   `FragmentLimits.lengthMin` it counts as that.
+    /// - Parameter fragmentLength: octets of a datagram at most; `nil`: the peer takes no fragments. Less than
+    ///   `FragmentLimits.lengthMin` counts as that.
     /// - Throws: when keys and algorithms do not fit, which is never the peer's doing.
     func seal(
         _ payloads: [Payload], header: IKEHeader, fragmentLength: Int? = nil, context: IKEContext
     ) throws(CryptographyError) -> [[UInt8]] {
         let inner = IKEMessage.encodePayloads(payloads)
         let wholeLength = IKEMessage.protectedHeaderLength + sealedLength(of: inner.bytes.count)
-        guard let fragmentLength, wholeLength > fragmentLength else {
+        let limit = fragmentLength.map { max($0, FragmentLimits.lengthMin) }
+        guard let limit, wholeLength > limit else {
             return [
                 try seal(inner.bytes, header: header, number: 0, context: context) {
                     IKEMessage.protectedHeader(
@@ -43,7 +44,7 @@ struct MessageProtection {
                 }
             ]
         }
-        let chunks = chunks(of: inner.bytes, length: max(fragmentLength, FragmentLimits.lengthMin))
+        let chunks = chunks(of: inner.bytes, length: limit)
         var out: [[UInt8]] = []
         for (index, chunk) in chunks.enumerated() {
             let number = UInt16(index + 1)
@@ -133,10 +134,11 @@ struct MessageProtection {
         return payloads.filter { $0.isKnown }
     }
 
-    /// AES-GCM: response bit, the epoch's low 15 bits, message ID, the fragment's number. Under one key an ID is used once as
-    /// request and once as response by one owner, and two owners differ in epoch, so that no IV comes twice (law 3). AES-CBC: random.
+    /// Where an IV must never come twice: response bit, the epoch's low 15 bits, message ID, the fragment's number. Under one key an ID is
+    /// used once as request and once as response by one owner, and two owners differ in epoch, so that it does not (law 3). Where
+    /// nobody may foresee it, it is random.
     private func initializationVector(header: IKEHeader, number: UInt16, context: IKEContext) -> [UInt8] {
-        guard cipher.isAEAD else { return context.random.bytes(cipher.ivLength) }
+        guard cipher.hasCounterIV else { return context.random.bytes(cipher.ivLength) }
         let response: UInt64 = header.isResponse ? 1 << 63 : 0
         return (response | (context.epoch & 0x7FFF) << 48 | UInt64(header.messageID) << 16 | UInt64(number)).networkBytes
     }

@@ -75,6 +75,9 @@ import Testing
     @Test func algorithmNames_areStrongSwans() {
         #expect(AlgorithmName.encryption(20) == "AES_GCM_16")
         #expect(AlgorithmName.encryption(12) == "AES_CBC")
+        #expect([13, 18, 19, 28].map(AlgorithmName.encryption) == ["AES_CTR", "AES_GCM_8", "AES_GCM_12", "CHACHA20_POLY1305"])
+        #expect(AlgorithmName.prf(2) == "PRF_HMAC_SHA1" && AlgorithmName.integrity(2) == "HMAC_SHA1_96")
+        #expect([2, 17, 18].map(AlgorithmName.keyExchange) == ["MODP_1024", "MODP_6144", "MODP_8192"])
         #expect(AlgorithmName.prf(6) == "PRF_HMAC_SHA2_384")
         #expect(AlgorithmName.integrity(14) == "HMAC_SHA2_512_256")
         #expect(AlgorithmName.keyExchange(31) == "CURVE_25519")

@@ -39,7 +39,7 @@ struct KeyExchangeTests {
         }
     }
 
-    @Test(arguments: [KeyExchangeGroup.modp2048, .modp3072, .modp4096])
+    @Test(arguments: PrimeFormula.all.map(\.group))
     func number_outsideOfTheGroup_isRefused(group: KeyExchangeGroup) throws {
         let own = try KeyExchange(group: group, random: .seeded(1))
         let count = group.publicValueLength
@@ -54,13 +54,19 @@ struct KeyExchangeTests {
         #expect(try own.sharedSecret(peerPublicValue: small(2)).copyBytes() == own.publicValue)
     }
 
-    @Test func number_atTheEndOfModp2048_isRefused() throws {
-        let own = try KeyExchange(group: .modp2048, random: .seeded(1))
+    /// p and p - 1 are refused and p - 2 is not: p is the prime that the group's standard defines.
+    @Test(arguments: PrimeFormula.all) func number_atTheEndOfTheGroup_isRefused(formula: PrimeFormula) throws {
+        let own = try KeyExchange(group: formula.group, random: .seeded(1))
+        let prime = formula.prime
         for lastOctet: UInt8 in [0xFF, 0xFE] {
-            let bad = prime2048.dropLast() + [lastOctet]
+            let bad = prime.dropLast() + [lastOctet]
             #expect(throws: CryptographyError.badPublicValue) { try own.sharedSecret(peerPublicValue: Array(bad)) }
         }
-        #expect(try own.sharedSecret(peerPublicValue: Array(prime2048.dropLast() + [0xFD])).count == 256)
+        // An odd power of -2 is what the power of 2 leaves to p.
+        let power = try own.sharedSecret(peerPublicValue: Array(prime.dropLast() + [0xFD])).copyBytes()
+        #expect(power.count == formula.bits / 8)
+        let isOdd = try #require(own.privateValue.copyBytes().last).isMultiple(of: 2) == false
+        #expect(power == (isOdd ? difference(prime, own.publicValue) : own.publicValue))
     }
 
     /// RFC 7748 §6.1, RFC 8031 §5: values of small order lead to zero.
@@ -77,6 +83,32 @@ struct KeyExchangeTests {
         }
     }
 
+    /// What another node was told of an exchange: it goes on with the same public value and comes to the same secret.
+    @Test(arguments: KeyExchangeGroup.allCases) func privateValue_inAnotherPlace_isTheSameExchange(group: KeyExchangeGroup) throws {
+        let own = try KeyExchange(group: group, random: .seeded(1))
+        let peer = try KeyExchange(group: group, random: .seeded(2))
+        let other = try KeyExchange(group: group, privateValue: SecretBytes(own.privateValue.copyBytes()))
+        #expect(other.publicValue == own.publicValue)
+        let secret = try other.sharedSecret(peerPublicValue: peer.publicValue)
+        #expect(secret == (try peer.sharedSecret(peerPublicValue: own.publicValue)))
+    }
+
+    @Test(arguments: KeyExchangeGroup.allCases) func privateValue_thatIsNotOfTheGroup_isRefused(group: KeyExchangeGroup) throws {
+        let good = try KeyExchange(group: group, random: .seeded(1)).privateValue.copyBytes()
+        var bad = [[], Array(good.dropLast()), good + [0], [0] + good]
+        // X25519 takes any 32 octets (RFC 7748 §5).
+        if group != .curve25519 { bad.append([UInt8](repeating: 0, count: good.count)) }
+        if [.ecp256, .ecp384, .ecp521].contains(group) { bad.append([UInt8](repeating: 0xFF, count: good.count)) }
+        for value in bad {
+            #expect(throws: CryptographyError.badPrivateValue) { try KeyExchange(group: group, privateValue: SecretBytes(value)) }
+        }
+    }
+
+    @Test func groupNumbers_thatAreTooWeak_areNotKnown() {
+        for number: UInt16 in [0, 1, 3, 4, 5, 13, 22, 23, 24, 25, 26, 27, 32, 1024] { #expect(KeyExchangeGroup(rawValue: number) == nil) }
+        #expect(KeyExchangeGroup.allCases.map(\.rawValue) == [2, 14, 15, 16, 17, 18, 19, 20, 21, 31])
+    }
+
     @Test func privateValue_fromABrokenSource_isRefused() {
         let broken = RandomSource { [UInt8](repeating: 0, count: $0) }
         #expect(throws: CryptographyError.self) { try KeyExchange(group: .ecp256, random: broken) }
@@ -85,11 +117,14 @@ struct KeyExchangeTests {
     }
 }
 
-/// RFC 3526 §3.
-private let prime2048 = hex(
-    """
-    ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74020bbea63b139b22514a08798e3404ddef9519b3cd3a431b302b0a6df25f1437
-    4fe1356d6d51c245e485b576625e7ec6f44c42e9a637ed6b0bff5cb6f406b7edee386bfb5a899fa5ae9f24117c4b1fe649286651ece45b3dc2007cb8a163bf05
-    98da48361c55d39a69163fa8fd24cf5f83655d23dca3ad961c62f356208552bb9ed529077096966d670c354e4abc9804f1746c08ca18217c32905e462e36ce3b
-    e39e772c180e86039b2783a2ec07a28fb5c55df06f4c52c9de2bcbf6955817183995497cea956ae515d2261898fa051015728e5a8aacaa68ffffffffffffffff
-    """)
+/// `left` - `right`, of one length, big-endian.
+private func difference(_ left: [UInt8], _ right: [UInt8]) -> [UInt8] {
+    var out = left
+    var borrow = 0
+    for index in out.indices.reversed() {
+        let value = Int(left[index]) - Int(right[index]) - borrow
+        borrow = value < 0 ? 1 : 0
+        out[index] = UInt8(value & 0xFF)
+    }
+    return out
+}

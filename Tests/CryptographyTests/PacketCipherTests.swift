@@ -2,7 +2,7 @@ import Cryptography
 import Testing
 
 /// A packet as one buffer of its own, the way the data plane uses `PacketCipher`.
-private struct Packet: Equatable {
+struct Packet: Equatable {
     var iv: [UInt8]
     var authenticated: [UInt8]
     var text: [UInt8]
@@ -44,9 +44,12 @@ struct Suite: Sendable {
     let integrity: IntegrityAlgorithm?
 
     static let all: [Suite] =
-        [128, 192, 256].map { Suite(cipher: Cipher(.aesGCM16, keyBits: $0), integrity: nil) }
-        + [128, 192, 256].flatMap { bits in
-            IntegrityAlgorithm.allCases.map { Suite(cipher: Cipher(.aesCBC, keyBits: bits), integrity: $0) }
+        Cipher.Kind.allCases.flatMap { kind in
+            kind.keyLengths.flatMap { bits -> [Suite] in
+                let cipher = Cipher(kind, keyBits: bits)
+                if cipher.isAEAD { return [Suite(cipher: cipher, integrity: nil)] }
+                return IntegrityAlgorithm.allCases.map { Suite(cipher: cipher, integrity: $0) }
+            }
         }
 
     var encryptionKey: SecretBytes { SecretBytes((0..<cipher.keyMaterialLength).map { UInt8($0) }) }
@@ -56,11 +59,13 @@ struct Suite: Sendable {
         try PacketCipher(cipher: cipher, integrity: integrity, keys: encryptionKey, integrityKey: integrityKey)
     }
 
-    fileprivate func packet(blocks: Int, trailer: [UInt8] = []) -> Packet {
+    var icvLength: Int { integrity?.icvLength ?? cipher.icvLength }
+
+    func packet(blocks: Int, trailer: [UInt8] = []) -> Packet {
         Packet(
             iv: (0..<cipher.ivLength).map { UInt8(0x40 + $0) }, authenticated: [1, 2, 3, 4, 0, 0, 0, 9],
             text: (0..<16 * blocks).map { UInt8(truncatingIfNeeded: $0) },
-            tag: [UInt8](repeating: 0, count: integrity?.icvLength ?? 16), trailer: trailer)
+            tag: [UInt8](repeating: 0, count: icvLength), trailer: trailer)
     }
 }
 
@@ -98,6 +103,17 @@ struct PacketCipherTests {
         }
         try packet.open(with: context)
         #expect(packet.text == text)
+        // RFC 4106 §6: a shorter ICV is the beginning of the whole one.
+        for (kind, count) in [(Cipher.Kind.aesGCM8, 8), (.aesGCM12, 12)] {
+            let shorter = try PacketCipher(
+                cipher: Cipher(kind, keyBits: cipher.keyBits), integrity: nil, keys: SecretBytes(hex(key) + hex("cafebabe")),
+                integrityKey: .empty)
+            packet.tag = [UInt8](repeating: 0, count: count)
+            try packet.seal(with: shorter)
+            #expect(packet.text == hex(sealed) && packet.tag == Array(hex(tag).prefix(count)))
+            try packet.open(with: shorter)
+            #expect(packet.text == text)
+        }
     }
 
     /// RFC 3602 §4, cases 1 to 4: the cipher under the integrity check.
@@ -179,9 +195,8 @@ struct PacketCipherTests {
         wrong[0].iv.append(0)
         wrong[1].tag.removeLast()
         wrong[2].iv = []
-        if suite.cipher.isAEAD {
-            wrong.append(suite.packet(blocks: 1, trailer: [0, 0, 0, 1]))
-        } else {
+        if suite.cipher.isAEAD { wrong.append(suite.packet(blocks: 1, trailer: [0, 0, 0, 1])) }
+        if suite.cipher.kind == .aesCBC {
             wrong.append(good)
             wrong[3].text.removeLast()
         }
@@ -205,6 +220,9 @@ struct PacketCipherTests {
         make(suite.encryptionKey, suite.integrityKey, suite.integrity == nil ? .hmacSHA256_128 : nil, bits: bits)
         make(long, suite.integrityKey, suite.integrity, bits: bits + 8)
         make(suite.encryptionKey, suite.integrityKey, suite.integrity, bits: -64)
+        // Of another length, with key material to match.
+        let odd = [128, 192, 256].filter { !suite.cipher.kind.keyLengths.contains($0) } + [64, 512]
+        for bits in odd { make(SecretBytes(count: bits / 8 + 4) { _ in }, suite.integrityKey, suite.integrity, bits: bits) }
     }
 
     @Test(arguments: Suite.all) func ike_sealedAndOpened_givesItBackAndRefusesGarbage(suite: Suite) throws {
@@ -214,7 +232,7 @@ struct PacketCipherTests {
         let iv = [UInt8](repeating: 3, count: suite.cipher.ivLength)
         let body = try sealIKE(
             cipher: suite.cipher, integrity: suite.integrity, keys: keys, iv: iv, header: header, plaintext: plain)
-        let icvLength = suite.integrity?.icvLength ?? suite.cipher.icvLength
+        let icvLength = suite.icvLength
         #expect(body.count == iv.count + plain.count + icvLength)
         #expect(Array(body.prefix(iv.count)) == iv)
         func open(_ body: [UInt8], _ header: [UInt8]) throws(CryptographyError) -> [UInt8] {
@@ -225,7 +243,7 @@ struct PacketCipherTests {
         for count in body.indices { #expect(throws: CryptographyError.self) { try open(Array(body.prefix(count)), header) } }
         if let integrity = suite.integrity {
             // RFC 7296 §3.14: the check value covers the whole message before it.
-            let prf = try #require(PRF(rawValue: integrity.rawValue - 7))
+            let prf = try #require([2: PRF.hmacSHA1, 12: .hmacSHA256, 13: .hmacSHA384, 14: .hmacSHA512][integrity.rawValue])
             let mac = prf(key: suite.integrityKey, header, Array(body.dropLast(icvLength))).copyBytes()
             #expect(Array(body.suffix(icvLength)) == Array(mac.prefix(icvLength)))
         }

@@ -67,6 +67,42 @@ import Testing
         #expect(text == packet)
     }
 
+    /// RFC 7634 appendix A: its packet, as a peer sent it.
+    @Test func open_ofThePacketOfRFC7634_givesTheInnerPacket() throws {
+        var tunnel = Tunnel(
+            .chaCha, outboundSPI: 0x0102_0304, local: [TrafficSelector(IPPrefix("198.51.100.0/24")!)],
+            remote: [TrafficSelector(IPPrefix("192.0.2.0/24")!)])
+        tunnel.peer.child.inboundKeys.encryption = SecretBytes(0x80..<0xA4)
+        let octets = """
+            0102030400000005 1011121314151617
+            24039428b97f417e3c13753a4f05087b67c352e6a7fab1b982d466ef407ae5c614ee8099d52844eb61aa95dfab4c02f7
+            2aa71e7c4c4f64c9befe2facc638e8f3cbec163fac469b502773f6fb94e664da9165b82829f641e0 76aaa8266b7fb0f7b11b369907e1ad43
+            """
+        let digits = octets.compactMap(\.hexDigitValue)
+        let packet = stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
+        let inner = try InboundSA(installation: tunnel.peer).opened(packet)
+        #expect(inner.count == 84 && inner.starts(with: [0x45, 0, 0, 0x54, 0xA6, 0xF2]) && inner.suffix(4) == [0x34, 0x35, 0x36, 0x37])
+    }
+
+    /// Every cipher whose IV must not come twice takes it from the number, which the lease makes unique (law 3).
+    @Test(arguments: Suite.allCases) func seal_withACounterIV_sendsTheNumberAsIV(suite: Suite) throws {
+        let sequence: UInt64 = 0x0000_0003_0000_0009
+        let tunnel = Tunnel(suite, extended: true, numbers: LeasedNumbers(next: sequence, limit: sequence + 1))
+        guard tunnel.gateway.child.algorithms.cipher.hasCounterIV else { return }
+        let sender = try OutboundSA(installation: tunnel.gateway)
+        for number in [sequence, sequence + 1] { #expect(Array(try sender.sealed(inner)[8..<16]) == bytes(of: number)) }
+    }
+
+    /// RFC 3686 §4 and RFC 2404, from the packet itself: the key stream is that of nonce || IV || 1.
+    @Test func seal_withCTR_isAuthenticatedAndBeginsAtBlockOne() throws {
+        let tunnel = Tunnel(.ctr256SHA1, extended: true, numbers: LeasedNumbers(next: 5, limit: 5))
+        let packet = try OutboundSA(installation: tunnel.gateway).sealed(inner)
+        let keys = tunnel.gateway.child.outboundKeys
+        let mac = PRF.hmacSHA1(key: keys.integrity, Array(packet.dropLast(12)), [0, 0, 0, 0]).copyBytes()
+        #expect(Array(packet.suffix(12)) == Array(mac.prefix(12)))
+        #expect(packet.count == 8 + 8 + inner.count + 3 + 12, "padded to 4 octets, not to a block")
+    }
+
     @Test func seal_withCBCAndESN_authenticatesTheUpperHalfLast() throws {
         let sequence: UInt64 = 0x0000_0003_0000_0009
         let tunnel = Tunnel(.cbc128SHA256, extended: true, numbers: LeasedNumbers(next: sequence, limit: sequence))
@@ -123,7 +159,7 @@ import Testing
     }
 
     /// Texts that only a peer with the keys can have made.
-    @Test(arguments: [Suite.gcm128, .cbc128SHA256])
+    @Test(arguments: [Suite.gcm128, .gcm8, .chaCha, .cbc128SHA256, .ctr128SHA256])
     func open_ofAnAuthenticPacketWithABadText_saysWhatIsWrong(suite: Suite) throws {
         let tunnel = Tunnel(suite)
         let good = ipv4Packet(from: "10.1.2.3", to: "10.3.0.5", payload: 2)  // 26 octets

@@ -5,15 +5,21 @@ import Session
 
 /// The transform sets that the tests go through.
 enum Suite: CaseIterable {
-    case gcm128, gcm256, cbc128SHA256, cbc256SHA512
+    case gcm128, gcm256, gcm8, gcm12, chaCha, cbc128SHA256, cbc256SHA512, cbc192SHA1, ctr128SHA256, ctr256SHA1
 
     func algorithms(extended: Bool) -> ESPAlgorithms {
         let (cipher, integrity): (Cipher, IntegrityAlgorithm?) =
             switch self {
             case .gcm128: (Cipher(.aesGCM16, keyBits: 128), nil)
             case .gcm256: (Cipher(.aesGCM16, keyBits: 256), nil)
+            case .gcm8: (Cipher(.aesGCM8, keyBits: 192), nil)
+            case .gcm12: (Cipher(.aesGCM12, keyBits: 128), nil)
+            case .chaCha: (Cipher(.chaCha20Poly1305, keyBits: 256), nil)
             case .cbc128SHA256: (Cipher(.aesCBC, keyBits: 128), .hmacSHA256_128)
             case .cbc256SHA512: (Cipher(.aesCBC, keyBits: 256), .hmacSHA512_256)
+            case .cbc192SHA1: (Cipher(.aesCBC, keyBits: 192), .hmacSHA1_96)
+            case .ctr128SHA256: (Cipher(.aesCTR, keyBits: 128), .hmacSHA256_128)
+            case .ctr256SHA1: (Cipher(.aesCTR, keyBits: 256), .hmacSHA1_96)
             }
         return ESPAlgorithms(cipher: cipher, integrity: integrity, extendedSequenceNumbers: extended, keyExchangeGroup: nil)
     }

@@ -40,6 +40,31 @@ import Testing
         #expect(chosen([.encryption(.gcm128), .integrity(.hmacSHA256_128)] + rest) == nil, "an AEAD comes without integrity (RFC 5282 §8)")
     }
 
+    /// RFC 7634 §4: without a Key Length attribute; RFC 5282 §7.3, RFC 5930 §2: with one.
+    @Test func keyLength_whereItDoesNotBelongOrIsMissing_makesTheTransformUnacceptable() throws {
+        let number = TransformType.encryption
+        #expect(Transform.encryption(.chaCha) == Transform(type: number, id: 28))
+        #expect(Transform.encryption(.ctr128) == Transform(type: number, id: 13, keyLength: 128))
+        let rest: [Transform] = [.prf(.hmacSHA256), .group(.curve25519)]
+        func chosen(_ ciphers: [Transform], integrity: [IntegrityAlgorithm] = []) -> Cipher? {
+            let offered = offer(1, ciphers + integrity.map { .integrity($0) } + rest)
+            return Negotiation.choose(from: [offered], acceptable: IKEProposal.all, spiLength: 0, keyExchangeGroup: 31)?.algorithms.cipher
+        }
+        #expect(chosen([.encryption(.chaCha)]) == .chaCha)
+        for bits: UInt16 in [0, 128, 256] {
+            #expect(chosen([Transform(type: number, id: 28, keyLength: bits)]) == nil)
+            #expect(chosen([Transform(type: number, id: 28, keyLength: bits), .encryption(.gcm128)]) == .gcm128)
+        }
+        for id: UInt16 in [18, 19, 20] { #expect(chosen([Transform(type: number, id: id)]) == nil) }
+        for bits: UInt16? in [nil, 0, 160, 288] {
+            #expect(chosen([Transform(type: number, id: 13, keyLength: bits)], integrity: [.hmacSHA256_128]) == nil)
+        }
+        #expect(chosen([.encryption(.ctr128)]) == nil, "nothing would be authenticated")
+        #expect(chosen([.encryption(.ctr128)], integrity: [.hmacSHA256_128]) == .ctr128)
+        // A peer that mixes both in one proposal means the cipher that its integrity algorithms go with.
+        #expect(chosen([.encryption(.chaCha), .encryption(.ctr128)], integrity: [.hmacSHA256_128]) == .ctr128)
+    }
+
     @Test func sequenceNumbers_withoutTheTransform_areNotExtended() throws {
         let proposal = Proposal(number: 1, protocolID: .esp, spi: [1, 2, 3, 4], transforms: [.encryption(.gcm128)])
         let own = ESPProposal(ciphers: [.gcm128], integrity: [], groups: [], extendedSequenceNumbers: [true, false])

@@ -34,7 +34,9 @@ import Testing
 
     @Test func newOwner_afterEveryStep_goesOn() throws {
         let cbc = IKEProposal(ciphers: [.cbc128], integrity: [.hmacSHA256_128], prfs: [.hmacSHA256], groups: [.ecp256])
-        for proposal in [IKEProposal.gcmX25519, cbc] {
+        let ctr = IKEProposal(ciphers: [.ctr128], integrity: [.hmacSHA1_96], prfs: [.hmacSHA1], groups: [.modp1024])
+        let chaCha = IKEProposal(ciphers: [.chaCha], integrity: [], prfs: [.hmacSHA512], groups: [.curve25519])
+        for proposal in [IKEProposal.gcmX25519, chaCha, ctr, cbc] {
             for step in Step.allCases {
                 var world = World(client: .standard(proposals: [proposal]))
                 world.establish()

@@ -24,6 +24,17 @@ struct Tunnel {
     static let cbc = ESPAlgorithms(
         cipher: Cipher(.aesCBC, keyBits: 256), integrity: .hmacSHA256_128, extendedSequenceNumbers: false, keyExchangeGroup: nil)
 
+    /// What IKE can negotiate: every cipher and key length once, every HMAC, with and without ESN.
+    static let everyCipher: [ESPAlgorithms] = Cipher.Kind.allCases.flatMap { kind in
+        kind.keyLengths.map { Cipher(kind, keyBits: $0) }
+    }.enumerated().flatMap { index, cipher in
+        let integrity: [IntegrityAlgorithm?] = cipher.isAEAD ? [nil] : IntegrityAlgorithm.allCases.map { $0 }
+        return integrity.enumerated().map { other, integrity in
+            ESPAlgorithms(
+                cipher: cipher, integrity: integrity, extendedSequenceNumbers: (index + other).isMultiple(of: 2), keyExchangeGroup: nil)
+        }
+    }
+
     private func keys(_ salt: UInt8) -> DirectionKeys {
         func bytes(_ count: Int, _ offset: UInt8) -> SecretBytes {
             SecretBytes((0..<count).map { UInt8(truncatingIfNeeded: $0) &+ salt &+ offset &+ UInt8(truncatingIfNeeded: spi) })

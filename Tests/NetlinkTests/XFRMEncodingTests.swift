@@ -71,6 +71,41 @@ import Testing
         #expect(found[23] == nil)
     }
 
+    /// The kernel's name, bits of key with its salt, bits of ICV.
+    @Test(arguments: [
+        (Cipher(.aesGCM8, keyBits: 128), "rfc4106(gcm(aes))", 160, 64), (Cipher(.aesGCM12, keyBits: 192), "rfc4106(gcm(aes))", 224, 96),
+        (Cipher(.aesGCM16, keyBits: 256), "rfc4106(gcm(aes))", 288, 128),
+        (Cipher(.chaCha20Poly1305, keyBits: 256), "rfc7539esp(chacha20,poly1305)", 288, 128),
+    ]) func newState_withAnAEAD_namesItAndItsICV(cipher: Cipher, name: String, keyBits: UInt32, icvBits: UInt32) throws {
+        let message = XFRMEncoding.newState(state(cipher, nil, replay: XFRMReplay(window: 64, isExtended: true)), now: 0)
+        let found = attributes(message, after: 224)
+        let aead = Array(try #require(found[18]))
+        #expect(String(decoding: aead.prefix { $0 != 0 }, as: UTF8.self) == name)
+        #expect(Array(aead[64..<72]) == littleEndian(keyBits) + littleEndian(icvBits))
+        #expect(Array(aead[72...]) == (0..<UInt8(keyBits / 8)).map { $0 })
+        #expect(found[2] == nil && found[20] == nil)
+    }
+
+    @Test(arguments: [
+        (Cipher(.aesCTR, keyBits: 128), "rfc3686(ctr(aes))", 160, IntegrityAlgorithm.hmacSHA256_128, "hmac(sha256)", 256, 128),
+        (Cipher(.aesCTR, keyBits: 256), "rfc3686(ctr(aes))", 288, .hmacSHA512_256, "hmac(sha512)", 512, 256),
+        (Cipher(.aesCBC, keyBits: 192), "cbc(aes)", 192, .hmacSHA1_96, "hmac(sha1)", 160, 96),
+    ]) func newState_withCipherAndHMAC_namesBoth(
+        cipher: Cipher, name: String, keyBits: UInt32, integrity: IntegrityAlgorithm, hash: String, hashBits: UInt32, icvBits: UInt32
+    ) throws {
+        let message = XFRMEncoding.newState(state(cipher, integrity, replay: XFRMReplay(window: 32, isExtended: false)), now: 0)
+        let found = attributes(message, after: 224)
+        let crypt = Array(try #require(found[2]))
+        #expect(String(decoding: crypt.prefix { $0 != 0 }, as: UTF8.self) == name)
+        #expect(Array(crypt[64..<68]) == littleEndian(keyBits) && Array(crypt[68...]) == (0..<UInt8(keyBits / 8)).map { $0 })
+        let auth = Array(try #require(found[20]))
+        #expect(String(decoding: auth.prefix { $0 != 0 }, as: UTF8.self) == hash)
+        #expect(Array(auth[64..<72]) == littleEndian(hashBits) + littleEndian(icvBits))
+        #expect(auth[72...].allSatisfy { $0 == 0xAB } && auth.count == 72 + Int(hashBits / 8) && found[18] == nil)
+    }
+
+    private func littleEndian(_ value: UInt32) -> [UInt8] { [0, 8, 16, 24].map { UInt8(truncatingIfNeeded: value >> $0) } }
+
     @Test func setReplay_withoutESN_neverSaysMoreThan32Bits() throws {
         let replay = XFRMReplay(window: 1024, isExtended: false, lastSent: 1 << 40, top: 1 << 40)
         let message = XFRMEncoding.setReplay(

@@ -22,6 +22,18 @@ struct WireTests {
         #expect(session == Sample.session)
     }
 
+    /// Each with keys of its own lengths, as an IKE SA's and as a CHILD SA's.
+    @Test(arguments: Cipher.Kind.allCases, PRF.allCases)
+    func decode_ofASessionWithAnyAlgorithms_givesItBack(kind: Cipher.Kind, prf: PRF) throws {
+        for (bits, group) in zip(kind.keyLengths + kind.keyLengths + kind.keyLengths, KeyExchangeGroup.allCases) {
+            for integrity in IntegrityAlgorithm.allCases {
+                let session = Sample.session(Cipher(kind, keyBits: bits), integrity, prf: prf, group: group)
+                let frame = try PairFrameCodec.decode(PairFrameCodec.encode(.snapshotPage([session])))
+                #expect(frame == .snapshotPage([session]))
+            }
+        }
+    }
+
     @Test(arguments: Sample.frames) func decode_ofATruncatedFrame_isRefused(frame: PairFrame) {
         let bytes = PairFrameCodec.encode(frame)
         for count in bytes.indices {
@@ -132,16 +144,18 @@ struct WireLimitTests {
         BadSession(.invalid("Identity.kind")) { $0.authorization.remoteIdentity.kind = 4 },
         BadSession(.invalid("IKESA.role")) { $0.ikeSa.role = 2 },
         BadSession(.invalid("IKESA.prf")) { $0.ikeSa.prf = 1 << 16 | 5 },
-        BadSession(.invalid("IKESA.key_exchange_group")) { $0.ikeSa.keyExchangeGroup = 2 },
+        BadSession(.invalid("IKESA.key_exchange_group")) { $0.ikeSa.keyExchangeGroup = 5 },
         BadSession(.invalid("IKESA.integrity")) { $0.ikeSa.integrity = 12 },
         BadSession(.invalid("IKESA.derivation_key")) { $0.ikeSa.derivationKey.removeLast() },
         BadSession(.invalid("Cipher")) { $0.ikeSa.cipher.keyBits = 100 },
         BadSession(.invalid("Cipher")) { $0.children[0].cipher.transform = 3 },
+        BadSession(.invalid("Cipher")) { ($0.children[0].cipher.transform, $0.children[0].cipher.keyBits) = (28, 128) },
+        BadSession(.invalid("DirectionKeys.integrity")) { $0.children[1].integrity = 2 },
         BadSession(.invalid("Cipher.transform")) { $0.children[0].cipher.transform = 1 << 16 | 20 },
         BadSession(.invalid("DirectionKeys.encryption")) { $0.children[0].inboundKeys.encryption.append(0) },
         BadSession(.invalid("DirectionKeys.integrity")) { $0.children[0].inboundKeys.integrity.append(0) },
         BadSession(.invalid("ChildSA.integrity")) { $0.children[1].clearIntegrity() },
-        BadSession(.invalid("ChildSA.integrity")) { $0.children[1].integrity = 2 },
+        BadSession(.invalid("ChildSA.integrity")) { $0.children[1].integrity = 1 },
         BadSession(.invalid("ChildSA.key_exchange_group")) { $0.children[0].keyExchangeGroup = 1 },
         BadSession(.invalid("ChildSA.mode")) { $0.children[0].mode = 2 },
         BadSession(.invalid("ChildSA.established_wall_milliseconds")) { $0.children[0].establishedWallMilliseconds = .min },
@@ -352,6 +366,21 @@ private enum Sample {
         inboundKeys: DirectionKeys(encryption: key(0xB1, 16), integrity: key(0xB2, 64)),
         outboundKeys: DirectionKeys(encryption: key(0xB3, 16), integrity: key(0xB4, 64)), mode: .transport, localSelectors: [],
         remoteSelectors: [], lease: .initial, inboundTop: 0, establishedWallMilliseconds: 0)
+
+    /// `integrity` is passed over with an AEAD.
+    static func session(_ cipher: Cipher, _ integrity: IntegrityAlgorithm, prf: PRF, group: KeyExchangeGroup) -> Session {
+        let integrity = cipher.isAEAD ? nil : integrity
+        func keys(_ byte: UInt8) -> DirectionKeys {
+            DirectionKeys(encryption: key(byte, cipher.keyMaterialLength), integrity: key(byte + 1, integrity?.keyLength ?? 0))
+        }
+        var session = session
+        session.ikeSA.algorithms = IKEAlgorithms(cipher: cipher, integrity: integrity, prf: prf, keyExchangeGroup: group)
+        session.ikeSA.keys = IKEKeys(derivation: key(0x11, prf.outputLength), initiator: keys(0x21), responder: keys(0x31))
+        session.children[0].algorithms = ESPAlgorithms(
+            cipher: cipher, integrity: integrity, extendedSequenceNumbers: true, keyExchangeGroup: group)
+        (session.children[0].inboundKeys, session.children[0].outboundKeys) = (keys(0x41), keys(0x51))
+        return session
+    }
 
     private static func key(_ byte: UInt8, _ count: Int) -> SecretBytes { SecretBytes([UInt8](repeating: byte, count: count)) }
 }

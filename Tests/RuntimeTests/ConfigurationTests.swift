@@ -107,7 +107,7 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 [connections.road]
                 local_adrs = ["192.0.2.1"]
                 proposals = [
-                  "aes256-sha1-modp2048",
+                  "aes256-sha257-modp2048", "aes256-md5-ecp256",
                   "aes256gcm16-ecp256"]
                 rekey_time = "1h"
                 mobike = false
@@ -124,7 +124,8 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 "tandem.toml:3: node.id: 2 is out of range; use 0 to 1",
                 "tandem.toml:5: dataplane.kind: \"quantum\" is not one of its values; use auto, kernel, user",
                 "tandem.toml:7: connections.road.local_adrs: unknown key; did you mean local_addrs?",
-                "tandem.toml:8: connections.road.proposals: \"sha1\" is not an algorithm that Tandem has; did you mean sha512?",
+                "tandem.toml:8: connections.road.proposals: \"sha257\" is not an algorithm that Tandem has; did you mean sha256?",
+                "tandem.toml:8: connections.road.proposals: \"md5\" is too weak (RFC 8221, RFC 8247); write sha256",
                 "tandem.toml:8: connections.road.proposals: \"aes256gcm16-ecp256\" names no PRF; add one, as in aes256gcm16-ecp256-prfsha256",
                 "tandem.toml:11: connections.road.rekey_time: the value \"1h\" is not supported yet; remove the key, or set it to 0",
                 "tandem.toml:13: connections.road.local.id: is an integer; it must be a string",
@@ -212,6 +213,59 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(defaults.map(\.groups.isEmpty) == [true, true, false, false])
         #expect(defaults.map { $0.ciphers[0].isAEAD } == [true, false, true, false])
         #expect(defaults.allSatisfy { $0.extendedSequenceNumbers == [false] })
+    }
+
+    /// RFC 8221 §5, §6 and RFC 8247 §2: what must and should be there is, and nothing that is on its way out.
+    @Test func ikeDefault_isWhatTheStandardsRecommend() throws {
+        let defaults = try ProposalText.ike("default")
+        #expect(defaults.map { $0.ciphers[0] } == [Cipher(.aesGCM16, keyBits: 128), Cipher(.aesCBC, keyBits: 128)])
+        #expect(Set(defaults[0].ciphers.map(\.kind)) == [.aesGCM16, .chaCha20Poly1305] && defaults[0].integrity.isEmpty)
+        #expect(Set(defaults[1].ciphers.map(\.kind)) == [.aesCBC, .aesCTR])
+        #expect(Set(defaults[1].integrity) == [.hmacSHA256_128, .hmacSHA384_192, .hmacSHA512_256])
+        for proposal in defaults {
+            #expect(Set(proposal.prfs) == [.hmacSHA256, .hmacSHA384, .hmacSHA512])
+            #expect(Set(proposal.groups) == Set(KeyExchangeGroup.allCases).subtracting([.modp1024]))
+            #expect(proposal.groups.count == Set(proposal.groups).count && proposal.groups[0] == .curve25519)
+        }
+    }
+
+    @Test(arguments: [
+        ("aes192", Cipher(.aesCBC, keyBits: 192)), ("aes256cbc", Cipher(.aesCBC, keyBits: 256)), ("aes", Cipher(.aesCBC, keyBits: 128)),
+        ("aes128ctr", Cipher(.aesCTR, keyBits: 128)), ("aes256ctr", Cipher(.aesCTR, keyBits: 256)),
+        ("aes128gcm8", Cipher(.aesGCM8, keyBits: 128)), ("aes256gcm64", Cipher(.aesGCM8, keyBits: 256)),
+        ("aes192gcm12", Cipher(.aesGCM12, keyBits: 192)), ("aes128gcm96", Cipher(.aesGCM12, keyBits: 128)),
+        ("aes256gcm", Cipher(.aesGCM16, keyBits: 256)), ("aes256gcm128", Cipher(.aesGCM16, keyBits: 256)),
+        ("ChaCha20Poly1305", Cipher(.chaCha20Poly1305, keyBits: 256)),
+    ]) func cipher_inSwanctlsWords_isRead(word: String, cipher: Cipher) throws {
+        let esp = try ProposalText.esp(cipher.isAEAD ? word : "\(word)-sha512")
+        #expect(esp.map(\.ciphers) == [[cipher]])
+    }
+
+    @Test func oldAlgorithms_whereTheyAreNamed_areRead() throws {
+        let expected = [
+            IKEProposal(ciphers: [Cipher(.aesCBC, keyBits: 256)], integrity: [.hmacSHA1_96], prfs: [.hmacSHA1], groups: [.modp1024])
+        ]
+        #expect(try ProposalText.ike("aes256-sha1-modp1024") == expected)
+        #expect(try ProposalText.ike("aes256-sha-prfsha1-modp1024") == expected)
+        #expect(try ProposalText.ike("aes128gcm16-prfsha1-modp6144-modp8192")[0].groups == [.modp6144, .modp8192])
+    }
+
+    @Test func algorithms_thatTandemWillNotHave_areRefusedWithSomethingBetter() {
+        func refusal(_ text: String) -> ProposalText.Refusal? {
+            do throws(ProposalText.Refusal) {
+                _ = try ProposalText.ike(text)
+                return nil
+            } catch { return error }
+        }
+        for weak in ["3des", "md5", "modp768", "modp1536", "modp1024s160", "modp2048s256", "null"] {
+            let refused = refusal("aes128-sha256-x25519-\(weak)")
+            #expect(refused?.what == "\"\(weak)\" is too weak (RFC 8221, RFC 8247)" && refused?.remedy.contains("sha1") == false)
+        }
+        #expect(refusal("aes128-sha256-modp1025")?.remedy != "did you mean modp1024?")
+        #expect(refusal("chacha20poly130-prfsha256-x25519")?.remedy == "did you mean chacha20poly1305?")
+        #expect(refusal("aes128gcm16-aes128ctr-prfsha256-x25519")?.remedy == "write two proposals")
+        #expect(refusal("chacha20poly1305-sha256-x25519")?.remedy.contains("prfsha256") == true)
+        #expect(refusal("aes128ctr-prfsha256-x25519")?.remedy == "add one, as in aes128ctr-prfsha256-x25519-sha256")
     }
 
     @Test func proposals_whenWrittenAsInSwanctl_areRead() throws {

@@ -109,6 +109,7 @@ extension IKEEngine {
         offer.childName = child.name
         offer.forcesEncapsulation = connection.forceEncapsulation
         offer.limits = configuration.limits
+        if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
         return offer
     }
 
@@ -185,7 +186,9 @@ extension IKEEngine {
     // MARK: The session
 
     private mutating func establish(_ initiation: Initiation, table: SessionTable, context: IKEContext) -> IKEOutcome {
-        let machine = initiation.machine
+        var machine = initiation.machine
+        machine.ikeSA?.receiveWindow = configuration.limits.requestWindow
+        machine.ikeSA?.lifetime = initiation.connection.lifetime.chosen(context)
         let offer = machine.configuration
         // Where any identity will do, the secret has to be the one of whoever it is.
         guard let sa = machine.ikeSA, let identity = machine.authenticatedIdentity,
@@ -200,13 +203,12 @@ extension IKEEngine {
             connection: initiation.connection.name, localIdentity: offer.localIdentity, remoteIdentity: identity, method: .preSharedKey)
         var session = Session(
             id: initiation.session, uniqueID: withUniqueIDs(table: table) { $0.nextSession() }, authorization: authorization,
-            // Nothing was announced, so that nothing is agreed on.
-            capabilities: [], local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,
+            capabilities: machine.agreed, local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,
             localBehindNAT: machine.nat?.localBehindNAT ?? false, remoteBehindNAT: machine.nat?.remoteBehindNAT ?? false, ikeSA: sa,
             establishedWallMilliseconds: context.now.wallMilliseconds)
         let authenticated = IKEEvent.authenticated(
             session: session.id, connection: authorization.connection, identity: identity, remote: machine.remote)
-        switch child(of: initiation, table: table) {
+        switch child(of: initiation, table: table, context: context) {
         case .failure(let reason):
             return undo(session, events: [authenticated, failed(initiation, reason)], context: context)
         case .success(var child):
@@ -226,14 +228,17 @@ extension IKEEngine {
     }
 
     /// The CHILD SA, if the peer stayed within what was offered (RFC 7296 §2.9).
-    private func child(of initiation: Initiation, table: SessionTable) -> ChildResult {
+    private func child(of initiation: Initiation, table: SessionTable, context: IKEContext) -> ChildResult {
         let machine = initiation.machine
         let offer = machine.configuration
         if case .refused(let notify) = machine.lastResult { return .failure(.childRefused(notify: notify)) }
-        guard machine.lastResult == .succeeded, let child = machine.children.first,
+        guard machine.lastResult == .succeeded, var child = machine.children.first,
             child.localSelectors.isNarrowed(from: offer.localSelectors), child.remoteSelectors.isNarrowed(from: offer.remoteSelectors),
             !table.isInUse(inboundSPI: child.inboundSPI)
         else { return .failure(.badChild) }
+        if let configured = initiation.connection.children.first(where: { $0.name == child.name }) {
+            child.setLimits(configured, context: context)
+        }
         return .success(child)
     }
 

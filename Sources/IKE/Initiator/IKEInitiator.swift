@@ -41,6 +41,8 @@ public struct IKEInitiator: Sendable {
     /// Both sides announced RFC 7383.
     var usesFragments = false
     var fragments = FragmentTable()
+    /// What both sides announced.
+    var agreed: PeerCapabilities { usesFragments ? [.fragmentation] : [] }
     var handshake: Handshake?
     var outstanding: OutstandingRequest?
     /// Exchanges that wait for the one under way.

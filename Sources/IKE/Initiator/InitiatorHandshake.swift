@@ -105,6 +105,9 @@ extension IKEInitiator {
         payloads.append(.authentication(method: AuthenticationMethod.sharedKey, data: code))
         if !configuration.requestsAddresses.isEmpty { payloads.append(configurationRequest) }
         payloads += childPayloads(spi: childSPI, groups: nil)
+        if configuration.limits.requestWindow > 1 {
+            payloads.append(.notify(.setWindowSize, configuration.limits.requestWindow.networkBytes))
+        }
         if configuration.announces.contains(.mobike) { payloads.append(.notify(.mobikeSupported)) }
         if configuration.announces.contains(.messageIDSync) { payloads.append(.notify(.ikev2MessageIDSyncSupported)) }
         guard let bytes = seal(payloads, sa: sa, exchange: .ikeAuth, messageID: 1, isResponse: false, context: context) else {
@@ -139,6 +142,7 @@ extension IKEInitiator {
             configuration.remoteIdentity == nil || Identity(identity) == configuration.remoteIdentity
         else { return fail(.notAuthenticated) }
         phase = .established
+        if let window = payloads.announcedWindow { ikeSA?.sendWindow = window }
         authenticatedIdentity = Identity(identity)
         takeConfiguration(payloads.configuration)
         let pending = PendingChild(replacing: nil, inboundSPI: handshake.childSPI, nonce: handshake.nonce, keyExchange: nil)

@@ -4,7 +4,7 @@ public import Session
 /// The world as the IKE machine sees it: arguments of every call, never looked up (law 5).
 public struct IKEContext: Sendable {
     public var now: Now
-    /// The epoch in which this node owns its sessions; part of every AES-GCM IV, so that two owners never use one IV (law 3).
+    /// The epoch in which this node owns its sessions; part of every IV that must not come twice, so that two owners never use one (law 3).
     public var epoch: Epoch
     public var random: RandomSource
 

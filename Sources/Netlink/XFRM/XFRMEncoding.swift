@@ -183,20 +183,20 @@ extension XFRMEncoding {
     }
 
     private static func putAlgorithms(_ writer: borrowing NetlinkWriter, _ state: XFRMState) {
+        // The kernel's key has the salt behind it, as IKE derives it (RFC 3686 §5.1, RFC 4106 §8.1, RFC 7634 §2).
         let key = state.keys.encryption
-        switch state.cipher.kind {
-        case .aesGCM16:
-            // RFC 4106 §8.1: the kernel's key is the AES key with the salt behind it, as IKE derives it.
+        let name = kernelName(state.cipher)
+        if state.cipher.isAEAD {
             let header = Int(tandem_algo_aead_header_size)
             writer.attribute(XFRMA_ALG_AEAD.rawValue, count: header + key.count) { raw in
-                putName(raw, "rfc4106(gcm(aes))", keyBits: key.count * 8)
+                putName(raw, name, keyBits: key.count * 8)
                 raw.storeBytes(of: UInt32(state.cipher.icvLength * 8), toByteOffset: 68, as: UInt32.self)
                 putKey(raw, at: header, key)
             }
-        case .aesCBC:
+        } else {
             let header = Int(tandem_algo_header_size)
             writer.attribute(XFRMA_ALG_CRYPT.rawValue, count: header + key.count) { raw in
-                putName(raw, "cbc(aes)", keyBits: key.count * 8)
+                putName(raw, name, keyBits: key.count * 8)
                 putKey(raw, at: header, key)
             }
         }
@@ -210,8 +210,18 @@ extension XFRMEncoding {
         }
     }
 
+    private static func kernelName(_ cipher: Cipher) -> String {
+        switch cipher.kind {
+        case .aesCBC: "cbc(aes)"
+        case .aesCTR: "rfc3686(ctr(aes))"
+        case .aesGCM8, .aesGCM12, .aesGCM16: "rfc4106(gcm(aes))"
+        case .chaCha20Poly1305: "rfc7539esp(chacha20,poly1305)"
+        }
+    }
+
     private static func kernelName(_ integrity: IntegrityAlgorithm) -> String {
         switch integrity {
+        case .hmacSHA1_96: "hmac(sha1)"
         case .hmacSHA256_128: "hmac(sha256)"
         case .hmacSHA384_192: "hmac(sha384)"
         case .hmacSHA512_256: "hmac(sha512)"

@@ -9,17 +9,25 @@ enum ProposalText {
         var remedy: String
     }
 
-    /// What `default` stands for in `proposals`: first AEAD, then CBC with HMAC (RFC 7296 §3.3 wants them apart). Every
-    /// proposal that strongSwan's own `default` makes meets one of the two.
+    /// What `default` stands for in `proposals`: what RFC 8221 and RFC 8247 ask for and nothing that they are about to give up. First
+    /// AEADs, then ciphers with HMAC (RFC 7296 §3.3 wants them apart). Every proposal that strongSwan's own `default` makes meets one
+    /// of the two.
     static let ikeDefaults = [
         IKEProposal(
-            ciphers: [Cipher(.aesGCM16, keyBits: 128), Cipher(.aesGCM16, keyBits: 256), Cipher(.aesGCM16, keyBits: 192)], integrity: [],
-            prfs: [.hmacSHA256, .hmacSHA384, .hmacSHA512],
-            groups: [.curve25519, .ecp256, .ecp384, .ecp521, .modp3072, .modp4096, .modp2048]),
+            ciphers: [128, 256, 192].map { Cipher(.aesGCM16, keyBits: $0) } + [Cipher(.chaCha20Poly1305, keyBits: 256)], integrity: [],
+            prfs: defaultPRFs, groups: defaultGroups),
         IKEProposal(
-            ciphers: [Cipher(.aesCBC, keyBits: 128), Cipher(.aesCBC, keyBits: 256), Cipher(.aesCBC, keyBits: 192)],
-            integrity: [.hmacSHA256_128, .hmacSHA384_192, .hmacSHA512_256], prfs: [.hmacSHA256, .hmacSHA384, .hmacSHA512],
-            groups: [.curve25519, .ecp256, .ecp384, .ecp521, .modp3072, .modp4096, .modp2048]),
+            ciphers: [Cipher.Kind.aesCBC, .aesCTR].flatMap { kind in [128, 256, 192].map { Cipher(kind, keyBits: $0) } },
+            integrity: [.hmacSHA256_128, .hmacSHA512_256, .hmacSHA384_192], prfs: defaultPRFs, groups: defaultGroups),
+    ]
+
+    /// SHA-512 before SHA-384: RFC 8247 §2.2.
+    private static let defaultPRFs: [PRF] = [.hmacSHA256, .hmacSHA512, .hmacSHA384]
+
+    /// The faster of equal strength first, the weakest last. Groups 17 and 18 only when named: an exchange costs some 20 ms, and whoever
+    /// sends an IKE_SA_INIT may choose.
+    private static let defaultGroups: [KeyExchangeGroup] = [
+        .curve25519, .ecp256, .ecp384, .ecp521, .modp3072, .modp4096, .modp2048,
     ]
 
     /// What `default` stands for in `esp_proposals`: as strongSwan's, without PFS and without ESN; and, for peers that ask for PFS
@@ -36,7 +44,7 @@ enum ProposalText {
             guard !parts.integrity.isEmpty else {
                 throw Refusal(what: "\"\(text)\" names no PRF", remedy: "add one, as in \(text)-prfsha256")
             }
-            parts.prfs = parts.integrity.map(\.matchingPRF)
+            parts.prfs = parts.integrity.map(AlgorithmWords.matchingPRF)
         }
         if parts.groups.isEmpty { throw Refusal(what: "\"\(text)\" names no key exchange group", remedy: "add one, as in \(text)-ecp256") }
         return [IKEProposal(ciphers: parts.ciphers, integrity: parts.integrity, prfs: parts.prfs, groups: parts.groups)]
@@ -63,17 +71,17 @@ enum ProposalText {
 
         init(_ text: String) throws(Refusal) {
             for word in text.split(separator: "-", omittingEmptySubsequences: false).map({ trimmed($0).lowercased() }) {
-                guard take(word) else { throw ProposalText.unknown(word) }
+                guard take(word) else { throw AlgorithmWords.refusal(of: word) }
             }
             guard let first = ciphers.first else {
                 throw Refusal(what: "\"\(text)\" names no cipher", remedy: "begin with one, as in aes256gcm16")
             }
             if ciphers.contains(where: { $0.isAEAD != first.isAEAD }) {
-                let what = "\"\(text)\" mixes AES-GCM with AES-CBC (RFC 7296 §3.3)"
+                let what = "\"\(text)\" mixes ciphers that bring integrity (GCM, ChaCha20-Poly1305) with some that do not (RFC 7296 §3.3)"
                 throw Refusal(what: what, remedy: "write two proposals")
             }
             if first.isAEAD, !integrity.isEmpty {
-                let what = "\"\(text)\" has an integrity algorithm beside AES-GCM, which needs none"
+                let what = "\"\(text)\" has an integrity algorithm beside a cipher that needs none"
                 throw Refusal(what: what, remedy: "remove it, or write prfsha256 where a PRF is meant")
             }
             if !first.isAEAD, integrity.isEmpty {
@@ -82,13 +90,13 @@ enum ProposalText {
         }
 
         private mutating func take(_ word: String) -> Bool {
-            if let cipher = ProposalText.ciphers[word] {
+            if let cipher = AlgorithmWords.ciphers[word] {
                 ciphers.append(cipher)
-            } else if let algorithm = ProposalText.integrity[word] {
+            } else if let algorithm = AlgorithmWords.integrity[word] {
                 integrity.append(algorithm)
-            } else if let prf = ProposalText.prfs[word] {
+            } else if let prf = AlgorithmWords.prfs[word] {
                 prfs.append(prf)
-            } else if let group = ProposalText.groups[word] {
+            } else if let group = AlgorithmWords.groups[word] {
                 groups.append(group)
             } else if word == "esn" || word == "noesn" {
                 sequenceNumbers.append(word == "esn")
@@ -96,49 +104,6 @@ enum ProposalText {
                 return false
             }
             return true
-        }
-    }
-
-    private static let ciphers: [String: Cipher] = {
-        var known = ["aes": Cipher(.aesCBC, keyBits: 128)]
-        for bits in [128, 192, 256] {
-            known["aes\(bits)"] = Cipher(.aesCBC, keyBits: bits)
-            for suffix in ["gcm", "gcm16", "gcm128"] { known["aes\(bits)\(suffix)"] = Cipher(.aesGCM16, keyBits: bits) }
-        }
-        return known
-    }()
-
-    private static let integrity: [String: IntegrityAlgorithm] = [
-        "sha256": .hmacSHA256_128, "sha2_256": .hmacSHA256_128, "sha384": .hmacSHA384_192, "sha2_384": .hmacSHA384_192,
-        "sha512": .hmacSHA512_256, "sha2_512": .hmacSHA512_256,
-    ]
-
-    private static let prfs: [String: PRF] = ["prfsha256": .hmacSHA256, "prfsha384": .hmacSHA384, "prfsha512": .hmacSHA512]
-
-    private static let groups: [String: KeyExchangeGroup] = [
-        "modp2048": .modp2048, "modp3072": .modp3072, "modp4096": .modp4096, "ecp256": .ecp256, "ecp384": .ecp384, "ecp521": .ecp521,
-        "curve25519": .curve25519, "x25519": .curve25519,
-    ]
-
-    private static func unknown(_ word: String) -> Refusal {
-        let known = Array(ciphers.keys) + Array(integrity.keys) + Array(prfs.keys) + Array(groups.keys) + ["esn", "noesn"]
-        if let near = nearest(to: word, among: known.sorted()) {
-            return Refusal(what: "\"\(word)\" is not an algorithm that Tandem has", remedy: "did you mean \(near)?")
-        }
-        return Refusal(
-            what: "\"\(word)\" is not an algorithm that Tandem has",
-            remedy: "ciphers: aes{128,192,256}gcm16, aes{128,192,256}; integrity: sha{256,384,512}; PRF: prfsha{256,384,512}; "
-                + "groups: x25519, ecp{256,384,521}, modp{2048,3072,4096}")
-    }
-}
-
-extension IntegrityAlgorithm {
-    /// The PRF over the same hash: what swanctl takes when a proposal names none.
-    fileprivate var matchingPRF: PRF {
-        switch self {
-        case .hmacSHA256_128: .hmacSHA256
-        case .hmacSHA384_192: .hmacSHA384
-        case .hmacSHA512_256: .hmacSHA512
         }
     }
 }

@@ -6,6 +6,10 @@ extension Cipher {
     static let gcm128 = Cipher(.aesGCM16, keyBits: 128)
     static let gcm256 = Cipher(.aesGCM16, keyBits: 256)
     static let cbc128 = Cipher(.aesCBC, keyBits: 128)
+    static let ctr128 = Cipher(.aesCTR, keyBits: 128)
+    static let chaCha = Cipher(.chaCha20Poly1305, keyBits: 256)
+    /// Of every kind and key length.
+    static let all = Kind.allCases.flatMap { kind in kind.keyLengths.map { Cipher(kind, keyBits: $0) } }
 }
 
 extension TrafficSelector {
@@ -15,13 +19,13 @@ extension TrafficSelector {
 extension IKEProposal {
     static let gcmX25519 = IKEProposal(ciphers: [.gcm128], integrity: [], prfs: [.hmacSHA256], groups: [.curve25519])
     static let gcmP256 = IKEProposal(ciphers: [.gcm128], integrity: [], prfs: [.hmacSHA256], groups: [.ecp256])
-    /// AEAD, then AES-CBC, with every group.
+    /// AEADs, then the others, with every group.
     static let all = [
         IKEProposal(
-            ciphers: [128, 192, 256].map { Cipher(.aesGCM16, keyBits: $0) }, integrity: [], prfs: PRF.allCases,
+            ciphers: Cipher.all.filter(\.isAEAD), integrity: [], prfs: PRF.allCases,
             groups: KeyExchangeGroup.allCases),
         IKEProposal(
-            ciphers: [128, 192, 256].map { Cipher(.aesCBC, keyBits: $0) }, integrity: IntegrityAlgorithm.allCases, prfs: PRF.allCases,
+            ciphers: Cipher.all.filter { !$0.isAEAD }, integrity: IntegrityAlgorithm.allCases, prfs: PRF.allCases,
             groups: KeyExchangeGroup.allCases),
     ]
 }

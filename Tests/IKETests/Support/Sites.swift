@@ -13,7 +13,7 @@ struct Sites {
     var caller: Gateway
     var site: Gateway
     var now = Instant(nanoseconds: 1_000_000_000)
-    let random = RandomSource.seeded(7)
+    let random: RandomSource
     /// Takes a datagram off the wire, or changes it.
     var wire: (Datagram) -> Datagram? = { $0 }
     /// Everything that was put on the wire, with whether the caller sent it.
@@ -21,7 +21,8 @@ struct Sites {
     private var inFlight: [(at: Instant, toSite: Bool, datagram: Datagram)] = []
     private var sealed: [[UInt8]: [UInt8]] = [:]
 
-    init(caller: IKEConfiguration = .caller(), site: IKEConfiguration = .site(), node: NodeID = .zero) {
+    init(caller: IKEConfiguration = .caller(), site: IKEConfiguration = .site(), node: NodeID = .zero, seed: UInt64 = 7) {
+        random = .seeded(seed)
         self.caller = Gateway(caller, node: node)
         self.site = Gateway(site)
     }
@@ -86,16 +87,39 @@ struct Sites {
     /// Lets time pass until nothing is in flight and nobody waits for an answer.
     mutating func settle(limit: Duration = .seconds(1000)) {
         let end = now + limit
-        while let at = nextEvent(), at <= end {
-            now = max(now, at)
-            for outcome in caller.engine.advance(table: caller.table, context: context(caller)) {
-                send(caller.take(outcome), fromCaller: true)
-            }
-            for outcome in site.engine.advance(table: site.table, context: context(site)) { send(site.take(outcome), fromCaller: false) }
-            let due = inFlight.filter { $0.at <= now }
-            inFlight.removeAll { $0.at <= now }
-            for item in due { deliver(item.datagram, toSite: item.toSite) }
+        while let at = nextEvent(), at <= end { step(to: at) }
+    }
+
+    /// Lets so much time pass, whatever happens in it.
+    mutating func pass(_ duration: Duration) {
+        let end = now + duration
+        while let at = [inFlight.map(\.at).min(), caller.engine.nextDeadline(), site.engine.nextDeadline()].compactMap({ $0 }).min(),
+            at <= end
+        {
+            step(to: at)
         }
+        now = end
+    }
+
+    /// Lets the next `count` datagrams arrive, and nothing else happen.
+    mutating func deliverNext(_ count: Int) {
+        for _ in 0..<count {
+            guard let index = inFlight.indices.min(by: { inFlight[$0].at < inFlight[$1].at }) else { return }
+            let item = inFlight.remove(at: index)
+            now = max(now, item.at)
+            deliver(item.datagram, toSite: item.toSite)
+        }
+    }
+
+    private mutating func step(to at: Instant) {
+        now = max(now, at)
+        for outcome in caller.engine.advance(table: caller.table, context: context(caller)) {
+            send(caller.take(outcome), fromCaller: true)
+        }
+        for outcome in site.engine.advance(table: site.table, context: context(site)) { send(site.take(outcome), fromCaller: false) }
+        let due = inFlight.filter { $0.at <= now }
+        inFlight.removeAll { $0.at <= now }
+        for item in due { deliver(item.datagram, toSite: item.toSite) }
     }
 
     mutating func deliver(_ datagram: Datagram, toSite: Bool) {

@@ -55,7 +55,7 @@ struct World {
     /// Everything that gateways sent, in order.
     var fromGateway: [Datagram] = []
     var fromClient: [Datagram] = []
-    /// AES-GCM: what was sealed under an IV by a key; a second text under it would break law 3.
+    /// What was sealed under an IV by a key; a second text under it would break law 3.
     private var sealed: [[UInt8]: [UInt8]] = [:]
 
     init(gateway configuration: IKEConfiguration = .standard(), client: InitiatorConfiguration = .standard(), seed: UInt64 = 1) {
