@@ -23,7 +23,7 @@ class Row:
     inside: int
     #: The peer sits behind address translation.
     nat: bool
-    #: IKE messages are cut into fragments by both sides.
+    #: IKE messages are cut into fragments by both sides: with certificates of RSA, the longest.
     fragment: bool
     #: The peer changes its address.
     mobike: bool
@@ -56,7 +56,7 @@ RESPONDER = [
     _row("strongswan", "responder", auth="rsa", suite="gcm", fragment=True, short=True),
     _row("strongswan", "responder", auth="rsa", suite="cbc", nat=True, mobike=True),
     _row("strongswan", "responder", auth="ecdsa", suite="gcm-pfs", outside=6, inside=4, mobike=True),
-    _row("strongswan", "responder", auth="ecdsa384", suite="chacha", nat=True, fragment=True, client=True),
+    _row("strongswan", "responder", auth="ecdsa384", suite="chacha", nat=True, client=True),
     _row("strongswan", "responder", auth="ed25519", suite="cbc-pfs", client=True, inside=6),
     _row("libreswan", "responder", short=True),
     _row("libreswan", "responder", suite="cbc", nat=True),
@@ -65,7 +65,7 @@ RESPONDER = [
     _row("libreswan", "responder", suite="chacha"),
     _row("libreswan", "responder", auth="rsa", suite="cbc", fragment=True),
     _row("libreswan", "responder", auth="rsa", suite="gcm", outside=6, inside=6, fragment=True),
-    _row("libreswan", "responder", auth="ecdsa", suite="cbc-pfs", nat=True, fragment=True),
+    _row("libreswan", "responder", auth="ecdsa", suite="cbc-pfs", nat=True),
     _row("libreswan", "responder", auth="ecdsa384", suite="chacha", inside=6),
     _row("libreswan", "responder", auth="ed25519"),
     _row("openiked", "responder", suite="cbc384", short=True),
@@ -76,8 +76,9 @@ RESPONDER = [
     _row("openiked", "responder", suite="cbc"),
     _row("openiked", "responder", suite="chacha"),
     _row("openiked", "responder", auth="rsa", suite="gcm-cbc", fragment=True),
-    _row("openiked", "responder", auth="ecdsa", suite="cbc-pfs", nat=True, fragment=True),
-    _row("openiked", "responder", auth="ecdsa384", suite="sha256-cbc", inside=6),
+    _row("openiked", "responder", auth="ecdsa", suite="cbc-pfs", nat=True),
+    _row("openiked", "responder", auth="ecdsa384", suite="sha256-cbc"),
+    _row("openiked", "responder", suite="cbc384", inside=6),
     _row("openiked", "responder", auth="ed25519", suite="cbc384"),
     _row("tandem", "responder", suite="gcm"),
     _row("tandem", "responder", auth="rsa", suite="cbc-pfs", nat=True, fragment=True),
@@ -91,7 +92,7 @@ INITIATOR = [
     _row("strongswan", "initiator", suite="chacha"),
     _row("strongswan", "initiator", auth="rsa", suite="cbc", fragment=True),
     _row("strongswan", "initiator", auth="ecdsa", suite="gcm-pfs", outside=6, inside=4),
-    _row("strongswan", "initiator", auth="ed25519", suite="chacha", fragment=True),
+    _row("strongswan", "initiator", auth="ed25519", suite="chacha"),
     _row("libreswan", "initiator", suite="cbc", short=True),
     _row("libreswan", "initiator", suite="cbc-pfs", outside=6, inside=6),
     _row("libreswan", "initiator", suite="chacha", inside=6),
@@ -102,7 +103,7 @@ INITIATOR = [
     _row("openiked", "initiator", suite="cbc-pfs", outside=6, inside=6),
     _row("openiked", "initiator", suite="cbc384", timed=True),
     _row("openiked", "initiator", auth="rsa", suite="sha256-cbc", fragment=True),
-    _row("openiked", "initiator", auth="ecdsa", suite="cbc-pfs", inside=6),
+    _row("openiked", "initiator", auth="ecdsa", suite="cbc-pfs", outside=6, inside=6),
     _row("tandem", "initiator", auth="ecdsa384", suite="gcm", short=True),
     _row("tandem", "initiator", auth="rsa", suite="chacha", fragment=True, inside=6),
     _row("tandem", "initiator", suite="cbc-pfs", outside=6, inside=6),

@@ -79,7 +79,7 @@ def _connection(row, local_address, remote, identity, other, credentials, own, l
     if row.mobike:
         lines.append("mobike = true")
     if row.fragment:
-        lines.append('fragmentation = "force"')
+        lines.append('fragmentation = "yes"')
     if row.auth == "psk":
         lines += [f'local = {{ auth = "psk", id = "{identity}" }}', f'remote = {{ auth = "psk", id = "{other}" }}']
     else:

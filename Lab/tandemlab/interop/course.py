@@ -135,9 +135,25 @@ class Course:
             self.bench.network.delay(0)
         if failures:
             raise Failed("; ".join(failures))
+        if what == "child" and not self.peer.deletes_redundant_child:
+            return self._live_with_redundant(before)
         self._wait_rekeyed(what, before, PATIENCE_S)
         self._exchange()
         return "requests crossed" if self.bench.watch.crossed(since, OUTER_SHARED[self.row.outside]) else "requests did not cross"
+
+    def _live_with_redundant(self, before):
+        """The peer leaves two; one of them is the gateway's, and traffic flows. All is made anew then."""
+        def rekeyed():
+            now = self._settled()
+            if not now or now["child"] == before["child"]:
+                return None
+            inbound, outbound = self.peer.child_spis()
+            return now["child"][1] in inbound and now["child"][0] in outbound
+
+        wait_until("the gateway has one new SA, which the peer has too", rekeyed, PATIENCE_S, every=POLL_S)
+        self._exchange()
+        self._renew()
+        return f"{self.row.peer} does not close the redundant one"
 
     def mobike(self):
         if self.row.role == "initiator":
@@ -292,16 +308,20 @@ class Course:
         try:
             if self._agreed() and self.bench.echo.wait_flowing(2):
                 return
-            for end in (lambda: self.active.ask("terminate", {"ike": CONNECTION, "force": "yes"}, timeout=15), self.peer.delete):
-                try:
-                    end()
-                except (LabError, ViciError, OSError):
-                    pass
-            time.sleep(1.0)
-            self._call()
-            self.bench.open_echo(self.peer.inner_address())
+            self._renew()
         except (Failed, LabError, ViciError, OSError, StopIteration):
             pass  # the next cell says so
+
+    def _renew(self):
+        """Ends what there is at both sides, and calls again."""
+        for end in (self.peer.delete, lambda: self.active.ask("terminate", {"ike": CONNECTION, "force": "yes"}, timeout=15)):
+            try:
+                end()
+            except (LabError, ViciError, OSError):
+                pass
+        time.sleep(1.0)
+        self._call()
+        self.bench.open_echo(self.peer.inner_address())
 
     def _tandem_rekeys_child(self):
         self.active.ask("rekey", {"child": CHILD})

@@ -8,7 +8,7 @@ GATEWAY_ID, PEER_ID = "gw.example.net", "peer.example.net"
 PRE_SHARED_KEY = "correct horse battery staple"
 #: kind → (the authority's key, an end's key), as openssl's options
 KEYS = {
-    "rsa": (["-newkey", "rsa:3072"], ["-newkey", "rsa:2048"]),
+    "rsa": (["-newkey", "rsa:3072"], ["-newkey", "rsa:3072"]),
     "ecdsa": (["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"], ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]),
     "ecdsa384": (["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"], ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"]),
     "ed25519": (["-newkey", "ed25519"], ["-newkey", "ed25519"]),

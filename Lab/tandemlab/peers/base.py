@@ -28,6 +28,8 @@ class Peer:
     kind = ""
     #: cell → why this peer cannot be asked for it
     missing = {}
+    #: Whether it closes the CHILD SA of its own that lost against a simultaneous rekey (RFC 7296 section 2.8.1: SHOULD).
+    deletes_redundant_child = True
 
     def __init__(self, bench, row):
         self.bench, self.network, self.row = bench, bench.network, row

@@ -53,6 +53,10 @@ class OpenIKED(Peer):
 
     @classmethod
     def lacks(cls, row):
+        if row.auth == "ed25519":
+            return "OpenIKED 7.2 has no Ed25519 (`ca_privkey_serialize: unsupported key type 1087`)"
+        if row.inside != row.outside:
+            return "OpenIKED 7.2 on Linux asks for ever new CHILD SAs when inner and outer family differ: the kernel does not find its SA"
         return LACKS.get(row.suite)
 
     def not_offered(self, cell):
