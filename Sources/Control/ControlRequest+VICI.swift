@@ -12,6 +12,7 @@ extension ControlRequest {
         case "get-pools": self = .listPools(name: arguments["name"], withLeases: try arguments.flag("leases"))
         case "initiate": self = .initiate(try InitiateRequest(vici: arguments))
         case "terminate": self = .terminate(try TerminateRequest(vici: arguments))
+        case "rekey": self = .rekey(try RekeyRequest(vici: arguments))
         case "tandem-status": self = .status
         case "tandem-switchover": self = .switchover(force: try arguments.flag("force"))
         case "tandem-events": self = .events(after: try arguments.number("after") ?? 0)
@@ -36,6 +37,7 @@ extension ControlRequest {
             return ("get-pools", arguments)
         case .initiate(let request): return ("initiate", request.vici())
         case .terminate(let request): return ("terminate", request.vici())
+        case .rekey(let request): return ("rekey", request.vici())
         case .status: return ("tandem-status", arguments)
         case .switchover(let force):
             arguments.add("force", ifTrue: force)
@@ -80,6 +82,26 @@ extension InitiateRequest {
         arguments.add("ike", ifPresent: connection)
         arguments.add(timeoutMilliseconds: timeoutMilliseconds)
         arguments.add("loglevel", String(logLevel))
+        return arguments
+    }
+}
+
+extension RekeyRequest {
+    init(vici arguments: VICIMessage) throws(VICIError) {
+        if try arguments.flag("reauth") { throw .badValue("reauth") }
+        self.init(
+            child: arguments["child"], connection: arguments["ike"], childUniqueID: try arguments.number("child-id"),
+            uniqueID: try arguments.number("ike-id"))
+        // Nothing given would mean everything: never by accident.
+        if !isForChildren, connection == nil, uniqueID == nil { throw .missing("ike") }
+    }
+
+    func vici() -> VICIMessage {
+        var arguments = VICIMessage()
+        arguments.add("child", ifPresent: child)
+        arguments.add("ike", ifPresent: connection)
+        arguments.add("child-id", ifPresent: childUniqueID.map(String.init))
+        arguments.add("ike-id", ifPresent: uniqueID.map(String.init))
         return arguments
     }
 }

@@ -20,6 +20,8 @@ public enum ControlRequest: Hashable, Sendable {
     case initiate(InitiateRequest)
     /// `terminate`, answered by any number of `.progress`, then `.done`.
     case terminate(TerminateRequest)
+    /// `rekey`: begins to replace what matches, answered by `.done` at once.
+    case rekey(RekeyRequest)
     /// `tandem-status`, answered by `.status`.
     case status
     /// `tandem-switchover`, answered by any number of `.progress`, then `.switchover`. With `force` also to a standby that is not ready.
@@ -93,6 +95,26 @@ public struct InitiateRequest: Hashable, Sendable {
         self.timeoutMilliseconds = timeoutMilliseconds
         self.logLevel = logLevel
     }
+}
+
+/// `rekey`: replace the IKE SAs, or the CHILD SAs, that match everything that is given. At least one is.
+public struct RekeyRequest: Hashable, Sendable {
+    public var child: String?
+    public var connection: String?
+    /// The number of a CHILD SA.
+    public var childUniqueID: UInt32?
+    /// The number of an IKE SA.
+    public var uniqueID: UInt32?
+
+    public init(child: String? = nil, connection: String? = nil, childUniqueID: UInt32? = nil, uniqueID: UInt32? = nil) {
+        self.child = child
+        self.connection = connection
+        self.childUniqueID = childUniqueID
+        self.uniqueID = uniqueID
+    }
+
+    /// The CHILD SAs are meant, not the IKE SAs.
+    public var isForChildren: Bool { child != nil || childUniqueID != nil }
 }
 
 /// `terminate`: close the sessions, or the CHILD SAs, that match everything that is given. At least one is.

@@ -17,6 +17,7 @@ extension Node {
         case .listPools(let name, let withLeases): respond(token, .pools(poolSummaries(named: name, withLeases: withLeases)))
         case .initiate(let request): initiate(request, token: token, now: now)
         case .terminate(let request): terminate(request, token: token, now: now)
+        case .rekey(let request): rekey(request, token: token, now: now)
         case .status: respond(token, .status(statusSummary(now)))
         case .switchover(let force): switchover(force: force, token: token, now: now)
         case .events(let after): respond(token, .events(journal.events(after: after, limit: ControlRequest.eventsMax)))
@@ -81,6 +82,30 @@ extension Node {
         return ([], children, children.count)
     }
 
+    // MARK: - Rekey
+
+    private mutating func rekey(_ request: RekeyRequest, token: RequestToken, now: Now) {
+        guard isOwner, handover == nil else {
+            return respond(token, .done(.failure("this node is \(roles.role.name); ask the active one")))
+        }
+        let filter = SessionFilter(
+            connection: request.connection, uniqueID: request.uniqueID, child: request.child, childUniqueID: request.childUniqueID)
+        var matches = 0
+        for session in find(filter, now: now).compactMap({ table[SessionID(rawValue: $0)] }) {
+            guard request.isForChildren else {
+                matches += 1
+                commit(ike.rekey(session: session.id, table: table, context: context(now)), now: now)
+                continue
+            }
+            for child in session.children where !child.isRekeyed && request.matches(child) {
+                matches += 1
+                commit(ike.rekey(child: child.inboundSPI, in: session.id, table: table, context: context(now)), now: now)
+            }
+        }
+        let error = matches == 0 ? "no matching SAs to rekey found" : ""
+        respond(token, .done(DoneSummary(success: matches > 0, error: error, matches: matches, terminated: 0)))
+    }
+
     /// Answers the operators whose SAs are gone, or who have waited long enough.
     mutating func finishTerminations(now: Now) {
         guard !terminations.isEmpty else { return }
@@ -138,5 +163,11 @@ extension Node {
             outcome: .done, reason: "", epoch: epoch, owner: ownerName, sessions: table.count,
             totalMicroseconds: duration.inNanoseconds / 1000)
         respond(token, .switchover(summary))
+    }
+}
+
+extension RekeyRequest {
+    fileprivate func matches(_ summary: ChildSA) -> Bool {
+        (child == nil || child == summary.name) && (childUniqueID == nil || childUniqueID == summary.uniqueID)
     }
 }

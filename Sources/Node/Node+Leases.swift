@@ -80,8 +80,9 @@ extension Node {
             else {
                 continue
             }
-            traffic[report.inboundSPI] = report
+            let before = traffic.updateValue(report, forKey: report.inboundSPI)
             guard isOwner, !isHandoverOffered else { continue }
+            noteVolume(report, since: before, of: child, now: now)
             if report.inboundTop > child.inboundTop {
                 moved.append(ReplayReport(inboundSPI: report.inboundSPI, top: report.inboundTop))
                 ike.noteInboundTraffic(session: session.id, at: now.instant)
@@ -91,6 +92,18 @@ extension Node {
         for start in stride(from: 0, to: moved.count, by: PairProtocol.replayReportsMax) {
             replicateReplay(Array(moved[start..<min(start + PairProtocol.replayReportsMax, moved.count)]), now: now)
         }
+    }
+
+    /// For limits on octets and packets; a data plane counts from when it got the SA.
+    private mutating func noteVolume(_ report: CounterReport, since before: CounterReport?, of child: ChildSA, now: Now) {
+        guard child.volumeLimits != .unlimited else { return }
+        func added(_ value: (CounterReport) -> UInt64) -> UInt64 {
+            let (known, current) = (before.map(value) ?? 0, value(report))
+            return current > known ? current - known : 0
+        }
+        let volume = Volume(
+            bytes: added(\.inboundBytes) + added(\.outboundBytes), packets: added(\.inboundPackets) + added(\.outboundPackets))
+        commit(ike.noteVolume(volume, child: child.inboundSPI, table: table, context: context(now)), now: now)
     }
 
     private mutating func replicateReplay(_ reports: [ReplayReport], now: Now) {

@@ -11,7 +11,8 @@ import Testing
         .listPools(name: "road", withLeases: true), .initiate(InitiateRequest(child: "net", connection: "road", timeoutMilliseconds: 5000)),
         .terminate(TerminateRequest(connection: "road", force: true, timeoutMilliseconds: 0, logLevel: 2)),
         .terminate(TerminateRequest(child: "net")), .terminate(TerminateRequest(childUniqueID: 7)),
-        .terminate(TerminateRequest(uniqueID: 5)),
+        .terminate(TerminateRequest(uniqueID: 5)), .rekey(RekeyRequest(connection: "road")), .rekey(RekeyRequest(child: "net")),
+        .rekey(RekeyRequest(connection: "road", childUniqueID: 3)),
         .status, .switchover(force: false), .switchover(force: true), .events(after: .max), .unknown("load-conn"),
     ])
     func request_overTheSocket_isTheSame(request: ControlRequest) throws {

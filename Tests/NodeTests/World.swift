@@ -197,11 +197,12 @@ final class World {
     }
 
     /// A counter report of the data plane, with numbers that it stands at from then on.
-    func report(_ spi: UInt32, next: UInt64, top: UInt64 = 0, index: Int = 0) {
+    func report(_ spi: UInt32, next: UInt64, top: UInt64 = 0, packets: UInt64 = 1, index: Int = 0) {
         planes[index].raise(spi, next: next, top: top)
         let counters = CounterReport(
-            inboundSPI: spi, inboundTop: top, outboundNext: planes[index].sas[spi]?.next ?? next, inboundPackets: 1, inboundBytes: 1,
-            outboundPackets: 1, outboundBytes: 1)
+            inboundSPI: spi, inboundTop: top, outboundNext: planes[index].sas[spi]?.next ?? next, inboundPackets: packets,
+            inboundBytes: packets,
+            outboundPackets: 0, outboundBytes: 0)
         feed(index, .dataPlane(.counters([counters])))
     }
 }

@@ -109,13 +109,13 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 proposals = [
                   "aes256-sha257-modp2048", "aes256-md5-ecp256",
                   "aes256gcm16-ecp256"]
-                rekey_time = "1h"
+                rekey_time = "1y"
                 mobike = false
                 local = { auth = "psk", id = 5 }
                 remote = { auth = "eap-md5" }
                 dpd_delay = "soon"
                 children.net.local_ts = ["10.1.0.0/33"]
-                children.net.mode = "transport"
+                children.net.mode = "beet"
                 [secrets.shared]
                 secret = "x"
                 """)
@@ -127,16 +127,51 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 "tandem.toml:8: connections.road.proposals: \"sha257\" is not an algorithm that Tandem has; did you mean sha256?",
                 "tandem.toml:8: connections.road.proposals: \"md5\" is too weak (RFC 8221, RFC 8247); write sha256",
                 "tandem.toml:8: connections.road.proposals: \"aes256gcm16-ecp256\" names no PRF; add one, as in aes256gcm16-ecp256-prfsha256",
-                "tandem.toml:11: connections.road.rekey_time: the value \"1h\" is not supported yet; remove the key, or set it to 0",
+                "tandem.toml:11: connections.road.rekey_time: \"1y\" is not a duration; "
+                    + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
                 "tandem.toml:13: connections.road.local.id: is an integer; it must be a string",
                 "tandem.toml:14: connections.road.remote.auth: \"eap-md5\" is not supported yet; the only method so far is \"psk\"",
                 "tandem.toml:15: connections.road.dpd_delay: \"soon\" is not a duration; "
                     + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
                 "tandem.toml:16: connections.road.children.net.local_ts: \"10.1.0.0/33\" is not a traffic selector, "
                     + "as in 10.1.0.0/16, 10.1.0.1[tcp/443] or dynamic; correct it",
-                "tandem.toml:17: connections.road.children.net.mode: the value \"transport\" is not supported yet; "
-                    + "remove the key, or set it to tunnel",
+                "tandem.toml:17: connections.road.children.net.mode: \"beet\" is not one of its values; use tunnel, transport",
             ])
+    }
+
+    /// Defaults and meaning are swanctl's.
+    @Test func lifetimes_whenLoaded_haveSwanctlsDefaults() throws {
+        let plain = try load(minimal).node.ike.connections[0]
+        #expect(plain.lifetime == LifetimeConfiguration(rekey: .seconds(14400), end: .seconds(15840), random: .seconds(1440)))
+        #expect(plain.children[0].lifetime == LifetimeConfiguration(rekey: .seconds(3600), end: .seconds(3960), random: .seconds(360)))
+        #expect(plain.children[0].bytes == VolumeConfiguration() && plain.fragmentation == .yes)
+        let given = try load(
+            minimal.replacing(
+                "[connections.road.children.net]",
+                with: """
+                    rekey_time = "10m"
+                    over_time = "2m"
+                    rand_time = "1m"
+                    fragmentation = false
+                    [connections.road.children.net]
+                    rekey_time = 0
+                    life_time = "90s"
+                    rekey_bytes = 1000
+                    life_packets = 7
+                    mode = "transport"
+                    """)
+        ).node.ike.connections[0]
+        #expect(given.lifetime == LifetimeConfiguration(rekey: .seconds(600), end: .seconds(720), random: .seconds(60)))
+        #expect(given.fragmentation == .no)
+        #expect(given.children[0].lifetime == LifetimeConfiguration(rekey: nil, end: .seconds(90), random: .zero))
+        #expect(given.children[0].bytes == VolumeConfiguration(rekey: 1000, end: 1100, random: 100))
+        #expect(given.children[0].packets == VolumeConfiguration(rekey: nil, end: 7, random: 0))
+        #expect(given.children[0].mode == .transport)
+        let found = problems(
+            of: minimal.replacing(
+                "[connections.road.children.net]",
+                with: "[connections.road.children.net]\nrekey_time = \"10m\"\nlife_time = \"5m\"\nrand_time = \"1h\""))
+        #expect(found.map { $0.contains("life_time: is not after rekey_time") || $0.contains("rand_time: is not less") } == [true, true])
     }
 
     @Test func secretFile_whenOthersMayReadIt_isRefusedWithTheFix() throws {

@@ -154,7 +154,7 @@ struct Sections {
         guard let table = root.subtable("ike") else { return limits }
         table.allow([
             "cookie_threshold", "half_open_max", "half_open_timeout", "children_per_session_max", "retransmit_timeout",
-            "retransmit_base", "retransmit_tries",
+            "retransmit_base", "retransmit_tries", "fragment_size", "request_window", "rekey_retry_time",
         ])
         limits.cookieThreshold = table.integer("cookie_threshold", in: 0...65536) ?? limits.cookieThreshold
         limits.halfOpenMax = table.integer("half_open_max", in: 1...1_048_576) ?? limits.halfOpenMax
@@ -163,6 +163,9 @@ struct Sections {
         limits.retransmitTimeout =
             table.duration("retransmit_timeout", in: .milliseconds(100)...Duration.seconds(60)) ?? limits.retransmitTimeout
         limits.retransmitBase = table.number("retransmit_base", in: 1...10) ?? limits.retransmitBase
+        limits.fragmentSize = table.integer("fragment_size", in: 256...65_535) ?? limits.fragmentSize
+        limits.requestWindow = table.integer("request_window", in: 1...16).map(UInt32.init) ?? limits.requestWindow
+        limits.rekeyRetryTime = table.duration("rekey_retry_time", in: .seconds(1)...Duration.seconds(600)) ?? limits.rekeyRetryTime
         limits.retransmitTries = table.integer("retransmit_tries", in: 1...20) ?? limits.retransmitTries
         return limits
     }

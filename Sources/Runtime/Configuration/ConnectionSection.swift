@@ -6,15 +6,14 @@ import Session
 extension Sections {
     /// Options of swanctl.conf's connections that are not supported yet, with the value that says what Tandem does anyway.
     private static let unsupportedInConnection: [String: String?] = [
-        "rekey_time": "0", "reauth_time": "0", "over_time": nil, "rand_time": nil, "mobike": "no", "unique": nil, "fragmentation": "no",
+        "reauth_time": "0", "mobike": "no", "unique": nil,
         "send_cert": nil, "send_certreq": nil, "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
         "dscp": nil, "dpd_timeout": nil, "keyingtries": nil, "childless": nil, "ppk_id": nil, "ppk_required": "no", "proxy": nil,
         "mediation": "no", "mediated_by": nil, "if_id_in": nil, "if_id_out": nil, "ocsp": nil,
     ]
 
     private static let unsupportedInChild: [String: String?] = [
-        "mode": "tunnel", "rekey_time": "0", "life_time": "0", "rand_time": nil, "rekey_bytes": "0", "life_bytes": "0", "rand_bytes": nil,
-        "rekey_packets": "0", "life_packets": "0", "rand_packets": nil, "updown": nil, "hostaccess": "no", "policies": "yes",
+        "updown": nil, "hostaccess": "no", "policies": "yes",
         "start_action": "none", "close_action": "none", "dpd_action": "clear", "ipcomp": "no", "inactivity": "0", "reqid": nil,
         "priority": nil, "interface": nil, "mark_in": nil, "mark_out": nil, "set_mark_in": nil, "set_mark_out": nil, "if_id_in": nil,
         "if_id_out": nil, "label": nil, "tfc_padding": "0", "replay_window": nil, "hw_offload": "no", "copy_df": nil, "copy_ecn": nil,
@@ -33,7 +32,10 @@ extension Sections {
 
     private func connection(_ table: TableReader, name: String, pools: [PoolConfiguration]) -> ConnectionConfiguration {
         table.allow(
-            ["version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "local", "remote", "children"],
+            [
+                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "local", "remote", "children",
+                "fragmentation",
+            ] + LifetimeKeys.connection.names,
             unsupported: Sections.unsupportedInConnection)
         if let version = table.integer("version", in: 0...2), version != 2 {
             table.problem("version", "\(version) is not supported", "Tandem speaks IKEv2 only: remove it, or set it to 2")
@@ -48,12 +50,19 @@ extension Sections {
         }
         if !table.has("children") { table.missing("children", "a [\(table.path).children.NAME]") }
         let delay = table.duration("dpd_delay", in: .zero...Duration.seconds(86400))
-        return ConnectionConfiguration(
+        var connection = ConnectionConfiguration(
             name: name, localAddresses: addresses(table, "local_addrs"), remoteAddresses: addresses(table, "remote_addrs"),
             proposals: proposals(table, "proposals", ProposalText.ikeDefaults, ProposalText.ike), localIdentity: identity(table, "local"),
             remoteIdentity: identity(table, "remote"), pools: poolNames,
             children: table.named("children").map { child($0.table, name: $0.name) },
             forceEncapsulation: table.boolean("encap") ?? false, livenessDelay: delay == .zero ? nil : delay)
+        connection.lifetime = lifetime(table, LifetimeKeys.connection)
+        switch table.choice("fragmentation", ["yes", "no", "accept"]) {
+        case "no": connection.fragmentation = .no
+        case "accept": connection.fragmentation = .accept
+        default: connection.fragmentation = .yes
+        }
+        return connection
     }
 
     /// Addresses and prefixes; empty when `%any` is among them.
@@ -107,10 +116,17 @@ extension Sections {
     }
 
     private func child(_ table: TableReader, name: String) -> ChildConfiguration {
-        table.allow(["local_ts", "remote_ts", "esp_proposals"], unsupported: Sections.unsupportedInChild)
-        return ChildConfiguration(
+        table.allow(
+            ["local_ts", "remote_ts", "esp_proposals", "mode"] + LifetimeKeys.child.names + VolumeKeys.all.flatMap(\.names),
+            unsupported: Sections.unsupportedInChild)
+        var child = ChildConfiguration(
             name: name, localSelectors: selectors(table, "local_ts"), remoteSelectors: selectors(table, "remote_ts"),
-            proposals: proposals(table, "esp_proposals", ProposalText.espDefaults, ProposalText.esp))
+            proposals: proposals(table, "esp_proposals", ProposalText.espDefaults, ProposalText.esp),
+            mode: table.choice("mode", ["tunnel", "transport"]) == "transport" ? .transport : .tunnel)
+        child.lifetime = lifetime(table, LifetimeKeys.child)
+        child.bytes = volume(table, VolumeKeys.bytes)
+        child.packets = volume(table, VolumeKeys.packets)
+        return child
     }
 
     private func selectors(_ table: TableReader, _ key: String) -> [SelectorConfiguration] {

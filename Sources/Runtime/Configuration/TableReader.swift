@@ -171,9 +171,10 @@ struct TableReader {
         return value
     }
 
-    /// One of a few words.
+    /// One of a few words; `true` and `false` stand for "yes" and "no" where these are among them.
     func choice(_ key: String, _ words: [String]) -> String? {
-        guard let text = string(key) else { return nil }
+        let flag = table[key]?.bool.map { $0 ? "yes" : "no" }
+        guard let text = flag.flatMap({ words.contains($0) ? $0 : nil }) ?? string(key) else { return nil }
         if words.contains(text) { return text }
         problem(key, "\"\(text)\" is not one of its values", "use \(words.joined(separator: ", "))")
         return nil
