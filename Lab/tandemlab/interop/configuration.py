@@ -5,6 +5,8 @@ from .network import BRANCH_NET, INNER_LENGTH, INNER_NET, INNER_SHARED, OUTER_LE
 from .suites import SUITES
 
 CONNECTION, CHILD = "peer", "net"
+#: Datagrams that every IPv4 host takes: every IKE_AUTH with a certificate is longer.
+FRAGMENT_SIZE = 576
 #: How soon the side that asks whether the other lives does so.
 DPD_DELAY_S = 3
 
@@ -71,7 +73,8 @@ def _shared_addresses(row):
 
 def _connection(row, local_address, remote, identity, other, credentials, own, local_ts, remote_ts, asks, pool):
     ike, esp = SUITES[row.suite].swanctl
-    lines = ["", f"[connections.{CONNECTION}]", f'local_addrs = ["{local_address}"]', f"remote_addrs = [{remote}]", f'proposals = ["{ike}"]']
+    lines = ["", "[ike]", f"fragment_size = {FRAGMENT_SIZE}"] if row.fragment else []
+    lines += ["", f"[connections.{CONNECTION}]", f'local_addrs = ["{local_address}"]', f"remote_addrs = [{remote}]", f'proposals = ["{ike}"]']
     if asks:
         lines.append(f'dpd_delay = "{DPD_DELAY_S}s"')
     if pool:

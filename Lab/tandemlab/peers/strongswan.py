@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from ..interop.configuration import DPD_DELAY_S
+from ..interop.configuration import DPD_DELAY_S, FRAGMENT_SIZE
 from ..interop.credentials import GATEWAY_ID, PEER_ID, PRE_SHARED_KEY
 from ..interop.network import BRANCH, BRANCH_NET, INNER_NET
 from ..interop.suites import SUITES
@@ -40,8 +40,6 @@ secrets {{ ike-peer {{
     secret = "{secret}"
 }} }}
 """
-#: The smallest datagrams that an IPv4 host must take; so that messages with a pre-shared key are cut too.
-FRAGMENT_SIZE = 576
 
 
 class StrongSwan(Peer):
