@@ -91,10 +91,14 @@ let package = Package(
             swiftSettings: strict),
 
         // Tests.
-        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "COpenSSL"], swiftSettings: strict),
+        // Certificates, revocation lists and keys that libcrypto makes for a test.
+        .target(
+            name: "CertificateSamples", dependencies: ["COpenSSL", "Cryptography"], path: "Tests/CertificateSamples", swiftSettings: strict),
+        .testTarget(name: "CryptographyTests", dependencies: ["Cryptography", "COpenSSL", "CertificateSamples"], swiftSettings: strict),
         .testTarget(name: "IKEWireTests", dependencies: ["IKEWire"], swiftSettings: strict),
         .testTarget(name: "SessionTests", dependencies: ["Session", "Cryptography"], swiftSettings: strict),
-        .testTarget(name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography"], swiftSettings: strict),
+        .testTarget(
+            name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography", "CertificateSamples"], swiftSettings: strict),
         .testTarget(name: "PairTests", dependencies: ["Pair", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
         .testTarget(
@@ -104,7 +108,7 @@ let package = Package(
         .testTarget(
             name: "RuntimeTests",
             dependencies: [
-                "Runtime", "Node", "IKE", "Pair", "Session", "Control", "Cryptography", "ESP", "Netlink",
+                "Runtime", "Node", "IKE", "Pair", "Session", "Control", "Cryptography", "CertificateSamples", "ESP", "Netlink",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -30,7 +30,7 @@ public struct ConnectionSummary: Hashable, Sendable {
 
 /// How one side of a connection proves who it is.
 public struct AuthenticationSummary: Hashable, Sendable {
-    /// strongSwan's words: `pre-shared key`.
+    /// strongSwan's words: `pre-shared key`, `public key`.
     public var method: String = ""
     /// The identity; `nil` when any is taken.
     public var identity: String? = nil

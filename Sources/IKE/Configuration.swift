@@ -157,7 +157,12 @@ public struct ConnectionConfiguration: Hashable, Sendable {
     /// Empty: any.
     public var remoteAddresses: [IPPrefix]
     public var proposals: [IKEProposal]
-    /// `nil`: the address that the peer spoke to.
+    public var localAuthentication: LocalAuthentication
+    public var remoteAuthentication: RemoteAuthentication
+    public var certificateSending: CertificateSending
+    /// Tell peers the authorities that we trust, so that they send their certificates.
+    public var sendsCertificateRequest: Bool
+    /// `nil`: the subject of our certificate, or the address that the peer spoke to.
     public var localIdentity: Identity?
     /// `nil`: any.
     public var remoteIdentity: Identity?
@@ -182,8 +187,14 @@ public struct ConnectionConfiguration: Hashable, Sendable {
     public init(
         name: String, localAddresses: [IPPrefix] = [], remoteAddresses: [IPPrefix] = [], proposals: [IKEProposal],
         localIdentity: Identity?, remoteIdentity: Identity?, pools: [String] = [], children: [ChildConfiguration],
-        forceEncapsulation: Bool = false, livenessDelay: Duration? = nil
+        forceEncapsulation: Bool = false, livenessDelay: Duration? = nil, localAuthentication: LocalAuthentication = .preSharedKey,
+        remoteAuthentication: RemoteAuthentication = .preSharedKey, certificateSending: CertificateSending = .ifAsked,
+        sendsCertificateRequest: Bool = true
     ) {
+        self.localAuthentication = localAuthentication
+        self.remoteAuthentication = remoteAuthentication
+        self.certificateSending = certificateSending
+        self.sendsCertificateRequest = sendsCertificateRequest
         self.name = name
         self.localAddresses = localAddresses
         self.remoteAddresses = remoteAddresses

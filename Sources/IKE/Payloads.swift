@@ -10,6 +10,10 @@ struct PayloadSet {
     var initiatorIdentity: IdentificationPayload?
     var responderIdentity: IdentificationPayload?
     var authentication: (method: UInt8, data: [UInt8])?
+    /// X.509 certificates in DER, in their order; as many as a message may have payloads.
+    var certificates: [[UInt8]] = []
+    /// A CERTREQ for X.509 certificates is among them. Which authorities it names does not matter to who has one certificate.
+    var asksForCertificate = false
     var initiatorSelectors: [WireTrafficSelector]?
     var responderSelectors: [WireTrafficSelector]?
     var configuration: ConfigurationPayload?
@@ -33,6 +37,9 @@ struct PayloadSet {
         case .configuration(let value): configuration = value
         case .notify(let value): notifies.append(value)
         case .delete(let value): deletes.append(value)
+        case .certificate(CertificateEncoding.x509Signature, let data): certificates.append(data)
+        case .certificateRequest(CertificateEncoding.x509Signature, _): asksForCertificate = true
+        // Hashes and URLs (RFC 7296 §3.6) would have to be fetched: only who announces that gets them.
         case .certificate, .certificateRequest, .vendorID, .eap, .encrypted, .encryptedFragment, .unknown: break
         }
     }

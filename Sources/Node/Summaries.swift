@@ -168,8 +168,10 @@ extension Node {
             ConnectionSummary(
                 name: connection.name, localAddresses: connection.localAddresses.texts, remoteAddresses: connection.remoteAddresses.texts,
                 rekeySeconds: 0, dpdSeconds: connection.livenessDelay?.components.seconds ?? 0,
-                local: AuthenticationSummary(method: "pre-shared key", identity: connection.localIdentity.map { "\($0)" }),
-                remote: AuthenticationSummary(method: "pre-shared key", identity: connection.remoteIdentity.map { "\($0)" }),
+                local: AuthenticationSummary(
+                    method: connection.localAuthentication.name, identity: connection.localIdentity.map { "\($0)" }),
+                remote: AuthenticationSummary(
+                    method: connection.remoteAuthentication.name, identity: connection.remoteIdentity.map { "\($0)" }),
                 children: connection.children.map { child in
                     ChildConfigurationSummary(
                         name: child.name, mode: child.mode == .tunnel ? "TUNNEL" : "TRANSPORT", rekeySeconds: 0,
@@ -200,6 +202,25 @@ private func snakeCase(_ camel: String) -> String {
 extension [IPPrefix] {
     /// As swanctl prints them; nothing configured means any.
     fileprivate var texts: [String] { isEmpty ? ["%any"] : map { $0.length == $0.address.bitWidth ? "\($0.address)" : "\($0)" } }
+}
+
+extension LocalAuthentication {
+    /// strongSwan's words.
+    fileprivate var name: String {
+        switch self {
+        case .preSharedKey: "pre-shared key"
+        case .publicKey: "public key"
+        }
+    }
+}
+
+extension RemoteAuthentication {
+    fileprivate var name: String {
+        switch self {
+        case .preSharedKey: "pre-shared key"
+        case .publicKey: "public key"
+        }
+    }
 }
 
 extension SelectorConfiguration {

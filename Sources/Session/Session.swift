@@ -1,3 +1,5 @@
+import Cryptography
+
 /// Names a session for its whole life, through every rekey. Assigned by the node that created it; the top bit is the node's.
 public struct SessionID: Hashable, Comparable, Sendable, CustomStringConvertible {
     public let rawValue: UInt64
@@ -26,9 +28,11 @@ public struct Identity: Hashable, Sendable {
         self.data = data
     }
 
-    /// From an operator's text as swanctl reads it: an address, `user@host`, or a name.
+    /// From an operator's text as swanctl reads it: a distinguished name (`C=CH, O=Tandem, CN=gw`), an address, `user@host`, or a name.
     public init(text: String) {
-        if let address = IPAddress(text) {
+        if text.contains("="), let name = DistinguishedName.der(text: text) {
+            self.init(kind: .derASN1DN, data: name)
+        } else if let address = IPAddress(text) {
             self.init(kind: address.isIPv4 ? .ipv4Address : .ipv6Address, data: address.bytes)
         } else if text.first == "@" {
             self.init(kind: .fqdn, data: Array(text.dropFirst().utf8))
@@ -46,7 +50,8 @@ extension Identity: CustomStringConvertible {
         case .fqdn, .rfc822Address:
             let printable = data.allSatisfy { (0x20...0x7E).contains($0) }
             return printable ? String(decoding: data, as: UTF8.self) : "(\(data.count) octets)"
-        case .derASN1DN, .derASN1GN, .keyID:
+        case .derASN1DN: return DistinguishedName.text(der: data) ?? "(\(data.count) octets)"
+        case .derASN1GN, .keyID:
             return data.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         }
     }
@@ -54,7 +59,15 @@ extension Identity: CustomStringConvertible {
 
 /// What the PAD said of the peer when it was authenticated (RFC 4301 §4.4.3): kept, so that the other node never asks again.
 public struct PeerAuthorization: Hashable, Sendable {
-    public enum Method: UInt8, Sendable, Hashable { case preSharedKey = 2 }
+    /// How the peer showed who it is: the numbers of the AUTH payload (RFC 7296 §3.8, RFC 4754 §7, RFC 7427 §3).
+    public enum Method: UInt8, CaseIterable, Sendable, Hashable {
+        case rsaSignature = 1
+        case preSharedKey = 2
+        case ecdsaP256 = 9
+        case ecdsaP384 = 10
+        case ecdsaP521 = 11
+        case digitalSignature = 14
+    }
 
     /// The connection of the configuration that admitted the peer.
     public var connection: String

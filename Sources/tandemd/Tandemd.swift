@@ -32,6 +32,7 @@ struct Tandemd: ParsableCommand {
             throw ExitCode(Daemon.ExitStatus.configuration)
         }
         if check {
+            for warning in loaded.warnings { print("warning: \(warning)") }
             print("\(config): good")
             return
         }

@@ -108,6 +108,14 @@ struct WireTests {
         #expect(one.count + FrameSplitter.lengthBytes <= 40)
     }
 
+    @Test func session_ofEveryMethod_survivesTheWire() throws {
+        for method in PeerAuthorization.Method.allCases {
+            var session = Sample.session
+            session.authorization.method = method
+            #expect(try Session(session.wire) == session)
+        }
+    }
+
     @Test func reason_thatIsTooLong_isCutWhereACharacterEnds() throws {
         let reason = String(repeating: "é", count: 2000)
         let frame = try PairFrameCodec.decode(PairFrameCodec.encode(.handoverRefused(epoch: 1, reason: reason)))
@@ -140,7 +148,7 @@ struct WireLimitTests {
         BadSession(.missing("ChildSA.inbound_keys")) { $0.children[0].clearInboundKeys() },
         BadSession(.invalid("Endpoint.address")) { $0.remote.address.removeLast() },
         BadSession(.invalid("Endpoint.port")) { $0.remote.port = 65_536 },
-        BadSession(.invalid("Authorization.method")) { $0.authorization.method = 9 },
+        BadSession(.invalid("Authorization.method")) { $0.authorization.method = 13 },
         BadSession(.invalid("Identity.kind")) { $0.authorization.remoteIdentity.kind = 4 },
         BadSession(.invalid("IKESA.role")) { $0.ikeSa.role = 2 },
         BadSession(.invalid("IKESA.prf")) { $0.ikeSa.prf = 1 << 16 | 5 },

@@ -130,13 +130,19 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
                 "tandem.toml:11: connections.road.rekey_time: \"1y\" is not a duration; "
                     + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
                 "tandem.toml:13: connections.road.local.id: is an integer; it must be a string",
-                "tandem.toml:14: connections.road.remote.auth: \"eap-md5\" is not supported yet; the only method so far is \"psk\"",
+                "tandem.toml:14: connections.road.remote.auth: \"eap-md5\" is not supported; "
+                    + "use one of psk, pubkey, rsa, ecdsa, ed25519, rsa/pss, rsa/pkcs1, rsa-sha1",
                 "tandem.toml:15: connections.road.dpd_delay: \"soon\" is not a duration; "
                     + "write \"50ms\", \"30s\", \"5m\", \"1h\", or whole seconds",
                 "tandem.toml:16: connections.road.children.net.local_ts: \"10.1.0.0/33\" is not a traffic selector, "
                     + "as in 10.1.0.0/16, 10.1.0.1[tcp/443] or dynamic; correct it",
                 "tandem.toml:17: connections.road.children.net.mode: \"beet\" is not one of its values; use tunnel, transport",
             ])
+    }
+
+    private func load(_ text: String) throws -> Configuration {
+        let folder = TemporaryFolder()
+        return try Configuration.load(path: folder.write("tandem.toml", text))
     }
 
     /// Defaults and meaning are swanctl's.

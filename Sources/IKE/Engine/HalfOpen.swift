@@ -16,6 +16,8 @@ struct HalfOpenSA {
     var nat: NATDetection
     var forcesEncapsulation: Bool
     var capabilities: PeerCapabilities
+    /// The hashes that the peer takes in signatures; `nil` if it does not know RFC 7427.
+    var peerHashes: Set<SignatureHash>?
 
     var receiving: MessageProtection { MessageProtection(algorithms, keys: derived.keys.initiator) }
     var sending: MessageProtection { MessageProtection(algorithms, keys: derived.keys.responder) }

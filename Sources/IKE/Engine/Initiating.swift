@@ -89,11 +89,10 @@ extension IKEEngine {
     private func offer(
         connection: ConnectionConfiguration, child: ChildConfiguration, local: Endpoint, remote: Endpoint
     ) throws(InitiationRefusal) -> InitiatorConfiguration {
-        let localIdentity = connection.localIdentity ?? Identity(address: local.address)
+        let localIdentity = connection.ownIdentity(at: local.address)
         let remoteIdentity = connection.remoteIdentity
-        guard let secret = configuration.secret(local: localIdentity, remote: remoteIdentity ?? Identity(address: remote.address)) else {
-            throw .noSecret
-        }
+        let shared = configuration.secret(local: localIdentity, remote: remoteIdentity ?? Identity(address: remote.address))
+        guard let secret = connection.usesSecret ? shared : .empty else { throw .noSecret }
         var localSelectors = child.localSelectors.resolved(dynamic: [local.address])
         var remoteSelectors = child.remoteSelectors.resolved(dynamic: [remote.address])
         // As in the responder: a selector without a counterpart of its family matches no packet.
@@ -106,6 +105,12 @@ extension IKEEngine {
             proposals: Array(connection.proposals.prefix(IKEWireLimits.proposalsPerSAMax)),
             childProposals: Array(child.proposals.prefix(IKEWireLimits.proposalsPerSAMax)), localSelectors: localSelectors,
             remoteSelectors: remoteSelectors)
+        offer.localAuthentication = connection.localAuthentication
+        offer.remoteAuthentication = connection.remoteAuthentication
+        offer.certificateSending = connection.certificateSending
+        offer.sendsCertificateRequest = connection.sendsCertificateRequest
+        // An IKE_AUTH with certificates does not fit into one datagram of every path.
+        if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
         offer.childName = child.name
         offer.forcesEncapsulation = connection.forceEncapsulation
         offer.limits = configuration.limits
@@ -152,7 +157,8 @@ extension IKEEngine {
         switch initiation.machine.phase {
         case .awaitingInitResponse, .awaitingAuthResponse: keep(initiation, datagrams: datagrams)
         case .established: establish(initiation, table: table, context: context)
-        case .failed(.notAuthenticated): refuse(initiation, context: context)
+        case .failed(.notAuthenticated): refuse(initiation, .notAuthenticated, context: context)
+        case .failed(.rejected(let reason)): refuse(initiation, .rejected(reason), context: context)
         case .failed(let failure): fail(initiation, InitiationFailure(failure))
         case .idle, .closed: fail(initiation, .badResponse)
         }
@@ -179,8 +185,8 @@ extension IKEEngine {
 
     /// The peer believes the IKE SA to stand, and is told that it does not (RFC 7296 §2.21.2). Said once: its own liveness check
     /// finds out if that is lost.
-    private mutating func refuse(_ initiation: Initiation, context: IKEContext) -> IKEOutcome {
-        fail(initiation, .notAuthenticated, last: initiation.machine.lastWord(.notify(.authenticationFailed), context: context))
+    private mutating func refuse(_ initiation: Initiation, _ reason: InitiationFailure, context: IKEContext) -> IKEOutcome {
+        fail(initiation, reason, last: initiation.machine.lastWord(.notify(.authenticationFailed), context: context))
     }
 
     // MARK: The session
@@ -191,16 +197,16 @@ extension IKEEngine {
         machine.ikeSA?.lifetime = initiation.connection.lifetime.chosen(context)
         let offer = machine.configuration
         // Where any identity will do, the secret has to be the one of whoever it is.
-        guard let sa = machine.ikeSA, let identity = machine.authenticatedIdentity,
-            configuration.secret(local: offer.localIdentity, remote: identity) == offer.secret
-        else { return refuse(initiation, context: context) }
+        guard let sa = machine.ikeSA, let identity = machine.authenticatedIdentity, let method = machine.authenticatedMethod,
+            method != .preSharedKey || configuration.secret(local: offer.localIdentity, remote: identity) == offer.secret
+        else { return refuse(initiation, .notAuthenticated, context: context) }
         guard table.count < SessionTable.sessionCountMax else {
             let farewell = machine.lastWord(.delete(DeletePayload(protocolID: .ike)), context: context)
             return fail(initiation, .tooManySessions, last: farewell)
         }
         initiations[initiation.spi] = nil
         let authorization = PeerAuthorization(
-            connection: initiation.connection.name, localIdentity: offer.localIdentity, remoteIdentity: identity, method: .preSharedKey)
+            connection: initiation.connection.name, localIdentity: offer.localIdentity, remoteIdentity: identity, method: method)
         var session = Session(
             id: initiation.session, uniqueID: withUniqueIDs(table: table) { $0.nextSession() }, authorization: authorization,
             capabilities: machine.agreed, local: machine.local, remote: machine.remote, encapsulation: machine.encapsulation,

@@ -2,7 +2,7 @@ public import Cryptography
 import IKEWire
 public import Session
 
-/// An IKEv2 initiator with a shared secret: the engine calls peers with it as far as IKE_AUTH, and it is the other side in tests and
+/// An IKEv2 initiator: the engine calls peers with it as far as IKE_AUTH, and it is the other side in tests and
 /// in the session generator. It shares codec, key derivation and protection with the engine, and is as pure: datagrams and time in,
 /// datagrams out.
 ///
@@ -18,6 +18,8 @@ public struct IKEInitiator: Sendable {
     public internal(set) var encapsulation = false
     /// Who the gateway showed to be.
     public internal(set) var authenticatedIdentity: Identity?
+    /// How it showed that.
+    public internal(set) var authenticatedMethod: PeerAuthorization.Method?
     /// What IKE_SA_INIT said of NATs.
     var nat: NATDetection?
     /// From CFG_REPLY.
@@ -226,6 +228,9 @@ struct Handshake {
     var response: [UInt8] = []
     var responderNonce: [UInt8] = []
     var derived: DerivedIKEKeys?
+    /// The hashes that the gateway takes in signatures; `nil` if it does not know RFC 7427.
+    var peerHashes: Set<SignatureHash>?
+    var isAskedForCertificate = false
     var childSPI: UInt32 = 0
     /// Answers that only lead to another try: cookie and group, each once or twice, or somebody plays with us.
     var restarts = 0

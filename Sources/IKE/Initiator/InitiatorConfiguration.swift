@@ -1,4 +1,5 @@
 public import Cryptography
+import IKEWire
 public import Session
 
 /// What an `IKEInitiator` offers and asks for.
@@ -15,7 +16,14 @@ public struct InitiatorConfiguration: Sendable {
     public var localIdentity: Identity
     /// Sent as IDr; what the gateway answers has to be it. `nil`: none is sent and any is taken.
     public var remoteIdentity: Identity?
+    /// For whichever side authenticates with a pre-shared key.
     public var secret: SecretBytes
+    public var localAuthentication = LocalAuthentication.preSharedKey
+    public var remoteAuthentication = RemoteAuthentication.preSharedKey
+    public var certificateSending = CertificateSending.ifAsked
+    public var sendsCertificateRequest = true
+    /// RFC 7427, as strongSwan's `signature_authentication`; without it both sides keep to the methods of RFC 7296 and RFC 4754.
+    public var announcesSignatureHashes = true
     public var proposals: [IKEProposal]
     public var childName = "child"
     /// Groups are left out in IKE_AUTH and in new CHILD SAs without PFS.
@@ -51,6 +59,16 @@ public struct InitiatorConfiguration: Sendable {
     }
 }
 
+extension InitiatorConfiguration {
+    var usesPublicKeys: Bool { localAuthentication.usesPublicKeys || remoteAuthentication.usesPublicKeys }
+
+    /// CERTREQ for the authorities that we trust.
+    var certificateRequest: Payload? {
+        guard sendsCertificateRequest, case .publicKey(let trust) = remoteAuthentication else { return nil }
+        return CertificateRequest.payload([trust])
+    }
+}
+
 /// How far an `IKEInitiator` has come.
 public enum InitiatorPhase: Hashable, Sendable {
     case idle
@@ -67,6 +85,10 @@ public enum InitiatorFailure: Hashable, Sendable {
     case refused(notify: UInt16)
     /// The gateway could not show that it knows the secret, or is somebody else.
     case notAuthenticated
+    /// The gateway's certificate or signature is not believed.
+    case rejected(IKEAuthenticationFailure)
+    /// The gateway takes no signature that our key can make.
+    case cannotAuthenticate
     /// No answer to any repetition.
     case timedOut
     /// An answer that does not fit what was offered.

@@ -25,6 +25,7 @@ extension IKEInitiator {
             spis: spis, local: configuration.local, remote: configuration.remote, forced: configuration.forcesEncapsulation)
         if configuration.announces.contains(.fragmentation) { payloads.append(.notify(.ikev2FragmentationSupported)) }
         if configuration.announces.contains(.redirect) { payloads.append(.notify(.redirectSupported)) }
+        if configuration.usesPublicKeys, configuration.announcesSignatureHashes { payloads.append(SignatureAuthentication.hashNotify) }
         let bytes = IKEMessage(
             initiatorSPI: spi, responderSPI: 0, exchangeType: .ikeSAInit, isInitiator: true, isResponse: false, messageID: 0,
             payloads: payloads
@@ -58,6 +59,10 @@ extension IKEInitiator {
         self.handshake?.response = datagram.bytes
         self.handshake?.responderNonce = nonce
         self.handshake?.derived = derived
+        if configuration.announcesSignatureHashes {
+            self.handshake?.peerHashes = SignatureAuthentication.announcedHashes(payloads)
+        }
+        self.handshake?.isAskedForCertificate = payloads.asksForCertificate
         ikeSA = IKESA(
             spis: spis, role: .initiator, algorithms: chosen.algorithms, keys: derived.keys, nextSendID: 1, nextReceiveID: 0,
             establishedWallMilliseconds: context.now.wallMilliseconds)
@@ -94,15 +99,22 @@ extension IKEInitiator {
     private mutating func sendAuth(context: IKEContext) -> [Datagram] {
         guard let sa = ikeSA, let handshake, let derived = handshake.derived else { return [] }
         let identity = configuration.localIdentity.payload
-        let code = SharedKeyAuthentication.code(
-            prf: sa.algorithms.prf, secret: configuration.secret, message: handshake.request, peerNonce: handshake.responderNonce,
+        let signed = SignedOctets(
+            prf: sa.algorithms.prf, message: handshake.request, peerNonce: handshake.responderNonce,
             authenticationKey: derived.initiatorAuthentication, identity: identity)
+        guard
+            let authentication = try? configuration.localAuthentication.payload(
+                signed, secret: configuration.secret, peerHashes: handshake.peerHashes)
+        else { return fail(.cannotAuthenticate) }
         let childSPI = configuration.childSPI ?? newChildSPI(context: context)
         self.handshake?.childSPI = childSPI
         var payloads: [Payload] = [.identificationInitiator(identity)]
+        payloads += configuration.localAuthentication.certificatePayloads(
+            configuration.certificateSending, isAsked: handshake.isAskedForCertificate)
+        if let request = configuration.certificateRequest { payloads.append(request) }
         if configuration.announcesInitialContact { payloads.append(.notify(.initialContact)) }
         if let wanted = configuration.remoteIdentity { payloads.append(.identificationResponder(wanted.payload)) }
-        payloads.append(.authentication(method: AuthenticationMethod.sharedKey, data: code))
+        payloads.append(authentication)
         if !configuration.requestsAddresses.isEmpty { payloads.append(configurationRequest) }
         payloads += childPayloads(spi: childSPI, groups: nil)
         if configuration.limits.requestWindow > 1 {
@@ -129,18 +141,28 @@ extension IKEInitiator {
             ConfigurationPayload(type: ConfigurationType.request, attributes: attributes.map { ConfigurationAttribute(type: $0) }))
     }
 
-    /// The gateway has to show that it knows the secret before anything else of its answer is believed.
+    /// The gateway has to show who it is before anything else of its answer is believed.
     mutating func takeAuthResponse(_ payloads: PayloadSet, sa: IKESA, context: IKEContext) -> [Datagram] {
         guard let handshake, let derived = handshake.derived else { return fail(.badResponse) }
         guard let identity = payloads.responderIdentity, let authentication = payloads.authentication else {
             return fail(payloads.error.map { .refused(notify: $0.type.rawValue) } ?? .badResponse)
         }
-        let expected = SharedKeyAuthentication.code(
-            prf: sa.algorithms.prf, secret: configuration.secret, message: handshake.response, peerNonce: handshake.nonce,
+        let signed = SignedOctets(
+            prf: sa.algorithms.prf, message: handshake.response, peerNonce: handshake.nonce,
             authenticationKey: derived.responderAuthentication, identity: identity)
-        guard constantTimeEquals(authentication.data, expected), authentication.method == AuthenticationMethod.sharedKey,
-            configuration.remoteIdentity == nil || Identity(identity) == configuration.remoteIdentity
-        else { return fail(.notAuthenticated) }
+        switch configuration.remoteAuthentication {
+        case .preSharedKey:
+            guard authentication.method == AuthenticationMethod.sharedKey,
+                constantTimeEquals(authentication.data, signed.code(secret: configuration.secret)), isExpected(Identity(identity))
+            else { return fail(.notAuthenticated) }
+        case .publicKey(let trust):
+            do throws(IKEAuthenticationFailure) {
+                try check(authentication, signed: signed, payloads: payloads, trust: trust, now: context.now)
+            } catch {
+                return fail(.rejected(error))
+            }
+        }
+        authenticatedMethod = PeerAuthorization.Method(rawValue: authentication.method)
         phase = .established
         if let window = payloads.announcedWindow { ikeSA?.sendWindow = window }
         authenticatedIdentity = Identity(identity)
@@ -151,6 +173,25 @@ extension IKEInitiator {
             keyExchange: .ignored, context: context)
         self.handshake = nil
         return []
+    }
+
+    private func isExpected(_ identity: Identity?) -> Bool {
+        configuration.remoteIdentity.map { identity?.isSame(as: $0) ?? false } ?? true
+    }
+
+    /// The gateway's signature, and its certificate.
+    private func check(
+        _ authentication: (method: UInt8, data: [UInt8]), signed: SignedOctets, payloads: PayloadSet, trust: PublicKeyTrust, now: Now
+    ) throws(IKEAuthenticationFailure) {
+        guard let method = PeerAuthorization.Method(rawValue: authentication.method),
+            configuration.remoteAuthentication.accepts(method)
+        else { throw .methodNotSupported }
+        guard let identity = Identity(signed.identity), isExpected(identity) else { throw .unexpectedIdentity }
+        let certificates = try PeerCertificates(payloads)
+        guard let certificate = trust.certificate(sent: certificates.leaf, identity: identity) else { throw .noCertificate }
+        try SignatureAuthentication.verify(
+            authentication.data, method: method, of: signed, certificate: certificate, allowsSHA1: trust.allowsSHA1)
+        try trust.check(certificate, intermediates: certificates.intermediates, identity: identity, now: now)
     }
 
     private mutating func takeConfiguration(_ reply: ConfigurationPayload?) {

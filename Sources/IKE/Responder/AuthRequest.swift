@@ -27,7 +27,7 @@ extension IKEEngine {
         }
         exchange.request = PayloadSet(payloads)
         do {
-            let admission = try admit(exchange)
+            let admission = try admit(exchange, context: context)
             return try establish(exchange, admission: admission, table: table, context: context)
         } catch .malformed {
             return refuse(exchange, .malformed, .notify(.invalidSyntax), context: context)
@@ -36,49 +36,19 @@ extension IKEEngine {
         }
     }
 
-    /// Who the peer is and on which connection. All failures take the same way, so that the peer cannot tell an identity that we
-    /// do not know from a secret that is wrong.
-    private func admit(_ exchange: AuthExchange) throws(IKEAuthenticationFailure) -> Admission {
-        let half = exchange.half
-        guard let identityPayload = exchange.request.initiatorIdentity else { throw .malformed }
-        guard let authentication = exchange.request.authentication else { throw .methodNotOffered }
-        guard authentication.method == AuthenticationMethod.sharedKey else { throw .methodNotSupported }
-        let peer = Identity(identityPayload)
-        let wantedPayload = exchange.request.responderIdentity
-        let wanted = wantedPayload.flatMap { Identity($0) }
-        let isAnswerable = peer != nil && (wantedPayload == nil || wanted != nil)
-        let match = peer.flatMap { peer in
-            !isAnswerable
-                ? nil
-                : configuration.connection(
-                    local: exchange.datagram.local, remote: exchange.datagram.remote, algorithms: half.algorithms, peer: peer,
-                    wanted: wanted)
-        }
-        let secret = match.flatMap { match in peer.flatMap { configuration.secret(local: match.localIdentity, remote: $0) } }
-        // Computed even without a secret: the same work for every refusal.
-        let expected = SharedKeyAuthentication.code(
-            prf: half.algorithms.prf, secret: secret ?? half.derived.responderAuthentication, message: half.request,
-            peerNonce: half.nonces.responder, authenticationKey: half.derived.initiatorAuthentication, identity: identityPayload)
-        let isRight = constantTimeEquals(authentication.data, expected)
-        guard let peer, let match else { throw .noConnection }
-        guard let secret else { throw .noSecret }
-        guard isRight else { throw .wrongSecret }
-        return Admission(connection: match.connection, localIdentity: match.localIdentity, peer: peer, secret: secret)
-    }
-
     private mutating func establish(
         _ exchange: AuthExchange, admission: Admission, table: SessionTable, context: IKEContext
     ) throws(IKEAuthenticationFailure) -> IKEOutcome {
         let half = exchange.half
         let id = SessionID(rawValue: half.spis.responder)
         guard let childRequest = ChildRequest(exchange.request, nonces: half.nonces, isAuth: true) else { throw .malformed }
+        var answer = try authenticationPayloads(exchange, admission)
         let replaced = exchange.request.has(.initialContact) ? sessionsLikeThis(admission, table: table) : []
         let leaving = Set(replaced.flatMap(\.virtualAddresses).map(\.address))
         let assignment = assignAddresses(exchange.request.configuration, admission: admission, table: table, leaving: leaving)
         var session = newSession(id, exchange: exchange, admission: admission, table: table, context: context)
         session.virtualAddresses = assignment.addresses
 
-        var answer = [.identificationResponder(admission.localIdentity.payload), authenticationPayload(half, admission)]
         var events: [IKEEvent] = [
             .authenticated(
                 session: id, connection: admission.connection.name, identity: admission.peer, remote: exchange.datagram.remote)
@@ -100,11 +70,18 @@ extension IKEEngine {
         return complete(exchange, session: session, answer: answer, events: events, replaced: replaced, context: context)
     }
 
-    private func authenticationPayload(_ half: HalfOpenSA, _ admission: Admission) -> Payload {
-        let code = SharedKeyAuthentication.code(
-            prf: half.algorithms.prf, secret: admission.secret, message: half.response, peerNonce: half.nonces.initiator,
-            authenticationKey: half.derived.responderAuthentication, identity: admission.localIdentity.payload)
-        return .authentication(method: AuthenticationMethod.sharedKey, data: code)
+    /// Who we are, and what shows it.
+    private func authenticationPayloads(_ exchange: AuthExchange, _ admission: Admission) throws(IKEAuthenticationFailure) -> [Payload] {
+        let half = exchange.half
+        let connection = admission.connection
+        let identity = admission.localIdentity.payload
+        let signed = SignedOctets(
+            prf: half.algorithms.prf, message: half.response, peerNonce: half.nonces.initiator,
+            authenticationKey: half.derived.responderAuthentication, identity: identity)
+        let authentication = try connection.localAuthentication.payload(signed, secret: admission.secret, peerHashes: half.peerHashes)
+        let certificates = connection.localAuthentication.certificatePayloads(
+            connection.certificateSending, isAsked: exchange.request.asksForCertificate)
+        return [.identificationResponder(identity)] + certificates + [authentication]
     }
 
     /// INITIAL_CONTACT (RFC 7296 §2.4): what the same peer had with us before is dead.
@@ -125,7 +102,7 @@ extension IKEEngine {
             id: id, uniqueID: withUniqueIDs(table: table) { $0.nextSession() },
             authorization: PeerAuthorization(
                 connection: admission.connection.name, localIdentity: admission.localIdentity, remoteIdentity: admission.peer,
-                method: .preSharedKey),
+                method: admission.method),
             capabilities: half.capabilities.union(PeerCapabilities(authNotifies: exchange.request)),
             // The peer floats to port 4500 here (RFC 7296 §2.23): the session is where IKE_AUTH came from.
             local: exchange.datagram.local, remote: exchange.datagram.remote,
@@ -174,9 +151,7 @@ extension IKEEngine {
     }
 }
 
-extension IKEAuthenticationFailure: Error {}
-
-private struct AuthExchange {
+struct AuthExchange {
     var datagram: Datagram
     var half: HalfOpenSA
     var request = PayloadSet([])
@@ -194,14 +169,6 @@ private struct AuthExchange {
             initiatorSPI: half.spis.initiator, responderSPI: half.spis.responder, exchangeType: .ikeAuth, isInitiator: false,
             isResponse: true, messageID: 1)
     }
-}
-
-/// Who was let in, and how.
-struct Admission {
-    var connection: ConnectionConfiguration
-    var localIdentity: Identity
-    var peer: Identity
-    var secret: SecretBytes
 }
 
 extension ChildParent {

@@ -84,6 +84,7 @@ extension IKEEngine {
         var capabilities = PeerCapabilities(initNotifies: payloads)
         if connection.fragmentation == .no { capabilities.remove(.fragmentation) }
         if capabilities.contains(.fragmentation) { answer.append(.notify(.ikev2FragmentationSupported)) }
+        answer += certificatePayloads(datagram, payloads: payloads)
         let response = IKEMessage(
             initiatorSPI: spis.initiator, responderSPI: spis.responder, exchangeType: .ikeSAInit, isInitiator: false, isResponse: true,
             messageID: 0, payloads: answer
@@ -92,10 +93,19 @@ extension IKEEngine {
             spis: spis, algorithms: chosen.algorithms,
             derived: KeyDerivation.initial(algorithms: chosen.algorithms, nonces: nonces, sharedSecret: shared, spis: spis),
             nonces: nonces, request: datagram.bytes, response: response, requestDigest: request.digest, remote: datagram.remote, nat: nat,
-            forcesEncapsulation: connection.forceEncapsulation, capabilities: capabilities)
+            forcesEncapsulation: connection.forceEncapsulation, capabilities: capabilities,
+            peerHashes: SignatureAuthentication.announcedHashes(payloads))
         halfOpen.insert(half, expiresAt: expiry)
         counters.halfOpenCreated += 1
         return IKEOutcome(datagrams: [reply(response, to: datagram)])
+    }
+
+    /// Which hashes we take and whose certificates we trust, if a connection that the peer may mean uses any.
+    private func certificatePayloads(_ datagram: Datagram, payloads: PayloadSet) -> [Payload] {
+        let candidates = configuration.connections(local: datagram.local.address, remote: datagram.remote.address)
+        let request = CertificateRequest.payload(candidates.compactMap(\.requestedTrust))
+        let announces = payloads.has(.signatureHashAlgorithms) && candidates.contains(where: \.usesPublicKeys)
+        return (request.map { [$0] } ?? []) + (announces ? [SignatureAuthentication.hashNotify] : [])
     }
 
     /// The first connection for these addresses that takes one of the peer's proposals.

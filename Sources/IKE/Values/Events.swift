@@ -1,15 +1,49 @@
+public import Cryptography
 import IKEWire
 public import Session
 
 /// Why a peer was not let in. The peer itself is told only AUTHENTICATION_FAILED.
-public enum IKEAuthenticationFailure: String, Hashable, Sendable {
-    case noConnection = "no connection fits the identities and addresses"
-    case noSecret = "no shared secret for the identities"
-    case wrongSecret = "the shared secret differs"
-    case methodNotOffered = "the peer asked for EAP"
-    case methodNotSupported = "the peer did not authenticate with a shared secret"
-    case malformed = "the request is malformed"
-    case unsupportedPayload = "the request has an unknown critical payload"
+public enum IKEAuthenticationFailure: Error, Hashable, Sendable {
+    case noConnection
+    case noSecret
+    case wrongSecret
+    case methodNotOffered
+    case methodNotSupported
+    case malformed
+    case unsupportedPayload
+    case noCertificate
+    /// What is wrong with the certificate, or with those above it.
+    case certificate(CertificateError)
+    case certificateNotPinned
+    case certificateOfAnother
+    /// The peer that we called says that it is somebody else.
+    case unexpectedIdentity
+    case keyKindNotAccepted
+    case wrongSignature
+    case signatureNotAccepted
+    case cannotSign
+
+    /// For people.
+    public var text: String {
+        switch self {
+        case .noConnection: "no connection fits the identities and addresses"
+        case .noSecret: "no shared secret for the identities"
+        case .wrongSecret: "the shared secret differs"
+        case .methodNotOffered: "the peer asked for EAP"
+        case .methodNotSupported: "the peer did not authenticate in the way that its connection demands"
+        case .malformed: "the request is malformed"
+        case .unsupportedPayload: "the request has an unknown critical payload"
+        case .noCertificate: "the peer sent no certificate"
+        case .certificate(let error): error.rawValue
+        case .certificateNotPinned: "the certificate is none of those that the connection names"
+        case .certificateOfAnother: "the certificate does not name the identity"
+        case .unexpectedIdentity: "the peer is not who it should be"
+        case .keyKindNotAccepted: "the certificate's key is of a kind that the connection does not take"
+        case .wrongSignature: "the signature is wrong"
+        case .signatureNotAccepted: "the algorithm of the signature is not one that is taken"
+        case .cannotSign: "the peer takes no signature that our key can make"
+        }
+    }
 }
 
 /// Why a CHILD SA was not made; each is told to the peer as a notify.
@@ -63,7 +97,7 @@ public enum IKEEvent: Hashable, Sendable {
         case .authenticated(let session, let connection, let identity, let remote):
             (.info, "session \(session): \(identity) authenticated from \(remote) for \(connection)")
         case .authenticationFailed(let remote, let identity, let reason):
-            (.warning, "authentication of '\(identity)' from \(remote) failed: \(reason.rawValue)")
+            (.warning, "authentication of '\(identity)' from \(remote) failed: \(reason.text)")
         case .noProposalChosen(let remote): (.warning, "no proposal of \(remote) is acceptable")
         case .invalidKeyExchange(let remote, let group): (.info, "\(remote) is asked for key exchange group \(group)")
         case .cookieRequired(let remote): (.debug, "\(remote) is asked for a cookie")

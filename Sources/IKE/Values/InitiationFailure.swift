@@ -18,6 +18,10 @@ public enum InitiationFailure: Hashable, Sendable {
     /// The peer's CHILD SA is none that was offered; the IKE SA is deleted again.
     case badChild
     case notAuthenticated
+    /// The peer's certificate or signature is not believed.
+    case rejected(IKEAuthenticationFailure)
+    /// The peer takes no signature that our key can make.
+    case cannotAuthenticate
     case timedOut
     case badResponse
     case cryptography
@@ -27,6 +31,8 @@ public enum InitiationFailure: Hashable, Sendable {
         switch failure {
         case .refused(let notify): self = .refused(notify: notify)
         case .notAuthenticated: self = .notAuthenticated
+        case .rejected(let reason): self = .rejected(reason)
+        case .cannotAuthenticate: self = .cannotAuthenticate
         case .timedOut: self = .timedOut
         case .badResponse: self = .badResponse
         case .cryptography: self = .cryptography
@@ -40,6 +46,8 @@ public enum InitiationFailure: Hashable, Sendable {
         case .childRefused(let notify): "the peer refused the CHILD SA with \(NotifyType(rawValue: notify))"
         case .badChild: "the peer's CHILD SA does not fit what was offered"
         case .notAuthenticated: "the peer is not who it should be, or its shared secret differs"
+        case .rejected(let reason): "the peer is not believed: \(reason.text)"
+        case .cannotAuthenticate: IKEAuthenticationFailure.cannotSign.text
         case .timedOut: "the peer does not answer"
         case .badResponse: "the peer's answer does not fit what was offered"
         case .cryptography: "the peer's public value is none"

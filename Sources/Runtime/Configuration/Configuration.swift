@@ -12,10 +12,14 @@ public struct Configuration: Sendable {
     public var pairLink: PairLinkSettings?
     public var dataPlane: DataPlaneSettings
     public var runtime: RuntimeSettings
+    /// What an operator should know, and what is no reason not to start: certificates that have expired.
+    public var warnings: [ConfigurationError.Problem]
 
     public init(
-        path: String, node: NodeConfiguration, pairLink: PairLinkSettings?, dataPlane: DataPlaneSettings, runtime: RuntimeSettings
+        path: String, node: NodeConfiguration, pairLink: PairLinkSettings?, dataPlane: DataPlaneSettings, runtime: RuntimeSettings,
+        warnings: [ConfigurationError.Problem] = []
     ) {
+        self.warnings = warnings
         self.path = path
         self.node = node
         self.pairLink = pairLink

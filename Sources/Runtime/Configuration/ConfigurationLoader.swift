@@ -1,4 +1,5 @@
 import Cryptography
+import Glibc
 import IKE
 public import Node
 import Session
@@ -31,7 +32,8 @@ extension Configuration {
             throw whole("is not TOML: \(error)", "correct it")
         }
         let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        let context = ReaderContext(file: path, folder: folder.isEmpty ? "/" : folder, lines: TOMLLines(bytes))
+        let context = ReaderContext(
+            file: path, folder: folder.isEmpty ? "/" : folder, lines: TOMLLines(bytes), wallSeconds: Int64(time(nil)))
         let root = TableReader(context: context, path: "", table: document)
         let configuration = Sections(root: root).read()
         let problems = context.problems
@@ -47,7 +49,7 @@ struct Sections {
     let root: TableReader
     var context: ReaderContext { root.context }
 
-    static let names = ["node", "pair", "address", "dataplane", "runtime", "ike", "connections", "secrets", "pools"]
+    static let names = ["node", "pair", "address", "dataplane", "runtime", "ike", "connections", "authorities", "secrets", "pools"]
 
     /// `nil` when something without which there is no configuration is missing; that has been reported.
     func read() -> Configuration? {
@@ -56,9 +58,9 @@ struct Sections {
         let pair = pairSection()
         let addresses = sharedAddresses()
         let pools = pools()
-        let connections = connections(pools: pools)
+        let connections = connections(pools: pools, authorities: authorities())
         let secrets = secrets()
-        if !connections.isEmpty, secrets.isEmpty, !root.has("secrets") {
+        if context.usesSharedKeys, secrets.isEmpty, !root.has("secrets") {
             root.problem("secrets", "is missing, and connections authenticate with pre-shared keys", "add a [secrets.NAME]")
         }
         let ike = IKEConfiguration(connections: connections, secrets: secrets, pools: pools, limits: limits())
@@ -69,7 +71,7 @@ struct Sections {
             path: context.file,
             node: NodeConfiguration(
                 name: name, id: id, pair: pair?.node, addresses: addresses, ike: ike, version: TandemVersion.text),
-            pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime)
+            pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime, warnings: context.warnings.sorted { $0.line < $1.line })
     }
 
     private func node() -> (String?, NodeID?) {

@@ -7,7 +7,7 @@ extension Sections {
     /// Options of swanctl.conf's connections that are not supported yet, with the value that says what Tandem does anyway.
     private static let unsupportedInConnection: [String: String?] = [
         "reauth_time": "0", "mobike": "no", "unique": nil,
-        "send_cert": nil, "send_certreq": nil, "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
+        "aggressive": "no", "pull": "yes", "vips": nil, "local_port": nil, "remote_port": nil,
         "dscp": nil, "dpd_timeout": nil, "keyingtries": nil, "childless": nil, "ppk_id": nil, "ppk_required": "no", "proxy": nil,
         "mediation": "no", "mediated_by": nil, "if_id_in": nil, "if_id_out": nil, "ocsp": nil,
     ]
@@ -20,21 +20,18 @@ extension Sections {
         "copy_dscp": nil, "ah_proposals": nil, "sha256_96": "no",
     ]
 
-    private static let unsupportedInAuthentication: [String: String?] = [
-        "round": nil, "certs": nil, "cert": nil, "pubkeys": nil, "cacerts": nil, "ca_id": nil, "eap_id": nil, "aaa_id": nil,
-        "xauth_id": nil, "groups": nil, "cert_policy": nil, "revocation": nil,
-    ]
-
-    func connections(pools: [PoolConfiguration]) -> [ConnectionConfiguration] {
+    func connections(pools: [PoolConfiguration], authorities: Authorities) -> [ConnectionConfiguration] {
         if !root.has("connections") { root.missing("connections", "a [connections.NAME]") }
-        return root.named("connections").map { connection($0.table, name: $0.name, pools: pools) }
+        return root.named("connections").map { connection($0.table, name: $0.name, pools: pools, authorities: authorities) }
     }
 
-    private func connection(_ table: TableReader, name: String, pools: [PoolConfiguration]) -> ConnectionConfiguration {
+    private func connection(
+        _ table: TableReader, name: String, pools: [PoolConfiguration], authorities: Authorities
+    ) -> ConnectionConfiguration {
         table.allow(
             [
-                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "local", "remote", "children",
-                "fragmentation",
+                "version", "local_addrs", "remote_addrs", "proposals", "pools", "encap", "dpd_delay", "send_cert", "send_certreq", "local",
+                "remote", "children", "fragmentation",
             ] + LifetimeKeys.connection.names,
             unsupported: Sections.unsupportedInConnection)
         if let version = table.integer("version", in: 0...2), version != 2 {
@@ -49,13 +46,18 @@ extension Sections {
             table.problem("pools", "names two pools of one address family", "name at most one for IPv4 and one for IPv6")
         }
         if !table.has("children") { table.missing("children", "a [\(table.path).children.NAME]") }
+        let local = localSide(table)
+        let remote = remoteSide(table, authorities: authorities)
+        let sending = table.choice("send_cert", CertificateSending.allCases.map(\.rawValue)).flatMap { CertificateSending(rawValue: $0) }
         let delay = table.duration("dpd_delay", in: .zero...Duration.seconds(86400))
         var connection = ConnectionConfiguration(
             name: name, localAddresses: addresses(table, "local_addrs"), remoteAddresses: addresses(table, "remote_addrs"),
-            proposals: proposals(table, "proposals", ProposalText.ikeDefaults, ProposalText.ike), localIdentity: identity(table, "local"),
-            remoteIdentity: identity(table, "remote"), pools: poolNames,
+            proposals: proposals(table, "proposals", ProposalText.ikeDefaults, ProposalText.ike), localIdentity: local.identity,
+            remoteIdentity: remote.identity, pools: poolNames,
             children: table.named("children").map { child($0.table, name: $0.name) },
-            forceEncapsulation: table.boolean("encap") ?? false, livenessDelay: delay == .zero ? nil : delay)
+            forceEncapsulation: table.boolean("encap") ?? false, livenessDelay: delay == .zero ? nil : delay,
+            localAuthentication: local.authentication, remoteAuthentication: remote.authentication,
+            certificateSending: sending ?? .ifAsked, sendsCertificateRequest: table.boolean("send_certreq") ?? true)
         connection.lifetime = lifetime(table, LifetimeKeys.connection)
         switch table.choice("fragmentation", ["yes", "no", "accept"]) {
         case "no": connection.fragmentation = .no
@@ -95,24 +97,6 @@ extension Sections {
             }
         }
         return found
-    }
-
-    /// `local = { auth = "psk", id = "gw.example.net" }`; `nil` for no identity and for `%any`.
-    private func identity(_ connection: TableReader, _ key: String) -> Identity? {
-        guard let table = connection.subtable(key) else {
-            if !connection.has(key) { connection.missing(key, "\(key) = { auth = \"psk\" }") }
-            return nil
-        }
-        table.allow(["auth", "id"], unsupported: Sections.unsupportedInAuthentication)
-        switch table.string("auth") {
-        case "psk": break
-        case .some(let other):
-            table.problem("auth", "\"\(other)\" is not supported yet", "the only method so far is \"psk\"")
-        case nil:
-            if !table.has("auth") { table.missing("auth", "auth = \"psk\"") }
-        }
-        guard let text = table.nonEmptyString("id"), text != "%any" else { return nil }
-        return Identity(text: text)
     }
 
     private func child(_ table: TableReader, name: String) -> ChildConfiguration {

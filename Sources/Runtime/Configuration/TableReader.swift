@@ -6,9 +6,16 @@ final class ReaderContext {
     /// The folder that relative paths start from.
     let folder: String
     let lines: TOMLLines
+    /// Seconds since 1970, for certificates that expire.
+    let wallSeconds: Int64
+    /// Some side of some connection says `psk`.
+    var usesSharedKeys = false
     private(set) var problems: [ConfigurationError.Problem] = []
+    /// What an operator should know, and what is no reason not to start.
+    private(set) var warnings: [ConfigurationError.Problem] = []
 
-    init(file: String, folder: String, lines: TOMLLines) {
+    init(file: String, folder: String, lines: TOMLLines, wallSeconds: Int64) {
+        self.wallSeconds = wallSeconds
         self.file = file
         self.folder = folder
         self.lines = lines
@@ -16,6 +23,10 @@ final class ReaderContext {
 
     func add(_ path: String, _ what: String, _ remedy: String) {
         problems.append(.init(file: file, line: lines.line(of: path), key: path, what: what, remedy: remedy))
+    }
+
+    func warn(_ path: String, _ what: String, _ remedy: String) {
+        warnings.append(.init(file: file, line: lines.line(of: path), key: path, what: what, remedy: remedy))
     }
 
     func resolve(_ path: String) -> String { path.hasPrefix("/") ? path : "\(folder)/\(path)" }
@@ -43,6 +54,8 @@ struct TableReader {
     func problem(_ key: String, _ what: String, _ remedy: String) {
         context.add(key.isEmpty ? path : TOMLLines.join(path, key), what, remedy)
     }
+
+    func warning(_ key: String, _ what: String, _ remedy: String) { context.warn(TOMLLines.join(path, key), what, remedy) }
 
     func missing(_ key: String, _ example: String) { problem(key, "is missing", "add \(example)") }
 

@@ -42,6 +42,9 @@ public enum Daemon {
             LogLine(
                 .notice, "tandemd starts",
                 [.init("version", TandemVersion.text), .init("node", configuration.node.name), .init("configuration", configuration.path)]))
+        for warning in configuration.warnings {
+            log.write(LogLine(.warning, "the configuration", [.init("warning", warning.description)]))
+        }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         defer { try? group.syncShutdownGracefully() }
         let eventLoop = group.next()
