@@ -112,7 +112,7 @@ class Course:
         before = self.view()
         for each in begin:
             each()
-        patience = PATIENCE_S
+        patience = PATIENCE_S + self.peer.rekey_patience_s
         if what == "ike" and self.row.timed:
             patience += TIMED_S
         self._wait_rekeyed(what, before, patience)
@@ -137,7 +137,7 @@ class Course:
             raise Failed("; ".join(failures))
         if what == "child" and not self.peer.deletes_redundant_child:
             return self._live_with_redundant(before)
-        self._wait_rekeyed(what, before, PATIENCE_S)
+        self._wait_rekeyed(what, before, PATIENCE_S + self.peer.rekey_patience_s)
         self._exchange()
         return "requests crossed" if self.bench.watch.crossed(since, OUTER_SHARED[self.row.outside]) else "requests did not cross"
 

@@ -28,6 +28,8 @@ class Peer:
     kind = ""
     #: cell → why this peer cannot be asked for it
     missing = {}
+    #: How much longer than others it takes until it begins a rekey of a CHILD SA.
+    rekey_patience_s = 0
     #: Whether it closes the CHILD SA of its own that lost against a simultaneous rekey (RFC 7296 section 2.8.1: SHOULD).
     deletes_redundant_child = True
 
