@@ -8,7 +8,7 @@ FLAGS = --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib $(FLAGS)
 BUILD = .build/release
 
-.PHONY: help packages lab-packages build demo test unit lint fuzz lab host-lab units bench install clean
+.PHONY: help packages lab-packages build demo test unit lint fuzz lab host-lab interop interop-short units bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -16,7 +16,7 @@ help: ## this list
 packages: ## install what the build needs (Debian)
 	@Lab/packages build
 
-lab-packages: packages ## install what the labs need: strongSwan, User-Mode Linux, tcpdump
+lab-packages: packages ## install what the labs need: strongSwan, OpenIKED, User-Mode Linux, tcpdump
 	@Lab/packages lab
 
 build: packages ## build tandemd and tandem (release)
@@ -27,7 +27,7 @@ build: packages ## build tandemd and tandem (release)
 demo: build lab-packages ## a real client's download survives the death of the active gateway (root)
 	python3 Lab/demo.py --build $(BUILD) --out .build/demo
 
-test: build lab-packages lint unit units host-lab lab ## everything (root)
+test: build lab-packages lint unit units host-lab lab interop-short ## everything (root)
 
 unit: packages ## unit, RFC and virtual-time tests
 	$(SWIFT) build --build-tests $(FLAGS)
@@ -57,6 +57,16 @@ lab: build lab-packages ## a real kernel with ESP in User-Mode Linux: XFRM, stoc
 	$(SWIFT) build $(RELEASE) --product KernelLab
 	Lab/uml/run -t 180 Lab/uml/kernel-dataplane "$(CURDIR)/$(BUILD)/KernelLab"
 	Lab/uml/run -t 900 -o .build/lab Lab/kernellab.py
+
+interop: build lab-packages ## the whole interoperability matrix: strongSwan, libreswan, OpenIKED, Tandem (root)
+	mkdir -p .build/interop
+	Lab/packages libreswan .build/libreswan
+	Lab/uml/run -t 7200 -o .build/interop Lab/interop.py
+
+interop-short: build lab-packages # a few rows of it
+	mkdir -p .build/interop-short
+	Lab/packages libreswan .build/libreswan
+	Lab/uml/run -t 900 -o .build/interop-short Lab/interop.py --short
 
 bench: build lab-packages ## measurements (root)
 	python3 Benchmarks/takeover.py --build $(BUILD) --out .build/bench

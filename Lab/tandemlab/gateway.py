@@ -89,9 +89,15 @@ class Gateway:
         self.process = None
         os.makedirs(self.directory, exist_ok=True)
         self.write("road.psk", PRE_SHARED_KEY + "\n", mode=0o600)
-        self.configuration = CONFIGURATION.format(
-            name=name, id=NODES.index(name), peer=self.peer, socket=self.socket, dataplane=dataplane,
-            pair_local=PAIR[name], pair_remote=PAIR[self.peer], inner_local=INNER[name], inner_remote=INNER[self.peer],
+        self.dataplane, self.heartbeat = dataplane, heartbeat
+        self.configure()
+
+    def configure(self, template=CONFIGURATION):
+        """Writes the configuration with which the daemon starts next."""
+        dataplane, heartbeat = self.dataplane, self.heartbeat
+        self.configuration = template.format(
+            name=self.name, id=NODES.index(self.name), peer=self.peer, socket=self.socket, dataplane=dataplane,
+            pair_local=PAIR[self.name], pair_remote=PAIR[self.peer], inner_local=INNER[self.name], inner_remote=INNER[self.peer],
             outer_shared=OUTER_SHARED, inner_shared=INNER_SHARED, pool=POOL_NET, site=STRANGER, site_net=SITE_NET,
             heartbeat=f'heartbeat = {{ interval = "{heartbeat}" }}\n' if heartbeat else "")
         self.write("tandem.toml", self.configuration)

@@ -8,6 +8,7 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
+MS_BIND = 0x1000
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 
@@ -46,13 +47,15 @@ def mount(source, target, kind, flags=0):
     _check(_libc.mount(source, target, kind.encode() if kind else None, ctypes.c_ulong(flags), None), f"mount {target}")
 
 
-def private_mounts():
-    """Gives the calling process its own mounts: an empty /run, and a /sys that shows its network namespace."""
+def private_mounts(binds=()):
+    """Gives the calling process its own mounts: an empty /run, a /sys that shows its network namespace, and folders elsewhere."""
     _check(_libc.unshare(CLONE_NEWNS), "unshare")
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", "/run", "tmpfs")
     if _libc.umount2(b"/sys", MNT_DETACH) == 0:
         mount("sysfs", "/sys", "sysfs")
+    for folder, place in binds:
+        mount(folder, place, None, MS_BIND)
 
 
 def die_with_parent(signal_number):

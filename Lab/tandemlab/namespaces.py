@@ -60,6 +60,12 @@ SYSCTLS = {
 class Network:
     """Namespaces with names of this run's own. `remove()` takes away all that `create()` made."""
 
+    ports, routes, bridges = PORTS, ROUTES, BRIDGES
+    #: An address of the switch itself, where default routes lead.
+    switch_addresses = ("192.0.2.1/24 dev outer",)
+    forwarders = NODES
+    sysctls = SYSCTLS
+
     def __init__(self, prefix):
         self.prefix = prefix
 
@@ -68,22 +74,22 @@ class Network:
 
     @property
     def hosts(self):
-        return [*PORTS, "switch"]
+        return [*self.ports, "switch"]
 
     def create(self):
-        self._batch(None, [f"netns add {self.name(host)}" for host in self.hosts])
+        self.batch(None, [f"netns add {self.name(host)}" for host in self.hosts])
         for host in self.hosts:
             self._set_sysctls(host)
-        self._batch("switch", self._switch_lines())
-        for host in PORTS:
-            self._batch(host, self._host_lines(host))
+        self.batch("switch", self._switch_lines())
+        for host in self.ports:
+            self.batch(host, self._host_lines(host))
 
     def remove(self):
         """Takes the namespaces away; interfaces go with them once the last process has left."""
         present = set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()
         lines = [f"netns del {self.name(host)}" for host in self.hosts if self.name(host) in present]
         if lines:
-            self._batch(None, lines)
+            self.batch(None, lines)
 
     def cut(self, host, bridges=BRIDGES):
         """Takes the host's cables out at the switch."""
@@ -110,16 +116,16 @@ class Network:
             return _hardware_address(interface)
 
     def _set_links(self, host, bridges, state):
-        wanted = [f"link set dev {bridge[0]}-{host} {state}" for _, bridge, _ in PORTS[host] if bridge in bridges]
-        self._batch("switch", wanted)
+        wanted = [f"link set dev {bridge[0]}-{host} {state}" for _, bridge, _ in self.ports[host] if bridge in bridges]
+        self.batch("switch", wanted)
 
     def _switch_lines(self):
         lines = ["link set dev lo up"]
-        for bridge in BRIDGES:
+        for bridge in self.bridges:
             lines.append(f"link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0")
             lines.append(f"link set dev {bridge} up")
-        lines.append("address add 192.0.2.1/24 dev outer")
-        for host, ports in PORTS.items():
+        lines += [f"address add {address}" for address in self.switch_addresses]
+        for host, ports in self.ports.items():
             for interface, bridge, _ in ports:
                 lines.append(f"link add {bridge[0]}-{host} type veth peer name {interface} netns {self.name(host)}")
                 lines.append(f"link set dev {bridge[0]}-{host} master {bridge} up")
@@ -127,21 +133,22 @@ class Network:
 
     def _host_lines(self, host):
         lines = ["link set dev lo up"]
-        for interface, _, addresses in PORTS[host]:
+        for interface, _, addresses in self.ports[host]:
             lines += [f"address add {address} dev {interface}" for address in addresses]
             lines.append(f"link set dev {interface} up")
-        return lines + [f"route add {route}" for route in ROUTES[host]]
+        return lines + [f"route add {route}" for route in self.routes.get(host, ())]
 
     def _set_sysctls(self, host):
-        forwarding = {"ipv4/ip_forward": "1" if host in NODES else "0"}
+        forwarding = {"ipv4/ip_forward": "1" if host in self.forwarders else "0"}
         with kernel.inside(self.name(host)):
-            for key, value in {**SYSCTLS, **forwarding}.items():
+            for key, value in {**self.sysctls, **forwarding}.items():
                 path = f"/proc/sys/net/{key}"
                 if os.path.exists(path):
                     with open(path, "w") as file:
                         file.write(value)
 
-    def _batch(self, host, lines):
+    def batch(self, host, lines):
+        """`ip -batch` in a host's namespace, or outside with None."""
         where = ["-n", self.name(host)] if host else []
         run("ip", *where, "-batch", "-", text_input="\n".join(lines) + "\n")
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from .processes import LabError
+from .processes import LabError, run
 from .strongswan import CHARON
 
 PLUGINS = "/usr/lib/ipsec/plugins/libstrongswan-{}.so"
@@ -23,3 +23,9 @@ def check(build):
     for program in ("tandemd", "tandem"):
         if not os.access(os.path.join(build, program), os.X_OK):
             raise LabError(f"there is no {program} in {build}: build it first, or name the folder with --build")
+
+
+def load_modules(*names):
+    """Modules of User-Mode Linux, whose folder only its init knows; elsewhere the kernel has them or not."""
+    if os.path.isdir("/run/kernel"):
+        run("modprobe", "-d", "/run/kernel", "-a", *names)

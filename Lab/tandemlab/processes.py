@@ -14,9 +14,12 @@ LINES_MAX = 100_000
 
 
 class Process:
-    """One program. What it prints goes to `log`, each line stamped with CLOCK_MONOTONIC seconds."""
+    """One program. What it prints goes to `log`, each line stamped with CLOCK_MONOTONIC seconds.
 
-    def __init__(self, name, arguments, network=None, private=False, environment=None, log=None):
+    `binds`: (folder, where the program sees it) of a private program.
+    """
+
+    def __init__(self, name, arguments, network=None, private=False, environment=None, log=None, binds=()):
         self.name = name
         self.lines = []
         self.ended_by_us = False
@@ -28,7 +31,7 @@ class Process:
             if network:
                 kernel.enter_network(network)
             if private:
-                kernel.private_mounts()
+                kernel.private_mounts(binds)
 
         self._popen = subprocess.Popen(
             [str(argument) for argument in arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
