@@ -81,7 +81,6 @@ struct FragmentTable {
     /// - Returns: the content of the whole message with the type of its first payload, once all of it is here.
     mutating func take(_ fragment: Fragment, of datagram: [UInt8], for key: Key, at now: Instant) -> WholeMessage? {
         guard wants(fragment.number, of: fragment.total, for: key) else { return nil }
-        if messages[key] == nil { makeRoom(at: now) }
         var message = remove(key) ?? Message(total: fragment.total, deadline: now + FragmentLimits.patience)
         // The sender began anew with smaller ones.
         if fragment.total > message.total { message = Message(total: fragment.total, deadline: message.deadline) }
@@ -94,6 +93,7 @@ struct FragmentTable {
         guard message.parts.count == Int(message.total) else {
             octets += message.octets
             messages[key] = message
+            makeRoom(at: now)
             return nil
         }
         let content = (1...message.total).flatMap { message.parts[$0] ?? [] }
@@ -108,9 +108,9 @@ struct FragmentTable {
 
     /// First what is overdue goes, then, if that is not enough, what would be overdue first.
     private mutating func makeRoom(at now: Instant) {
-        guard messages.count >= FragmentLimits.messagesMax || octets >= FragmentLimits.octetsMax else { return }
+        guard messages.count > FragmentLimits.messagesMax || octets > FragmentLimits.octetsMax else { return }
         for (key, message) in messages where message.deadline <= now { _ = remove(key) }
-        while messages.count >= FragmentLimits.messagesMax || octets >= FragmentLimits.octetsMax {
+        while messages.count > FragmentLimits.messagesMax || octets > FragmentLimits.octetsMax {
             let oldest = messages.min {
                 ($0.value.deadline.nanoseconds, $0.key.localSPI) < ($1.value.deadline.nanoseconds, $1.key.localSPI)
             }

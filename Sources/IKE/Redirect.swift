@@ -81,6 +81,11 @@ struct RedirectLedger {
 
     mutating func isUp(_ connection: String) { entries[connection]?.target = nil }
 
+    /// Nobody answered there, or not the one who should.
+    mutating func abandon(_ connection: String, target: IPAddress) {
+        if entries[connection]?.target?.address == target { entries[connection]?.target = nil }
+    }
+
     func target(_ connection: String, at now: Instant) -> IPAddress? {
         entries[connection]?.target.flatMap { $0.until > now ? $0.address : nil }
     }
@@ -115,7 +120,11 @@ extension IKEEngine {
         let session = message.session
         guard session.originalRole == .initiator, message.isInCurrentSA, answer.endsSession == nil, !answer.endsIKESA else { return }
         if let seconds = request.authenticationLifetime {
-            answer.changes.append(.reauthenticationSet(at: context.now.wallMilliseconds + Int64(seconds) * 1000))
+            // The sooner of the peer's time and ours; and never so soon that no successor can be made.
+            let peers = context.now.wallMilliseconds + max(Int64(seconds), Session.reauthenticationSecondsMin) * 1000
+            let own = connection(of: session)?.reauthenticationTime
+                .map { session.establishedWallMilliseconds + $0.inNanoseconds / 1_000_000 }
+            answer.changes.append(.reauthenticationSet(at: min(peers, own ?? peers)))
         }
         guard let notify = request.notify(.redirect), let connection = connection(of: session) else { return }
         guard let gateway = GatewayIdentity.parse(notify.data)?.gateway else { return }

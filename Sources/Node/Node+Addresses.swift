@@ -12,6 +12,10 @@ struct HostAddresses {
     /// Sessions in one page, and the pause between two, as with leases.
     static let page = 256
     static let pause: Duration = .milliseconds(1)
+    /// A takeover and what hangs on it come first.
+    static let delay: Duration = .milliseconds(20)
+    /// Looked at again when the list is through: an address came or went meanwhile.
+    var isAgainWanted = false
 }
 
 /// Sessions whose local address is not on this host: it was taken away, or it was the other node's own (RFC 4555 §3.5).
@@ -24,21 +28,30 @@ extension Node {
     /// Looks at every session, in pages, as soon as there is time.
     mutating func lookAtAddresses(now: Now) {
         guard isOwner, host.all != nil else { return }
-        host.sessions = nil
-        host.nextDeadline = now.instant
+        if host.sessions != nil {
+            // A list that begins anew with every change would never come to its end.
+            host.isAgainWanted = true
+        } else {
+            host.nextDeadline = now.instant + HostAddresses.delay
+        }
     }
 
     mutating func relocateSessions(now: Now) {
         guard isOwner, !isDraining, let due = host.nextDeadline, now.instant >= due else { return }
-        var rest = host.sessions ?? table.sessions.values.filter { $0.capabilities.contains(.mobike) }.map(\.id).sorted()
+        var rest = host.sessions ?? table.sessions.keys.sorted()
+        // Held once, so that a page costs a page and not a copy of all.
+        host.sessions = nil
         for id in rest.suffix(HostAddresses.page) {
-            guard let session = table[id], let address = newLocalAddress(of: session) else { continue }
+            guard let session = table[id], session.capabilities.contains(.mobike), let address = newLocalAddress(of: session) else {
+                continue
+            }
             let local = Endpoint(address, session.ikePath.local.port)
             commit(ike.localAddressChanged(session: id, local: local, table: table, context: context(now)), now: now)
         }
         rest.removeLast(min(rest.count, HostAddresses.page))
         host.sessions = rest.isEmpty ? nil : rest
-        host.nextDeadline = rest.isEmpty ? nil : now.instant + HostAddresses.pause
+        host.nextDeadline = rest.isEmpty && !host.isAgainWanted ? nil : now.instant + HostAddresses.pause
+        if rest.isEmpty { host.isAgainWanted = false }
     }
 
     /// An address of the host that the session's connection may use, if it cannot use its own any more.

@@ -92,20 +92,31 @@ extension Node {
         }
         let filter = SessionFilter(
             connection: request.connection, uniqueID: request.uniqueID, child: request.child, childUniqueID: request.childUniqueID)
-        var matches = 0
+        var wanted: [RekeyWork.Item] = []
         for session in find(filter, now: now).compactMap({ table[SessionID(rawValue: $0)] }) {
             guard request.isForChildren else {
-                matches += 1
-                commit(ike.rekey(session: session.id, table: table, context: context(now)), now: now)
+                wanted.append((session.id, nil))
                 continue
             }
-            for child in session.children where !child.isRekeyed && request.matches(child) {
-                matches += 1
-                commit(ike.rekey(child: child.inboundSPI, in: session.id, table: table, context: context(now)), now: now)
-            }
+            for child in session.children where !child.isRekeyed && request.matches(child) { wanted.append((session.id, child.inboundSPI)) }
         }
+        let matches = wanted.count
+        rekeys.add(wanted, at: now.instant)
+        workOnRekeys(now: now)
         let error = matches == 0 ? "no matching SAs to rekey found" : ""
         respond(token, .done(DoneSummary(success: matches > 0, error: error, matches: matches, terminated: 0)))
+    }
+
+    /// Begins a page of what operators want rekeyed.
+    mutating func workOnRekeys(now: Now) {
+        guard isOwner, !isDraining, let due = rekeys.nextDeadline, now.instant >= due else { return }
+        for item in rekeys.takePage(at: now.instant) {
+            guard let child = item.child else {
+                commit(ike.rekey(session: item.session, table: table, context: context(now)), now: now)
+                continue
+            }
+            commit(ike.rekey(child: child, in: item.session, table: table, context: context(now)), now: now)
+        }
     }
 
     /// Answers the operators whose SAs are gone, or who have waited long enough.

@@ -73,6 +73,7 @@ extension Node {
         counters.datagramsParkedDropped += UInt64(parked.count)
         parked = []
         announcements = []
+        rekeys = RekeyWork()
         ike.lostOwnership()
         wanted.reset()
         sender.goSolo(.noLink, at: now.instant)

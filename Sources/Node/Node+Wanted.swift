@@ -7,8 +7,9 @@ import Session
 extension Node {
     /// A takeover has more urgent things to do first.
     static let wantedDelay: Duration = .milliseconds(500)
-    /// Children looked at in one go; the rest is due at once again.
-    static let wantedPage = 64
+    /// Children and successors looked at in one go; the rest is due a moment later. Each may cost a key exchange, of up to 20 ms.
+    static let wantedPage = 4
+    static let wantedTurn: Duration = .milliseconds(1)
     /// Packets of one child that are taken for a wish: one in so long.
     static let acquirePause: Duration = .seconds(1)
     /// When a child whose call is under way is looked at again, should nothing be heard of it.
@@ -21,11 +22,18 @@ extension Node {
             wanted.beginsAt = nil
             wanted.keepAll(at: now.instant)
         }
-        for event in wanted.takeSuccessions() { pursue(event, now: now) }
+        if let resumes = wanted.resumesAt, resumes > now.instant { return }
+        wanted.resumesAt = nil
         for _ in 0..<Node.wantedPage {
-            guard let name = wanted.popDue(at: now.instant) else { break }
-            pursue(name, now: now)
+            if let event = wanted.takeSuccession() {
+                pursue(event, now: now)
+            } else if let name = wanted.popDue(at: now.instant) {
+                pursue(name, now: now)
+            } else {
+                return
+            }
         }
+        wanted.resumesAt = now.instant + Node.wantedTurn
     }
 
     var mayInitiate: Bool { isOwner && handover == nil }

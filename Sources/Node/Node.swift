@@ -32,6 +32,7 @@ public struct Node: Sendable {
     var handover: Handover?
     var leases = LeaseWork()
     var host = HostAddresses()
+    var rekeys = RekeyWork()
     var hookWork = HookWork()
     /// Calls that have not come back.
     var hooksOutstanding = 0
@@ -111,7 +112,7 @@ public struct Node: Sendable {
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline, hookWork.nextDeadline,
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil,
-            isOwner && !isDraining ? host.nextDeadline : nil,
+            isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -145,6 +146,7 @@ public struct Node: Sendable {
         workOnHooks(now: now)
         handoverDeadline(now: now)
         relocateSessions(now: now)
+        workOnRekeys(now: now)
         advanceIKE(now: now)
         pursueWanted(now: now)
         finishTerminations(now: now)

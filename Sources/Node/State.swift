@@ -1,3 +1,4 @@
+import DequeModule
 import Pair
 import Session
 
@@ -94,6 +95,31 @@ extension ChildSA {
     fileprivate var leaseHolder: NodeID {
         let bit = lease == .initial ? UInt64(inboundSPI >> 31) : lease.slice % 2
         return bit == 0 ? .zero : .one
+    }
+}
+
+/// What operators want rekeyed, in pages: each costs a key exchange, and one command may name every session.
+struct RekeyWork {
+    typealias Item = (session: SessionID, child: UInt32?)
+
+    static let page = 4
+    static let pause: Duration = .milliseconds(1)
+
+    private var items: Deque<Item> = []
+    private(set) var nextDeadline: Instant?
+
+    mutating func add(_ wanted: [Item], at now: Instant) {
+        // As many as there are sessions with all of their CHILD SAs: a command given again and again is not remembered again and again.
+        guard items.count + wanted.count <= SessionTable.sessionCountMax else { return }
+        items += wanted
+        if !items.isEmpty, nextDeadline == nil { nextDeadline = now }
+    }
+
+    mutating func takePage(at now: Instant) -> [Item] {
+        let page = Array(items.prefix(RekeyWork.page))
+        items.removeFirst(page.count)
+        nextDeadline = items.isEmpty ? nil : now + RekeyWork.pause
+        return page
     }
 }
 

@@ -61,7 +61,9 @@ struct Wanted {
     }
 
     var isEmpty: Bool { entries.isEmpty }
-    var nextDeadline: Instant? { [beginsAt, line.min?.at].compactMap { $0 }.min() }
+    /// When what one go left over is looked at.
+    var resumesAt: Instant?
+    var nextDeadline: Instant? { [beginsAt, resumesAt ?? line.min?.at].compactMap { $0 }.min() }
 
     subscript(name: ChildName) -> Entry? {
         get { entries[name] }
@@ -112,10 +114,7 @@ struct Wanted {
 
     mutating func ask(_ event: IKEEvent) { if successions.count < Wanted.successionsMax { successions.append(event) } }
 
-    mutating func takeSuccessions() -> [IKEEvent] {
-        defer { successions = [] }
-        return successions
-    }
+    mutating func takeSuccession() -> IKEEvent? { successions.isEmpty ? nil : successions.removeFirst() }
 }
 
 /// A growing wait between attempts.

@@ -321,6 +321,14 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(problems(of: minimal + "\0").first?.contains("NUL") == true)
     }
 
+    /// Each of these ended the parser, and the program with it.
+    @Test(arguments: [
+        "[node]\nname = }", "[node]\nid = [}3", "[node]\nid = [1, }", "[node]\nid = {a = ]", "[node]\nname =", "[node]\nname = ,",
+    ])
+    func missingValue_whenLoaded_isRefused(text: String) {
+        #expect(problems(of: text).first?.hasPrefix("tandem.toml:") == true)
+    }
+
     @Test func truncatedAndMutatedText_whenLoaded_neverTraps() throws {
         let text = Array(try #require(readText("\(samples)/minimal.toml")).utf8)
         for length in stride(from: 0, to: text.count, by: 7) { _ = TOMLLines(Array(text.prefix(length))) }

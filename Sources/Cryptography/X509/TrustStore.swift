@@ -93,7 +93,8 @@ private final class ChainCheck {
         // An intermediate authority that the operator names is trusted as it stands. Lists are looked for all along the chain.
         let flags = X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
         X509_VERIFY_PARAM_set_flags(parameters, UInt(flags))
-        X509_STORE_CTX_set_ex_data(context, 0, revocation.tag)
+        // Without it the callback would not know what is tolerated.
+        guard X509_STORE_CTX_set_ex_data(context, 0, revocation.tag) == 1 else { throw .badEncoding }
         X509_STORE_CTX_set_verify_cb(context) { result, context in
             result == 1 || RevocationPolicy.tolerates(context) ? 1 : 0
         }

@@ -190,6 +190,8 @@ extension IKEEngine {
 
     private mutating func fail(_ initiation: Initiation, _ reason: InitiationFailure, last: Datagram? = nil) -> IKEOutcome {
         initiations[initiation.spi] = nil
+        // A call that was led astray does not take the next ones with it.
+        redirects.abandon(initiation.connection.name, target: initiation.machine.configuration.remote.address)
         let events = [failed(initiation, reason)]
         count(events)
         counters.datagramsSent += last == nil ? 0 : 1
@@ -251,6 +253,8 @@ extension IKEEngine {
             var offer = try? offer(
                 connection: initiation.connection, child: child, local: Endpoint(local, 500), remote: Endpoint(address, 500))
         else { return nil }
+        // Whoever redirects is not authenticated: the peer is the same, and so is what it has to know.
+        offer.secret = before.secret
         offer.ikeSPI = initiation.spi
         offer.childSPI = initiation.childSPI
         offer.announcesInitialContact = before.announcesInitialContact
@@ -365,7 +369,7 @@ extension InitiatorConfiguration {
 extension IKEInitiator {
     /// By when we have to have authenticated anew: as the peer says (RFC 4478), or as we do, whichever is sooner.
     fileprivate func reauthenticationDeadline(_ connection: ConnectionConfiguration, context: IKEContext) -> Int64? {
-        let said = authenticationLifetime.map { Int64($0) * 1000 }
+        let said = authenticationLifetime.map { max(Int64($0), Session.reauthenticationSecondsMin) * 1000 }
         let own = connection.reauthenticationTime.map { $0.inNanoseconds / 1_000_000 }
         return [said, own].compactMap { $0 }.min().map { context.now.wallMilliseconds + $0 }
     }

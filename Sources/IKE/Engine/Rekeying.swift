@@ -59,8 +59,8 @@ extension IKEEngine {
     func draftRekey(group: KeyExchangeGroup?, in session: Session, table: SessionTable, context: IKEContext) -> RequestDraft? {
         guard let connection = connection(of: session) else { return nil }
         let known = connection.proposals.flatMap(\.groups)
-        let wanted = group ?? session.ikeSA.algorithms.keyExchangeGroup
-        guard let chosen = known.contains(wanted) ? wanted : known.first,
+        let asked = group.flatMap { known.contains($0) ? $0 : nil }
+        guard let chosen = asked ?? firstRekeyGroup(in: session),
             let exchange = try? KeyExchange(group: chosen, random: context.random)
         else { return nil }
         let offer = IKEOffer(
@@ -74,6 +74,13 @@ extension IKEEngine {
                 .securityAssociation(proposals), .nonce(offer.nonce),
                 .keyExchange(KeyExchangePayload(group: chosen.rawValue, data: exchange.publicValue)),
             ])
+    }
+
+    /// The group of the IKE SA as it is, if the configuration still has it.
+    func firstRekeyGroup(in session: Session) -> KeyExchangeGroup? {
+        let known = connection(of: session)?.proposals.flatMap(\.groups) ?? []
+        let current = session.ikeSA.algorithms.keyExchangeGroup
+        return known.contains(current) ? current : known.first
     }
 
     // MARK: The answers

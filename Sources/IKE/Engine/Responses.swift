@@ -136,7 +136,10 @@ extension IKEEngine {
     ) {
         switch error.type {
         case .invalidKEPayload:
-            if let id = UInt16(networkBytes: error.data), let group = KeyExchangeGroup(rawValue: id), group != offer.keyExchange?.group {
+            // Followed once, and only to a group that is ours: a peer that is never content is not asked without end.
+            if let id = UInt16(networkBytes: error.data), let group = KeyExchangeGroup(rawValue: id), group != offer.keyExchange?.group,
+                isFirstChoice(offer, in: session), childProposals(offer.name, in: session).contains(where: { $0.groups.contains(group) })
+            {
                 let wish = ChildWish(name: offer.name, replacing: offer.replacing, group: group)
                 effects.next = .wish(.createChildSA(wish))
                 return
@@ -159,6 +162,17 @@ extension IKEEngine {
         let what = RefusedRequest.childSA(name: offer.name, isRekey: offer.replacing != nil)
         effects.events.append(.requestRefused(session: session.id, what: what, notify: error.type.rawValue))
         putOff(offer, session: session, effects: &effects, context: context)
+    }
+
+    private func childProposals(_ name: String, in session: Session) -> [ESPProposal] {
+        connection(of: session)?.children.first { $0.name == name }?.proposals ?? []
+    }
+
+    /// The offer had the group that we choose by ourselves.
+    private func isFirstChoice(_ offer: ChildOffer, in session: Session) -> Bool {
+        let old = offer.replacing.flatMap { session.child(inboundSPI: $0) }
+        let first = childProposals(offer.name, in: session).offered(group: old?.algorithms.keyExchangeGroup).group
+        return offer.keyExchange?.group == first
     }
 
     /// RFC 7296 §2.25: not at once again.
@@ -187,7 +201,9 @@ extension IKEEngine {
         guard let successor else {
             if let rival { return effects.changes.append(.ikeSAAdopted(localSPI: rival.localSPI)) }
             if response.error?.type == .invalidKEPayload, let id = response.error.flatMap({ UInt16(networkBytes: $0.data) }),
-                let group = KeyExchangeGroup(rawValue: id), group != offer.keyExchange.group
+                let group = KeyExchangeGroup(rawValue: id), group != offer.keyExchange.group,
+                offer.keyExchange.group == firstRekeyGroup(in: session),
+                connection(of: session)?.proposals.contains(where: { $0.groups.contains(group) }) == true
             {
                 effects.next = .wish(.rekeyIKESA(group: group))
                 return

@@ -64,6 +64,8 @@ extension Session {
 
     /// In milliseconds.
     private static let reauthenticationPause: Int64 = 5000
+    /// A peer that wants it sooner than that, or at once, would leave no time to make a successor.
+    static let reauthenticationSecondsMin: Int64 = 10
 
     /// We asked the peer to delete it.
     public var isClosing: Bool { ikeSA.pendingRequests.contains { $0.purpose == .deleteIKESA } }

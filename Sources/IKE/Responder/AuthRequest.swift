@@ -121,7 +121,10 @@ extension IKEEngine {
     ) throws(IKEAuthenticationFailure) -> [Session] {
         let unique = admission.connection.unique
         guard unique != .never else { return [] }
-        let others = table.sessions(remoteIdentity: admission.peer).filter { $0.authorization.localIdentity == admission.localIdentity }
+        // On another connection the same name may have been proven by other means: what it says here ends nothing there.
+        let others = table.sessions(remoteIdentity: admission.peer).filter {
+            $0.authorization.localIdentity == admission.localIdentity && $0.authorization.connection == admission.connection.name
+        }
         if exchange.request.has(.initialContact) { return others }
         switch unique {
         case .no, .never: return []

@@ -38,6 +38,8 @@ extension IKEEngine {
         let nonces = NoncePair(initiator: nonce, responder: context.random.bytes(ownNonceLength))
         guard let childRequest = ChildRequest(request, nonces: nonces, isAuth: false) else { throw .malformed }
         guard let connection = connection(of: session) else { throw .noProposalChosen }
+        // As in IKE_AUTH: where addresses are handed out, nobody has a CHILD SA for another one.
+        if !connection.pools.isEmpty, session.virtualAddresses.isEmpty { throw .configurationRequired }
         let parent = ChildParent(session, connection: connection, rekeying: old)
         let created = try createChild(childRequest, parent: parent, table: table, context: context)
         // SA, Nr, [KEr], TSi, TSr (RFC 7296 §1.3.1).

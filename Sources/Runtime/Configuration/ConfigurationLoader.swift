@@ -30,7 +30,7 @@ extension Configuration {
         let lines = TOMLLines(bytes)
         let document: TOMLTable
         do {
-            document = try TOMLTable(string: String(decoding: bytes.prefix(lines.namelessHeader?.offset ?? bytes.count), as: UTF8.self))
+            document = try TOMLTable(string: String(decoding: bytes.prefix(lines.parsableCount ?? bytes.count), as: UTF8.self))
         } catch let error as TOMLParseError {
             let line = error.source.begin.line
             throw ConfigurationError([
@@ -38,6 +38,9 @@ extension Configuration {
             ])
         } catch {
             throw whole("is not TOML: \(error)", "correct it")
+        }
+        if let value = lines.missingValue, value.offset == lines.parsableCount {
+            throw ConfigurationError([.init(file: path, line: value.line, key: "", what: "a value is missing", remedy: "write one")])
         }
         if let header = lines.namelessHeader {
             throw ConfigurationError([

@@ -6,6 +6,8 @@ struct TOMLLines {
     private(set) var lines: [String: Int] = [:]
     /// Where the first `[` or `[[` stands that no key follows: the parser's own check of that is an assertion, which ends the program.
     private(set) var namelessHeader: (line: Int, offset: Int)?
+    /// The first place where a value should begin and something else stands.
+    private(set) var missingValue: (line: Int, offset: Int)?
     private var text: [UInt8]
     private var position = 0
     private var line = 1
@@ -17,6 +19,9 @@ struct TOMLLines {
         scan()
         self.text = []
     }
+
+    /// Octets before the first place that the parser must not be shown; `nil`: all of them may be.
+    var parsableCount: Int? { [namelessHeader?.offset, missingValue?.offset].compactMap { $0 }.min() }
 
     /// The line of the key, or of the nearest table around it; 0 when there is none.
     func line(of path: String) -> Int {
@@ -143,6 +148,8 @@ struct TOMLLines {
     }
 
     private mutating func scanValue(_ path: String) {
+        // The parser ends the program at some of these.
+        if missingValue == nil, [nil, 0x0A, 0x2C, 0x5D, 0x7D].contains(current) { missingValue = (line, position) }
         switch current {
         case UInt8(ascii: "\""), UInt8(ascii: "'"):
             skipString()
