@@ -1,7 +1,9 @@
 """Tandem's side of a row: the gateways' configuration, and that of a third Tandem as the peer."""
 
+import json
+
 from .credentials import GATEWAY_ID, PEER_ID
-from .network import BRANCH_NET, INNER_LENGTH, INNER_NET, INNER_SHARED, OUTER_LENGTH, OUTER_SHARED, PEER, POOL_NET
+from .network import BRANCH_NET, INNER_LENGTH, INNER_NET, INNER_SHARED, OUTER_LENGTH, OUTER_SHARED, PEER, PEER_MOVED, POOL_NET
 from .suites import SUITES
 
 CONNECTION, CHILD = "peer", "net"
@@ -48,7 +50,7 @@ def gateway_connection(row, credentials):
     """The connection to the peer, as the pair has it."""
     remote = f'"{PEER[row.outside]}"' if row.role == "initiator" else '"%any"'
     return _connection(
-        row, local_address=OUTER_SHARED[row.outside], remote=remote, identity=GATEWAY_ID, other=PEER_ID, credentials=credentials, own="gw",
+        row, local_addresses=[OUTER_SHARED[row.outside]], remote=remote, identity=GATEWAY_ID, other=PEER_ID, credentials=credentials, own="gw",
         local_ts=INNER_NET[row.inside], remote_ts=None if row.client else BRANCH_NET[row.inside], asks=row.tandem_asks,
         pool=POOL_NET[row.inside] if row.client else None)
 
@@ -58,8 +60,10 @@ def peer_configuration(row, credentials, local_address, socket):
     head = (
         f'[node]\nname = "peer"\nid = 0\n\n[runtime]\ndirectory = "run"\ncontrol_socket = "{socket}"\nlog_level = "debug"\n'
         '\n[dataplane]\nkind = "kernel"\n')
+    # Where a peer may be that moves: it goes only where its configuration lets it.
+    homes = [local_address] + ([PEER_MOVED[row.outside]] if row.mobike else [])
     return head + _connection(
-        row, local_address=local_address, remote=f'"{OUTER_SHARED[row.outside]}"', identity=PEER_ID, other=GATEWAY_ID,
+        row, local_addresses=homes, remote=f'"{OUTER_SHARED[row.outside]}"', identity=PEER_ID, other=GATEWAY_ID,
         credentials=credentials, own="peer", local_ts=BRANCH_NET[row.inside], remote_ts=INNER_NET[row.inside],
         asks=not row.tandem_asks, pool=None)
 
@@ -71,10 +75,10 @@ def _shared_addresses(row):
         f'\n[[address]]\naddress = "{address}/{length}"\ninterface = "{interface}"\n' for address, length, interface in shared)
 
 
-def _connection(row, local_address, remote, identity, other, credentials, own, local_ts, remote_ts, asks, pool):
+def _connection(row, local_addresses, remote, identity, other, credentials, own, local_ts, remote_ts, asks, pool):
     ike, esp = SUITES[row.suite].swanctl
     lines = ["", "[ike]", f"fragment_size = {FRAGMENT_SIZE}"] if row.fragment else []
-    lines += ["", f"[connections.{CONNECTION}]", f'local_addrs = ["{local_address}"]', f"remote_addrs = [{remote}]", f'proposals = ["{ike}"]']
+    lines += ["", f"[connections.{CONNECTION}]", "local_addrs = " + json.dumps(local_addresses), f"remote_addrs = [{remote}]", f'proposals = ["{ike}"]']
     if asks:
         lines.append(f'dpd_delay = "{DPD_DELAY_S}s"')
     if pool:
