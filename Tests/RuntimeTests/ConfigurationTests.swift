@@ -271,6 +271,19 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(problems(of: minimal, mode: 0o644).first?.contains("secrets.shared.secret") == true)
     }
 
+    /// A host whose peers' files are being replaced can still be fenced; one whose own addresses are not readable cannot.
+    @Test func peersFiles_whenMissing_doNotKeepFromFencing() throws {
+        let folder = try pairFolder()
+        let text = minimal.replacing("secret = \"correct horse\"", with: "file = \"gone.psk\"")
+        let file = folder.write("tandem.toml", text)
+        #expect(throws: ConfigurationError.self) { try Configuration.load(path: file) }
+        #expect(
+            try Configuration.load(path: file, for: .fencing).node.name
+                == Configuration.load(path: folder.write("m.toml", minimal)).node.name)
+        let broken = folder.write("broken.toml", text + "\n[[address]]\naddress = \"nowhere\"\ninterface = \"eth0\"\n")
+        #expect(throws: ConfigurationError.self) { try Configuration.load(path: broken, for: .fencing) }
+    }
+
     @Test func pairKey_whenExposedOrForeign_isRefused() throws {
         let folder = try pairFolder()
         let text = try #require(readText("\(samples)/sg1.toml"))

@@ -9,20 +9,32 @@ extension Configuration {
     /// Reads a configuration file and everything that it names.
     ///
     /// - Throws: all that is wrong, not only the first fault.
-    public static func load(path: String) throws(ConfigurationError) -> Configuration {
+    public static func load(path: String, for purpose: Purpose = .serving) throws(ConfigurationError) -> Configuration {
         let bytes: [UInt8]
         do throws(FileContents.Failure) {
             bytes = try FileContents.read(path, isSecret: false)
         } catch {
             throw ConfigurationError([.init(file: path, line: 0, key: "", what: error.what(path), remedy: error.remedy(path))])
         }
-        return try parse(bytes, path: path)
+        return try parse(bytes, path: path, for: purpose)
+    }
+
+    /// What a configuration is read for.
+    public enum Purpose: Hashable, Sendable {
+        case serving
+        /// To give up what this host has. What is wrong with peers, a revocation list that is being replaced for instance, must not
+        /// keep a host from that.
+        case fencing
+
+        fileprivate func minds(_ problem: ConfigurationError.Problem) -> Bool {
+            self == .serving || !["connections", "authorities", "secrets", "pools"].contains { problem.key.hasPrefix($0) }
+        }
     }
 
     /// Reads a configuration's text and the files that it names.
     ///
     /// - Parameter path: whose folder the names in the text are relative to, and what problems name.
-    static func parse(_ bytes: [UInt8], path: String) throws(ConfigurationError) -> Configuration {
+    static func parse(_ bytes: [UInt8], path: String, for purpose: Purpose = .serving) throws(ConfigurationError) -> Configuration {
         func whole(_ what: String, _ remedy: String) -> ConfigurationError {
             ConfigurationError([.init(file: path, line: 0, key: "", what: what, remedy: remedy)])
         }
@@ -52,7 +64,7 @@ extension Configuration {
             file: path, folder: folder.isEmpty ? "/" : folder, lines: lines, wallSeconds: Int64(time(nil)))
         let root = TableReader(context: context, path: "", table: document)
         let configuration = Sections(root: root).read()
-        let problems = context.problems
+        let problems = context.problems.filter(purpose.minds)
         guard problems.isEmpty, let configuration else {
             throw ConfigurationError(problems.sorted { $0.line < $1.line })
         }

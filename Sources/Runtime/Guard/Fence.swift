@@ -54,7 +54,7 @@ public struct Fence {
     public static func run(configurationPath: String) throws {
         let configuration: Configuration
         do {
-            configuration = try Configuration.load(path: configurationPath)
+            configuration = try Configuration.load(path: configurationPath, for: .fencing)
         } catch {
             // Which addresses are the pair's is not known then. The kernel knows which policies are.
             try? KernelDataPlane.fence()

@@ -74,7 +74,7 @@ public enum GuardWatch {
         let daemon = ParentProcess()
         let configuration: Configuration
         do throws(ConfigurationError) {
-            configuration = try Configuration.load(path: configurationPath)
+            configuration = try Configuration.load(path: configurationPath, for: .fencing)
         } catch {
             log.write(LogLine(.error, "the guard cannot read the configuration", [.init("problems", error.description)]))
             return 78
