@@ -53,7 +53,7 @@ import Testing
         world.run(for: 50)
         #expect(world.nodes[0]?.table.sessions.values.first?.path == before.path, "the connection allows none of them")
         world.feed(0, .localAddressesChanged([Self.own[3], Self.own[2], Self.own[1]]))
-        world.run(for: 5)
+        world.run(for: 30)
         let after = try #require(world.nodes[0]?.table.sessions.values.first)
         #expect(after.ikePath.local == Endpoint(Self.own[1], 4500))
         world.run(for: 50)
