@@ -155,6 +155,12 @@ struct KernelDatabase {
         if members.members == 0 { requestIDsInUse.remove(members.requestID) }
     }
 
+    /// While traps are listened for, the kernel puts a larval state in the place of an SA that a policy names and that is gone.
+    private mutating func addOutboundAgain(_ child: KernelChild, _ command: DataPlaneCommand) {
+        enqueue(.deleteState(child.outboundID), command, .removal)
+        enqueue(.addState(child.outboundState(thresholds: thresholds)), command, .outboundState(child.installation.child.inboundSPI))
+    }
+
     private mutating func lease(
         _ spi: UInt32, _ numbers: LeasedNumbers, _ command: DataPlaneCommand, _ failures: inout [DataPlaneFailure]
     ) throws {
@@ -166,7 +172,7 @@ struct KernelDatabase {
         guard child.isSending else {
             guard extends else { return }
             children[spi]!.restartOutbound()
-            return enqueue(.addState(child.outboundState(thresholds: thresholds)), command, .outboundState(spi))
+            return addOutboundAgain(child, command)
         }
         let jump = XFRM.Request.setReplay(
             child.outboundID, source: child.installation.local.address, child.outboundReplay, counters: child.outbound.seen)
@@ -236,7 +242,7 @@ struct KernelDatabase {
             // It used up its old limit, and the event that said so was not read yet or was lost.
             _ = children[spi]!.raise(next: limit + 1)
             children[spi]!.restartOutbound()
-            enqueue(.addState(children[spi]!.outboundState(thresholds: thresholds)), item.command, .outboundState(spi))
+            addOutboundAgain(children[spi]!, item.command)
             return
         case .outboundState(let spi): children[spi]?.isSending = false
         case .outboundJump(let spi) where error.isNotThere && children[spi]?.isSending == true: return  // made anew already
