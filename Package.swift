@@ -63,10 +63,11 @@ let package = Package(
             exclude: ["Wire/pair.proto"],
             swiftSettings: strict),
         .target(name: "Control", swiftSettings: strict),
+        .target(name: "Context", dependencies: ["Session", "Cryptography", "Control"], swiftSettings: strict),
         .target(
             name: "Node",
             dependencies: [
-                "IKE", "Pair", "Session", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
+                "Context", "IKE", "Pair", "Session", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
@@ -91,7 +92,9 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "tandem",
-            dependencies: ["Runtime", "Control", "Cryptography", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Runtime", "Context", "Control", "Cryptography", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "session-generator",
@@ -115,8 +118,10 @@ let package = Package(
             name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography", "CertificateSamples"], swiftSettings: strict),
         .testTarget(name: "PairTests", dependencies: ["Pair", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
+        .testTarget(name: "ContextTests", dependencies: ["Context", "Session", "Control", "Cryptography"], swiftSettings: strict),
         .testTarget(
-            name: "NodeTests", dependencies: ["Node", "IKE", "IKEWire", "Pair", "Session", "Control", "Cryptography"], swiftSettings: strict
+            name: "NodeTests", dependencies: ["Node", "Context", "IKE", "IKEWire", "Pair", "Session", "Control", "Cryptography"],
+            swiftSettings: strict
         ),
         .testTarget(name: "ESPTests", dependencies: ["ESP", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "NetlinkTests", dependencies: ["Netlink", "Session", "Cryptography"], swiftSettings: strict),
