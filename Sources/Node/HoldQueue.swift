@@ -1,3 +1,4 @@
+import Control
 import DequeModule
 import Session
 
@@ -8,6 +9,13 @@ struct HeldOutput {
     var commands: [DataPlaneCommand]
     var datagrams: [Datagram]
     var hooks: [HookCall] = []
+    /// An operator is told only what the standby knows too.
+    var responses: [HeldResponse] = []
+}
+
+struct HeldResponse {
+    var token: RequestToken
+    var response: ControlResponse
 }
 
 /// Held outputs in the order of their entries. Bounded by the commit timeout: nothing stays longer than that.

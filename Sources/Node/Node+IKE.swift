@@ -79,6 +79,7 @@ extension Node {
             let applied = try table.apply(delta)
             replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
+            noteDeparture(applied, now: now)
             if isAlone(now), let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }
             return applied
         } catch {
@@ -107,11 +108,13 @@ extension Node {
     /// Lets outputs go now, or when the standby has everything that was sent up to here.
     ///
     /// What follows a held output waits too, though it changed nothing itself: it may repeat what is being held.
-    mutating func release(commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], now: Now) {
-        guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty else { return }
+    mutating func release(
+        commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], responses: [HeldResponse] = [], now: Now
+    ) {
+        guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty || !responses.isEmpty else { return }
         let output = HeldOutput(
             index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams,
-            hooks: hooks)
+            hooks: hooks, responses: responses)
         if sender.holdsReplies, sender.lag > 0 { hold.append(output) } else { emit([output]) }
     }
 
@@ -122,6 +125,7 @@ extension Node {
             if !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
             effects += output.datagrams.map(Effect.send)
             run(output.hooks)
+            for held in output.responses { respond(held.token, held.response) }
         }
     }
 
@@ -134,6 +138,7 @@ extension Node {
             if !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
             // What came is the new owner's; what went was ours.
             run(output.hooks.filter { $0.verb == .down })
+            for held in output.responses { respondLate(held) }
         }
     }
 
