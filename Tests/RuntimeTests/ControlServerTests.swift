@@ -13,7 +13,7 @@ import Testing
 
     @Test func start_makesTheSocketForRootAndGroupOnly() async throws {
         try await withServer { path, _ in
-            #expect(mode(of: path) == 0o660)
+            #expect(mode(of: path) == 0o600)
             #expect(mode(of: String(path[..<path.lastIndex(of: "/")!])) == 0o750)
         }
     }
