@@ -12,7 +12,7 @@ let strict: [SwiftSetting] = [
 
 /// The fuzz targets: replayed over their kept corpus by `swift test`; with TANDEM_FUZZ set, a program around libFuzzer (`make fuzz`).
 let fuzzed: [Target.Dependency] = [
-    "Cryptography", "IKEWire", "Session", "IKE", "Pair", "Control", "ESP", "Netlink", "Runtime",
+    "Cryptography", "IKEWire", "Session", "IKE", "Pair", "Control", "Context", "ESP", "Netlink", "Runtime",
 ]
 let fuzzing: Target =
     Context.environment["TANDEM_FUZZ"] == nil
