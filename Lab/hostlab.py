@@ -31,7 +31,8 @@ from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.wire import check_wire
 
 TRIALS = (
-    "files", "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
+    "files", "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly",
+    "takeovers")
 
 
 class HostLab:

@@ -30,8 +30,8 @@ import Testing
             _ = other.request(other.role(0) == .active ? 0 : 1, .switchover(force: false))
             other.run(for: 100)
         }
-        (other.checks.usedNumbers, other.checks.userTop, other.checks.sealed) =
-            (world.checks.usedNumbers, world.checks.userTop, world.checks.sealed)
+        (other.checks.usedNumbers, other.checks.userTop, other.checks.ike) =
+            (world.checks.usedNumbers, world.checks.userTop, world.checks.ike)
         other.run(until: max(other.now, world.now))
         other.add(user)
         return other

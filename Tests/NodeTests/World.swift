@@ -118,7 +118,6 @@ final class World {
         switch effect {
         case .send(let datagram):
             sentByNodes += 1
-            checkIV(datagram.bytes, from: index)
             expect(holdsAddress[index], "a datagram left node \(index) without the address")
             after(wires.latency) { $0.deliver(datagram) }
         case .heartbeat(let path, let bytes):
