@@ -13,6 +13,8 @@ import Testing
         .terminate(TerminateRequest(child: "net")), .terminate(TerminateRequest(childUniqueID: 7)),
         .terminate(TerminateRequest(uniqueID: 5)), .rekey(RekeyRequest(connection: "road")), .rekey(RekeyRequest(child: "net")),
         .rekey(RekeyRequest(connection: "road", childUniqueID: 3)),
+        .get(GetRequest(name: "anna")), .get(GetRequest(name: "7", detach: true)), .put(PutRequest(document: "{}", local: "192.0.2.1")),
+        .put(PutRequest(document: String(repeating: "0123456789äöü", count: 20_000))),
         .status, .switchover(force: false), .switchover(force: true), .events(after: .max), .unknown("load-conn"),
     ])
     func request_overTheSocket_isTheSame(request: ControlRequest) throws {
