@@ -44,8 +44,8 @@ import Testing
         ("18446744073709551616", .number(offset: 0)), ("-9223372036854775809", .number(offset: 0)), ("\"\\x\"", .text(offset: 2)),
         ("\"\\uD800\"", .unexpected(offset: 7)), ("\"\\uD800\\u0041\"", .text(offset: 3)), ("\"\\uDC00\"", .text(offset: 3)),
         ("\"\u{1}\"", .text(offset: 1)), ("nul", .truncated), ("trux", .unexpected(offset: 3)), ("\"abc", .truncated),
-        (String(repeating: "[", count: 17) + String(repeating: "]", count: 17), .unexpected(offset: 17)),
-        (String(repeating: "[", count: 18), .tooDeep(offset: 17)), (String(repeating: " ", count: 101), .tooLong(count: 101, limit: 100)),
+        (String(repeating: "[", count: 17) + String(repeating: "]", count: 17), .tooDeep(offset: 16)),
+        (String(repeating: "[", count: 18), .tooDeep(offset: 16)), (String(repeating: " ", count: 101), .tooLong(count: 101, limit: 100)),
     ]) func text_thatIsNotWhatIsReadHere_isAnError(text: String, error: JSONError) {
         #expect(throws: error) { try JSON(parsing: Array(text.utf8), limit: 100) }
     }
