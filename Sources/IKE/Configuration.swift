@@ -303,6 +303,9 @@ public struct IKELimits: Hashable, Sendable {
         for _ in 0..<repeats where wait < IKELimits.retransmitWaitMax { wait = wait * retransmitBase }
         return min(wait, IKELimits.retransmitWaitMax)
     }
+
+    /// How long after a request it is given up.
+    var patience: Duration { (0...max(0, retransmitTries)).reduce(.zero) { $0 + wait(repeats: $1) } }
 }
 
 /// What the IKE machine has to know beforehand.

@@ -264,7 +264,7 @@ extension IKEEngine {
             case .redirected: counters.redirectsFollowed += 1
             case .redirectIgnored: counters.redirectsIgnored += 1
             case .unreachable: counters.peersUnreachable += 1
-            case .childDeleted, .terminated, .moved, .relocated, .dropped, .successorWanted, .successorIncomplete: break
+            case .childDeleted, .terminated, .moved, .relocated, .stayed, .dropped, .successorWanted, .successorIncomplete: break
             }
         }
     }

@@ -77,8 +77,9 @@ extension IKEEngine {
         }
         guard repeats < configuration.limits.retransmitTries else {
             // A peer may have done with the IKE SA that was replaced; whether it lives, the new one tells.
-            let isCurrent = session.ikeSA.localSPI == localSPI
-            return isCurrent ? giveUp(session, pending, context: context) : endOther(localSPI, of: session, at: context.now.instant)
+            guard session.ikeSA.localSPI == localSPI else { return endOther(localSPI, of: session, at: context.now.instant) }
+            if isWaitingAnew(id, at: context.now.instant) { return .nothing }
+            return fallBack(session, context: context) ?? giveUp(session, pending, context: context)
         }
         counters.requestsRetransmitted += 1
         awaitResponse(id, localSPI, messageID, repeats: repeats + 1, from: context.now.instant)
@@ -122,6 +123,7 @@ extension IKEEngine {
         mappings[session] = nil
         addressTries[session] = nil
         addressRequests[session] = nil
+        fallenBack[session] = nil
     }
 
     private func livenessDelay(_ session: Session) -> Duration? { connection(of: session)?.livenessDelay }
@@ -185,6 +187,7 @@ extension IKEEngine {
         mappings = [:]
         addressTries = [:]
         addressRequests = [:]
+        fallenBack = [:]
         unrecorded = [:]
         unswept = nil
     }
