@@ -40,11 +40,27 @@ extension Node {
         status.addresses = configuration.addresses.map {
             AddressSummary(address: "\($0.prefix)", interface: $0.interface, isHeld: isOwner)
         }
+        status.roaming = roamingSummary
         status.counters = namedCounters
         fillPair(of: &status, now: now)
         fillHolding(of: &status)
         status.lastTakeover = takeoverSummary
         return status
+    }
+
+    private var roamingSummary: RoamingSummary? {
+        let addresses = configuration.nodeAddresses
+        guard !addresses.isEmpty else { return nil }
+        var summary = RoamingSummary()
+        (summary.own, summary.peer) = (addresses.own.map { "\($0)" }, addresses.peer.map { "\($0)" })
+        (summary.movable, summary.behindNAT, summary.unable) = (roads.total(.movable), roads.total(.behindNAT), roads.total(.unable))
+        guard isOwner else { return summary }
+        summary.moving = roads.there(.movable)
+        summary.waiting = roads.there(.behindNAT) + roads.there(.unable)
+        summary.unanswered = table.withPendingRequest.count { id in
+            table[id]?.ikeSA.pendingRequests.contains { $0.purpose == .announce } ?? false
+        }
+        return summary
     }
 
     private func fillPair(of status: inout StatusSummary, now: Now) {

@@ -24,6 +24,8 @@ public struct IKEEngine: Sendable {
     var redirects = RedirectLedger()
     /// Addresses of ours from which peers may be called where the connection names none.
     public var ownAddresses: [IPAddress] = []
+    /// Addresses of either node that never move: what would leave from the other node's leaves from ours.
+    public var nodeAddresses = NodeAddresses.none
     var aloneness = Aloneness()
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.

@@ -49,10 +49,12 @@ extension IKEEngine {
         return superseded(by: target, in: session) + [.pathChanged(path), .movingSet(target)]
     }
 
-    /// ADDITIONAL_*_ADDRESS or NO_ADDITIONAL_ADDRESSES: the list is whole, and takes the place of the one before.
+    /// ADDITIONAL_*_ADDRESS or NO_ADDITIONAL_ADDRESSES: the list is whole, and takes the place of the one before. The other node's own
+    /// is not among them: we speak because it does not.
     func draftAddresses(in session: Session) -> RequestDraft {
+        let known = connection(of: session)?.additionalAddresses ?? []
         let addresses = IPAddress.notifies(
-            connection(of: session)?.additionalAddresses ?? [], beside: session.ikePath.local.address)
+            known.filter { nodeAddresses.counterpart(of: $0) == nil }, beside: nodeAddresses.here(session.ikePath.local).address)
         return RequestDraft(purpose: .announce, payloads: addresses.isEmpty ? [.notify(.noAdditionalAddresses)] : addresses)
     }
 
