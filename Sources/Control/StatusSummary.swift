@@ -103,15 +103,16 @@ public struct RoamingSummary: Hashable, Sendable {
     public var peer: [String] = []
     /// Sessions that go to the other node's address when it takes over.
     public var movable: Int = 0
-    /// Sessions whose peers have to begin: nothing from another address gets through their NAT.
+    /// Sessions whose peers may have to begin: they are told, but what comes from another address rarely gets through their NAT.
     public var behindNAT: Int = 0
     /// Sessions whose peers have to begin, or to call anew: they do not speak MOBIKE, or have an SA in transport mode.
     public var unable: Int = 0
     /// Sessions that are owned here and are yet to leave the other node's address.
     public var moving: Int = 0
-    /// Sessions that are owned here and whose peers speak to the other node's address until they come by themselves.
+    /// Sessions that are owned here and whose peers speak to the other node's address until they come by themselves; of those behind a
+    /// NAT, the ones that have not answered.
     public var waiting: Int = 0
-    /// Peers that were told something and have not answered.
+    /// Other peers that were told and have not answered.
     public var unanswered: Int = 0
 
     public init() {}

@@ -294,6 +294,9 @@ public struct IKELimits: Hashable, Sendable {
     public var retransmitTries = 5
     /// The longest wait, whatever base and tries say: who is silent for an hour is gone.
     public static let retransmitWaitMax: Duration = .seconds(3600)
+    /// Whoever may not hear us is asked so much more often, and so much longer: ten minutes (RFC 4555 §3.11 wants five at least).
+    static let patientTries = 20
+    static let patientWaitMax: Duration = .seconds(30)
 
     public init() {}
 

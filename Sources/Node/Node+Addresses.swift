@@ -10,6 +10,7 @@ struct HostAddresses {
     var nextDeadline: Instant?
     /// Sessions that went to our own addresses since the list was made.
     var moved = 0
+    var movedBehindNAT = 0
 
     /// Sessions looked at in one page, and the pause between two, as with leases.
     static let page = 256
@@ -27,6 +28,7 @@ struct HostAddresses {
         nextDeadline = nil
         isAgainWanted = false
         moved = 0
+        movedBehindNAT = 0
     }
 }
 
@@ -82,8 +84,9 @@ extension Node {
     private mutating func relocate(_ session: Session, now: Now) -> Bool {
         guard session.capabilities.contains(.mobike), let address = newLocalAddress(of: session) else { return false }
         let isOthers = configuration.nodeAddresses.counterpart(of: session.ikePath.local.address) != nil
-        // Whom we cannot reach from here stays where it is, and is answered when it comes.
-        if isOthers, session.mobility != .movable { return false }
+        // Whoever does not follow stays where it is, and is answered when it comes. Behind a NAT it may hear us, and may not: it is told all
+        // the same (RFC 4555 §2.3).
+        if isOthers, session.mobility == .unable { return false }
         let local = Endpoint(address, session.ikePath.local.port)
         let outcome = ike.localAddressChanged(session: session.id, local: local, table: table, context: context(now))
         guard !outcome.deltas.isEmpty else { return false }
@@ -91,23 +94,23 @@ extension Node {
         if isOthers {
             counters.sessionsRelocated += 1
             host.moved += 1
+            if session.mobility == .behindNAT { host.movedBehindNAT += 1 }
         }
         return true
     }
 
     private mutating func reportMoves(now: Now) {
-        let waiting = roads.there(.behindNAT) + roads.there(.unable)
-        defer { host.moved = 0 }
-        guard host.moved > 0 || waiting > 0 else { return }
-        let fields: [LogLine.Field] = [
-            .init("told", "\(host.moved)"), .init("behind_nat", "\(roads.there(.behindNAT))"), .init("unable", "\(roads.there(.unable))"),
-        ]
-        log(.notice, "peers were told this node's address", fields)
+        let (told, unable) = (host.moved, roads.there(.unable))
+        let hidden = host.movedBehindNAT
+        (host.moved, host.movedBehindNAT) = (0, 0)
+        guard told > 0 || unable > 0 else { return }
+        log(
+            .notice, "peers were told this node's address",
+            [.init("told", "\(told)"), .init("behind_nat", "\(hidden)"), .init("unable", "\(unable)")])
         note(
             .takeover,
-            "\(host.moved) peers were told this node's address; \(waiting) cannot follow and are waited for, "
-                + "\(roads.there(.behindNAT)) of them behind a NAT",
-            now: now)
+            "\(told) peers were told this node's address, \(hidden) of them behind a NAT that may keep it from them; "
+                + "\(unable) cannot follow and are waited for", now: now)
     }
 
     /// An address of the host that the session's connection may use, if it cannot use its own any more.

@@ -4,7 +4,7 @@ import Session
 enum Mobility: Int {
     /// We speak from there, and the peer follows (RFC 4555 §3.5).
     case movable
-    /// Nothing that we send from another address gets through the peer's NAT: the peer has to begin.
+    /// What we send from another address rarely gets through the peer's NAT: it is told, and waited for.
     case behindNAT
     /// The peer does not speak MOBIKE, or has a CHILD SA between the two addresses themselves: it has to begin, or to call anew.
     case unable

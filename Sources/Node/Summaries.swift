@@ -55,10 +55,11 @@ extension Node {
         (summary.own, summary.peer) = (addresses.own.map { "\($0)" }, addresses.peer.map { "\($0)" })
         (summary.movable, summary.behindNAT, summary.unable) = (roads.total(.movable), roads.total(.behindNAT), roads.total(.unable))
         guard isOwner else { return summary }
-        summary.moving = roads.there(.movable)
-        summary.waiting = roads.there(.behindNAT) + roads.there(.unable)
-        summary.unanswered = table.withPendingRequest.count { id in
-            table[id]?.ikeSA.pendingRequests.contains { $0.purpose == .announce } ?? false
+        summary.moving = roads.there(.movable) + roads.there(.behindNAT)
+        summary.waiting = roads.there(.unable)
+        for id in table.withPendingRequest {
+            guard let session = table[id], session.ikeSA.pendingRequests.contains(where: { $0.purpose == .announce }) else { continue }
+            if session.mobility == .behindNAT { summary.waiting += 1 } else { summary.unanswered += 1 }
         }
         return summary
     }
