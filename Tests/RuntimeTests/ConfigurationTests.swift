@@ -135,7 +135,7 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         let any = texts[0].replacing("local_addrs = [\"198.51.100.10\", \"203.0.113.10\"]\n", with: "")
         #expect(try Configuration.load(path: folder.write("any.toml", any)).listenAddresses == addresses[0].own)
         let still = texts[0].replacing("dpd_delay = \"30s\"", with: "mobike = false")
-        #expect(try Configuration.load(path: folder.write("still.toml", still)).warnings.map(\.key) == ["connections.road"])
+        #expect(try Configuration.load(path: folder.write("still.toml", still)).warnings.map(\.key) == ["connections.road.mobike"])
     }
 
     @Test(arguments: [

@@ -57,24 +57,20 @@ extension Sections {
     }
 
     /// A connection that is served at an address of one node is served at its counterpart too.
-    func checkServed(_ connections: [ConnectionConfiguration], at addresses: NodeAddresses) {
-        let pairs = addresses.peer.compactMap { theirs in addresses.counterpart(of: theirs).map { (theirs, $0) } }
-        for connection in connections where !connection.localAddresses.isEmpty {
-            func serves(_ address: IPAddress) -> Bool { connection.localAddresses.contains { $0.contains(address) } }
-            for (theirs, ours) in pairs where serves(theirs) != serves(ours) {
-                let (named, missing) = serves(theirs) ? (theirs, ours) : (ours, theirs)
-                root.problem(
-                    "connections.\(connection.name).local_addrs", "names \(named) and not \(missing), where the other node serves",
-                    "name both")
-            }
+    func checkServed(_ connection: ConnectionConfiguration, _ table: TableReader, at addresses: NodeAddresses) {
+        func serves(_ address: IPAddress) -> Bool {
+            connection.localAddresses.isEmpty || connection.localAddresses.contains { $0.contains(address) }
         }
-        for connection in connections where !pairs.isEmpty {
-            let isServed =
-                connection.localAddresses.isEmpty || pairs.contains { pair in connection.localAddresses.contains { $0.contains(pair.0) } }
-            guard isServed, !connection.mobike || connection.children.contains(where: { $0.mode == .transport }) else { continue }
-            root.warning(
-                "connections.\(connection.name)", "cannot be moved from one node's address to the other's",
-                "without mobike, and with children in transport mode, a takeover waits for the peers")
+        let pairs = addresses.peer.compactMap { theirs in addresses.counterpart(of: theirs).map { (theirs, $0) } }
+        for (theirs, ours) in pairs where serves(theirs) != serves(ours) {
+            let (named, missing) = serves(theirs) ? (theirs, ours) : (ours, theirs)
+            table.problem("local_addrs", "names \(named) and not \(missing), where the other node serves", "name both")
+        }
+        guard pairs.contains(where: { serves($0.0) }) else { return }
+        if !connection.mobike {
+            table.warning("mobike", "is off: no peer can be moved to the other node's address", "leave it on")
+        } else if connection.children.contains(where: { $0.mode == .transport }) {
+            table.warning("children", "has one in transport mode: its peers cannot be moved to the other node's address", "use tunnel mode")
         }
     }
 }

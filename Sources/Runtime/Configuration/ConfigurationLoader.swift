@@ -86,8 +86,7 @@ struct Sections {
         let pair = pairSection()
         let served = addresses(node: name, peer: pair?.node.peerName)
         let pools = pools()
-        let connections = connections(pools: pools, authorities: authorities())
-        checkServed(connections, at: served.own)
+        let connections = connections(pools: pools, authorities: authorities(), at: served.own)
         let secrets = secrets()
         if context.usesSharedKeys, secrets.isEmpty, !root.has("secrets") {
             root.problem("secrets", "is missing, and connections authenticate with pre-shared keys", "add a [secrets.NAME]")
