@@ -166,8 +166,10 @@ extension IKEEngine {
             var outcome = IKEOutcome(session: session.id)
             for sa in session.ikeSAs {
                 for pending in sa.pendingRequests {
-                    counters.requestsRetransmitted += 1
                     awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
+                    // There may be as many of these as peers behind NATs, and they have waited for long.
+                    if session.isHardToReach(pending) { continue }
+                    counters.requestsRetransmitted += 1
                     outcome.datagrams += send(pending.datagrams, in: session)
                 }
             }
