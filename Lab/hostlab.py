@@ -28,11 +28,14 @@ from tandemlab.trials.initiate import initiate
 from tandemlab.trials.keys import foreign_keys
 from tandemlab.trials.refusals import refusals
 from tandemlab.trials.swanctl import swanctl
+from tandemlab.trials.twocities import twocities
 from tandemlab.trials.wire import check_wire
 
 TRIALS = (
     "files", "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly",
-    "takeovers")
+    "takeovers", "twocities")
+#: Those that have a laboratory of their own.
+APART = {"twocities"}
 
 
 class HostLab:
@@ -78,6 +81,11 @@ class HostLab:
         trials.get(name, getattr(self.failures, name, None))()
 
 
+def check_left(lab, checks):
+    left = [name for host in lab.network.hosts if os.path.exists(f"/run/netns/{(name := lab.network.name(host))}")]
+    checks.expect("nothing is left behind", not left and (lab.settings.keep or not os.path.exists(lab.directory)), ", ".join(left))
+
+
 def perform(settings, options):
     os.makedirs(options.out, exist_ok=True)
     checks, start = Checks("Host lab"), time.monotonic()
@@ -86,15 +94,21 @@ def perform(settings, options):
     if unknown:
         print(f"no such trial: {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}", file=sys.stderr)
         return 2
-    with Laboratory(settings) as lab:
-        trials = HostLab(lab, checks, options)
-        checks.run("host lab", lambda: trials.run(wanted))
-        names = [lab.network.name(host) for host in lab.network.hosts]
-        folder = lab.directory
-    left = [name for name in names if os.path.exists(f"/run/netns/{name}")]
-    checks.expect("nothing is left behind", not left and (settings.keep or not os.path.exists(folder)), ", ".join(left))
+    figures = {}
+    together = [name for name in wanted if name not in APART]
+    if together:
+        with Laboratory(settings) as lab:
+            trials = HostLab(lab, checks, options)
+            checks.run("host lab", lambda: trials.run(together))
+        figures.update(trials.figures)
+        check_left(lab, checks)
+    if "twocities" in wanted:
+        print("— twocities", flush=True)
+        with Laboratory(settings) as lab:
+            checks.run("twocities", lambda: figures.update(twocities=twocities(lab, checks, not options.report_times_only)))
+        check_left(lab, checks)
     with open(os.path.join(options.out, "result.json"), "w") as file:
-        document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1), **trials.figures}
+        document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1), **figures}
         json.dump(document, file, indent=2)
         file.write("\n")
     return checks.close()

@@ -79,9 +79,11 @@ class Laboratory:
             for number, handler in self._signals.items():
                 signal.signal(number, handler)
 
-    def start_pair(self):
-        """Both gateways up and paired; returns (active, standby)."""
+    def start_pair(self, template=None):
+        """Both gateways up and paired; returns (active, standby). `template` takes the place of the usual configuration."""
         self.pair = Pair(self.network, self.directory, self.settings.build, self.settings.dataplane, self.settings.heartbeat)
+        for gateway in self.pair.nodes.values() if template else ():
+            gateway.configure(template)
         self._ends.append(self.pair.stop)
         self.pair.start()
         return self.pair.wait_paired()

@@ -30,6 +30,8 @@ public struct StatusSummary: Hashable, Sendable {
     /// IKE SAs that are being set up.
     public var halfOpen: Int = 0
     public var addresses: [AddressSummary] = []
+    /// Where the nodes serve at addresses of their own.
+    public var roaming: RoamingSummary? = nil
     /// `kernel` or `user`.
     public var dataPlane: String = ""
     /// Why that data plane.
@@ -92,6 +94,28 @@ public struct AddressSummary: Hashable, Sendable {
         self.interface = interface
         self.isHeld = isHeld
     }
+}
+
+/// Addresses that never move, and the sessions there.
+public struct RoamingSummary: Hashable, Sendable {
+    /// This node's.
+    public var own: [String] = []
+    public var peer: [String] = []
+    /// Sessions that go to the other node's address when it takes over.
+    public var movable: Int = 0
+    /// Sessions whose peers may have to begin: they are told, but what comes from another address rarely gets through their NAT.
+    public var behindNAT: Int = 0
+    /// Sessions whose peers have to begin, or to call anew: they do not speak MOBIKE, or have an SA in transport mode.
+    public var unable: Int = 0
+    /// Sessions that are owned here and are yet to leave the other node's address.
+    public var moving: Int = 0
+    /// Sessions that are owned here and whose peers speak to the other node's address until they come by themselves; of those behind a
+    /// NAT, the ones that have not answered.
+    public var waiting: Int = 0
+    /// Other peers that were told and have not answered.
+    public var unanswered: Int = 0
+
+    public init() {}
 }
 
 /// A path on which the nodes hear each other.
@@ -177,6 +201,7 @@ extension StatusSummary: Summary {
         coder.number("children-held", &childrenHeld)
         coder.number("half-open", &halfOpen)
         coder.sections("addresses", &addresses)
+        coder.section("roaming", &roaming)
         coder.text("data-plane", &dataPlane)
         coder.text("data-plane-reason", &dataPlaneReason)
         coder.text("gate", &gate)
@@ -192,6 +217,19 @@ extension AddressSummary: Summary {
         coder.text("address", &address)
         coder.text("interface", &interface)
         coder.flag("held", &isHeld)
+    }
+}
+
+extension RoamingSummary: Summary {
+    mutating func fields(_ coder: inout some FieldCoder) {
+        coder.list("own", &own)
+        coder.list("peer", &peer)
+        coder.number("movable", &movable)
+        coder.number("behind-nat", &behindNAT)
+        coder.number("unable", &unable)
+        coder.number("moving", &moving)
+        coder.number("waiting", &waiting)
+        coder.number("unanswered", &unanswered)
     }
 }
 

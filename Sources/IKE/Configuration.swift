@@ -294,6 +294,9 @@ public struct IKELimits: Hashable, Sendable {
     public var retransmitTries = 5
     /// The longest wait, whatever base and tries say: who is silent for an hour is gone.
     public static let retransmitWaitMax: Duration = .seconds(3600)
+    /// Whoever may not hear us is asked so much more often, and so much longer: ten minutes (RFC 4555 §3.11 wants five at least).
+    static let patientTries = 20
+    static let patientWaitMax: Duration = .seconds(30)
 
     public init() {}
 
@@ -303,6 +306,9 @@ public struct IKELimits: Hashable, Sendable {
         for _ in 0..<repeats where wait < IKELimits.retransmitWaitMax { wait = wait * retransmitBase }
         return min(wait, IKELimits.retransmitWaitMax)
     }
+
+    /// How long after a request it is given up.
+    var patience: Duration { (0...max(0, retransmitTries)).reduce(.zero) { $0 + wait(repeats: $1) } }
 }
 
 /// What the IKE machine has to know beforehand.

@@ -109,7 +109,7 @@ extension IKEEngine {
     /// From where a peer is called: `local_addrs`, or else an address of the group.
     public func localAddress(for remote: IPAddress, connection: ConnectionConfiguration) -> IPAddress? {
         let own = connection.localAddresses.isEmpty ? ownAddresses : connection.localAddresses.hosts
-        return own.first { $0.family == remote.family }
+        return own.first { $0.family == remote.family && nodeAddresses.counterpart(of: $0) == nil }
     }
 
     // MARK: In an established session (RFC 5685 §5)

@@ -12,13 +12,17 @@ public struct NodeConfiguration: Sendable {
     public var pair: PairConfiguration?
     /// The addresses that move together.
     public var addresses: [SharedAddress]
+    /// The addresses that do not move.
+    public var nodeAddresses: NodeAddresses
     public var ike: IKEConfiguration
     /// The version of the software, for `swanctl --version`.
     public var version: String
 
     public init(
-        name: String, id: NodeID, pair: PairConfiguration?, addresses: [SharedAddress], ike: IKEConfiguration, version: String
+        name: String, id: NodeID, pair: PairConfiguration?, addresses: [SharedAddress], nodeAddresses: NodeAddresses = .none,
+        ike: IKEConfiguration, version: String
     ) {
+        self.nodeAddresses = nodeAddresses
         self.name = name
         self.id = id
         self.pair = pair

@@ -2,10 +2,12 @@ import Session
 
 /// What the data plane is told of a change, derived from the session before and after it by the same function on both nodes.
 ///
-/// The owner's SAs get the numbers of their lease; the standby's stand armed with those that it would use as owner (law 6).
+/// The owner's SAs get the numbers of their lease; the standby's stand armed with those that it would use as owner (law 6), and, where
+/// the nodes have addresses of their own, at the address at which it would serve: the peer's packets come there only when it owns.
 struct DataPlanePlan {
     let node: NodeID
     let isOwner: Bool
+    let addresses: NodeAddresses
 
     func numbers(of child: ChildSA) -> LeasedNumbers {
         let lease = isOwner ? child.lease : LeaseStep.next.lease(after: child, for: node)
@@ -15,7 +17,7 @@ struct DataPlanePlan {
     func install(_ child: ChildSA, of session: Session) -> DataPlaneCommand {
         .install(
             ChildInstallation(
-                session: session.id, child: child, local: session.local, remote: session.remote,
+                session: session.id, child: child, local: addresses.here(session.local), remote: session.remote,
                 encapsulation: session.encapsulation, numbers: numbers(of: child)))
     }
 
@@ -27,7 +29,10 @@ struct DataPlanePlan {
             return before.map { session in session.children.map { removal(of: $0, in: session) } } ?? []
         }
         let hasMoved =
-            before.map { $0.local != after.local || $0.remote != after.remote || $0.encapsulation != after.encapsulation } ?? true
+            before.map {
+                addresses.here($0.local) != addresses.here(after.local) || $0.remote != after.remote
+                    || $0.encapsulation != after.encapsulation
+            } ?? true
         var out: [DataPlaneCommand] = []
         for child in after.children {
             guard let known = before?.child(inboundSPI: child.inboundSPI), !hasMoved, known.isSameSA(as: child) else {
@@ -46,7 +51,7 @@ struct DataPlanePlan {
     }
 
     private func removal(of child: ChildSA, in session: Session) -> DataPlaneCommand {
-        .remove(session: session.id, child: child, local: session.local, remote: session.remote)
+        .remove(session: session.id, child: child, local: addresses.here(session.local), remote: session.remote)
     }
 }
 

@@ -80,6 +80,7 @@ extension Node {
             replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
             noteDeparture(applied, now: now)
+            roads.note(applied, configuration.nodeAddresses)
             if isAlone(now), let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }
             return applied
         } catch {

@@ -86,6 +86,7 @@ extension Node {
             if report.outboundPackets != before?.outboundPackets ?? 0 {
                 ike.noteOutboundTraffic(session: session.id, at: now.instant)
             }
+            if !configuration.nodeAddresses.isEmpty { recentTraffic.note(session.id, at: now.instant) }
             noteVolume(report, since: before, of: child, now: now)
             if report.inboundTop > child.inboundTop {
                 moved.append(ReplayReport(inboundSPI: report.inboundSPI, top: report.inboundTop))

@@ -136,6 +136,8 @@ extension Node {
             let commands = applied.flatMap { plan.commands(for: $0) }
             for change in applied {
                 forgetTraffic(of: change)
+                roads.note(change, configuration.nodeAddresses)
+                noteTraffic(of: change, at: now.instant)
                 settleHooks(for: change)
                 noteDeparture(change, now: now)
             }

@@ -34,7 +34,7 @@ extension Node {
         wanted.beginsAt = wanted.isEmpty ? nil : now.instant + Node.wantedDelay
         announceFromNow(now)
         leases.begin(.record(step), at: now.instant)
-        lookAtAddresses(now: now)
+        moveToOwnAddresses(now: now)
         runHooksForAll(.up, .takeover, now: now)
         sendHeartbeats(wantsAnswer: false, on: nil)
         if cause != .switchover { sayHello() }
@@ -74,6 +74,7 @@ extension Node {
         parked = []
         announcements = []
         rekeys = RekeyWork()
+        host.stop()
         ike.lostOwnership()
         wanted.reset()
         sender.goSolo(.noLink, at: now.instant)

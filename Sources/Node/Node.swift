@@ -32,6 +32,8 @@ public struct Node: Sendable {
     var handover: Handover?
     var leases = LeaseWork()
     var host = HostAddresses()
+    var roads = RoadCounts()
+    var recentTraffic = RecentTraffic()
     var rekeys = RekeyWork()
     var hookWork = HookWork()
     var departures = Departures()
@@ -71,7 +73,8 @@ public struct Node: Sendable {
         ike = IKEEngine(
             configuration: configuration.ike, node: configuration.id,
             cookieSecret: hkdfSHA256(secret: secret, salt: [], info: Array("tandem cookie v1".utf8), count: 32))
-        ike.ownAddresses = configuration.addresses.map(\.prefix.address)
+        ike.ownAddresses = configuration.addresses.map(\.prefix.address) + configuration.nodeAddresses.own
+        ike.nodeAddresses = configuration.nodeAddresses
         wanted = Wanted(configuration.ike)
         let timing = RoleTiming(heartbeatInterval: pair?.heartbeatInterval ?? .milliseconds(50), deadAfter: pair?.deadAfter ?? 3)
         roles = RoleMachine(node: configuration.id, timing: timing, now: now.instant)
@@ -164,7 +167,7 @@ public struct Node: Sendable {
     // MARK: - Small things that every part uses
 
     var isOwner: Bool { roles.role == .active }
-    var plan: DataPlanePlan { DataPlanePlan(node: configuration.id, isOwner: isOwner) }
+    var plan: DataPlanePlan { DataPlanePlan(node: configuration.id, isOwner: isOwner, addresses: configuration.nodeAddresses) }
 
     mutating func setGate(_ state: GateState) {
         gate = state

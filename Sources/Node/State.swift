@@ -159,6 +159,8 @@ struct NodeCounters {
     var commitTimeouts: UInt64 = 0
     var takeovers: UInt64 = 0
     var stepDowns: UInt64 = 0
+    /// Sessions that went from the other node's own address to ours.
+    var sessionsRelocated: UInt64 = 0
     var hooksRun: UInt64 = 0
     var hooksFailed: UInt64 = 0
 
@@ -169,7 +171,7 @@ struct NodeCounters {
             ("heartbeats_sent", heartbeatsSent), ("heartbeats_received", heartbeatsReceived), ("entries_sent", entriesSent),
             ("entries_applied", entriesApplied), ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
             ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
-            ("hooks_run", hooksRun), ("hooks_failed", hooksFailed),
+            ("sessions_relocated", sessionsRelocated), ("hooks_run", hooksRun), ("hooks_failed", hooksFailed),
         ] + HeartbeatRejection.allCases.map { ($0.rawValue, heartbeatsRejected[$0] ?? 0) }
     }
 }

@@ -40,11 +40,28 @@ extension Node {
         status.addresses = configuration.addresses.map {
             AddressSummary(address: "\($0.prefix)", interface: $0.interface, isHeld: isOwner)
         }
+        status.roaming = roamingSummary
         status.counters = namedCounters
         fillPair(of: &status, now: now)
         fillHolding(of: &status)
         status.lastTakeover = takeoverSummary
         return status
+    }
+
+    private var roamingSummary: RoamingSummary? {
+        let addresses = configuration.nodeAddresses
+        guard !addresses.isEmpty else { return nil }
+        var summary = RoamingSummary()
+        (summary.own, summary.peer) = (addresses.own.map { "\($0)" }, addresses.peer.map { "\($0)" })
+        (summary.movable, summary.behindNAT, summary.unable) = (roads.total(.movable), roads.total(.behindNAT), roads.total(.unable))
+        guard isOwner else { return summary }
+        summary.moving = roads.there(.movable) + roads.there(.behindNAT)
+        summary.waiting = roads.there(.unable)
+        for id in table.withPendingRequest {
+            guard let session = table[id], session.ikeSA.pendingRequests.contains(where: { $0.purpose == .announce }) else { continue }
+            if session.mobility == .behindNAT { summary.waiting += 1 } else { summary.unanswered += 1 }
+        }
+        return summary
     }
 
     private func fillPair(of status: inout StatusSummary, now: Now) {

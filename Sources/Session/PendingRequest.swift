@@ -119,9 +119,10 @@ public struct AddressUpdate: Hashable, Sendable {
 public struct AddressCheck: Hashable, Sendable {
     /// What the peer has to send back.
     public var cookie: [UInt8]
-    public var path: SessionPath
+    /// The only path on which it went; `nil` when it went to several places, so that its return tells of none of them.
+    public var path: SessionPath?
 
-    public init(cookie: [UInt8], path: SessionPath) {
+    public init(cookie: [UInt8], path: SessionPath?) {
         self.cookie = cookie
         self.path = path
     }

@@ -29,6 +29,7 @@ struct StatusText {
         rows += labelled("heartbeat", status.heartbeatPaths.map(path))
         rows.append(("sessions", sessions))
         rows += labelled("addresses", status.addresses.map { "\($0.address) on \($0.interface): \($0.isHeld ? "held" : "not here")" })
+        if let roaming = status.roaming { rows += labelled("roaming", lines(roaming)) }
         rows.append(("data plane", "\(status.dataPlane) (\(status.dataPlaneReason)), gate \(status.gate)"))
         rows += labelled("takeover", status.lastTakeover.map(takeover) ?? ["none since the daemon started"])
         let counters = status.counters.filter { $0.value > 0 }.sorted { $0.key < $1.key }
@@ -57,6 +58,13 @@ struct StatusText {
     private var sessions: String {
         "\(status.sessionsOwned) owned, \(status.sessionsHeld) held for the peer; "
             + "CHILD SAs \(status.childrenOwned) owned, \(status.childrenHeld) held; \(status.halfOpen) half-open"
+    }
+
+    private func lines(_ roaming: RoamingSummary) -> [String] {
+        let addresses = "here \(roaming.own.joined(separator: ", ")), \(status.peer) \(roaming.peer.joined(separator: ", "))"
+        let sessions = "\(roaming.movable) movable, \(roaming.behindNAT) behind a NAT, \(roaming.unable) without MOBIKE"
+        guard roaming.moving + roaming.waiting + roaming.unanswered > 0 else { return [addresses, sessions] }
+        return [addresses, sessions, "\(roaming.moving) to be moved, \(roaming.unanswered) not answered, \(roaming.waiting) waited for"]
     }
 
     private func path(_ path: HeartbeatPathSummary) -> String {

@@ -30,6 +30,11 @@ enum Samples {
         (status.sessionsOwned, status.sessionsHeld, status.childrenOwned, status.childrenHeld) = (3, 4, 5, 6)
         status.halfOpen = 1
         status.addresses = [AddressSummary(address: "192.0.2.10/24", interface: "eth0", isHeld: true)]
+        var roaming = RoamingSummary()
+        (roaming.own, roaming.peer) = (["198.51.100.10", "2001:db8:1::10"], ["203.0.113.10"])
+        (roaming.movable, roaming.behindNAT, roaming.unable) = (21, 22, 23)
+        (roaming.moving, roaming.waiting, roaming.unanswered) = (24, 25, 26)
+        status.roaming = roaming
         (status.dataPlane, status.dataPlaneReason, status.gate) = ("kernel", "the kernel has ESP", "open")
         status.heartbeatPaths = [
             HeartbeatPathSummary(local: "10.1.0.1:4510", remote: "10.1.0.2:4510", lastHeardMilliseconds: 31, isUp: true),

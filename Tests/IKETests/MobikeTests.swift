@@ -165,14 +165,17 @@ import Testing
     // MARK: Return routability (§3.7)
 
     /// The site has sent COOKIE2 to `second`, and the caller has not got it.
-    private func checking() throws -> (sites: Sites, check: AddressCheck, messageID: UInt32) {
-        var sites = try Sites.mobile()
+    private func checking(
+        _ policy: AddressCheckPolicy = .before
+    ) throws -> (sites: Sites, check: AddressCheck, messageID: UInt32) {
+        var sites = try Sites.mobile { $1.addressCheck = policy }
         sites.wire = { $0.isRequest && $0.local.address == Roads.site ? nil : $0 }
         try sites.moveCaller(to: Roads.second)
         sites.pass(.milliseconds(50))
         let pending = try #require(sites.siteSession?.ikeSA.pendingRequests.first)
         guard case .verifyAddress(let check) = pending.purpose else { throw IKEAuthenticationFailure.malformed }
-        #expect(sites.siteSession?.remote == Roads.at(Roads.caller) && check.path.remote == Roads.at(Roads.second))
+        #expect(sites.siteSession?.remote == Roads.at(policy == .before ? Roads.caller : Roads.second))
+        #expect(check.path?.remote == Roads.at(Roads.second))
         return (sites, check, pending.messageID)
     }
 
@@ -198,8 +201,9 @@ import Testing
     }
 
     /// A cookie that was seen at one place proves nothing about another, in whatever order the peer names them.
-    @Test func cookie_thatWasSeenElsewhere_provesNothing() throws {
-        var (sites, check, messageID) = try checking()
+    @Test(arguments: [AddressCheckPolicy.before, .after])
+    func cookie_thatWasSeenElsewhere_provesNothing(policy: AddressCheckPolicy) throws {
+        var (sites, check, messageID) = try checking(policy)
         var next = try #require(sites.siteSession).ikeSA.nextReceiveID
         for address in [Roads.third, Roads.second] {
             let update = try sites.forged(
@@ -213,14 +217,15 @@ import Testing
             [.notify(.cookie2, check.cookie)], fromCaller: true, isResponse: true, messageID: messageID, from: Roads.at(Roads.third),
             to: Roads.at(Roads.site))
         sites.deliver(answer, toSite: true)
-        #expect(sites.siteSession?.remote == Roads.at(Roads.caller), "asked anew")
+        #expect(sites.siteSession?.movingTo?.remote == Roads.at(Roads.second), "asked anew")
+        if policy == .before { #expect(sites.siteSession?.remote == Roads.at(Roads.caller)) }
         sites.pass(.milliseconds(1))
         let again = try #require(sites.siteSession?.ikeSA.pendingRequests.first)
         guard case .verifyAddress(let second) = again.purpose else {
             Issue.record("no second check")
             return
         }
-        #expect(second.cookie != check.cookie && second.path.remote == Roads.at(Roads.second))
+        #expect(second.cookie != check.cookie && second.path?.remote == Roads.at(Roads.second))
     }
 
     @Test func cookie_ofAnyRequest_comesBackAsItIs() throws {
@@ -341,6 +346,61 @@ import Testing
         }
     }
 
+    /// An update that was under way while the site rekeyed the IKE SA is followed, unless a newer one has come in the new IKE SA.
+    @Test(arguments: [false, true])
+    func update_inTheIKESAThatWasReplaced_isFollowedIfItIsTheNewest(comesLate: Bool) throws {
+        var sites = try Sites.mobile()
+        let id = try #require(sites.siteSession?.id)
+        // The update is held up; the site's DELETE of the old IKE SA gets lost.
+        sites.wire = { $0.isInformational && $0.isRequest ? nil : $0 }
+        try sites.moveCaller(to: Roads.second)
+        sites.pass(.milliseconds(1))
+        let held = try sites.last(fromCaller: true)
+        #expect(held.isInformational && held.isRequest)
+        sites.atSite { $0.rekey(session: id, table: $1, context: $2) }
+        sites.pass(.milliseconds(50))
+        #expect(sites.siteSession?.otherIKESAs.count == 1 && sites.siteSession?.remote == Roads.at(Roads.caller))
+        if comesLate {
+            let newer = try sites.forged(
+                [.notify(.updateSAAddresses)], fromCaller: true, messageID: 0, from: Roads.at(Roads.third), to: Roads.at(Roads.site))
+            sites.deliver(newer, toSite: true)
+            #expect(sites.siteSession?.movingTo?.remote == Roads.at(Roads.third))
+        }
+        sites.deliver(Datagram(local: held.remote, remote: held.local, bytes: held.bytes), toSite: true)
+        #expect(sites.sent.last { !$0.fromCaller && !$0.datagram.isRequest }?.datagram.remote == held.local, "answered in any case")
+        #expect(sites.siteSession?.movingTo?.remote == Roads.at(comesLate ? Roads.third : Roads.second))
+    }
+
+    // MARK: Failures (§3.11)
+
+    /// One packet whose source somebody changed ends no session whose path works.
+    @Test(arguments: [false, true])
+    func update_fromAnAddressWhereNobodyAnswers_leavesTheSessionWhereItWas(withOthersWaiting: Bool) throws {
+        var (caller, site) = (IKEConfiguration.caller(), IKEConfiguration.site())
+        caller.limits.requestWindow = 4
+        site.connections[0].remoteAddresses = []
+        var sites = Sites(caller: caller, site: site)
+        try sites.call()
+        sites.settle()
+        sites.wire = { $0.remote.address == Roads.outside ? nil : $0 }
+        let update = try sites.forged(
+            [.notify(.updateSAAddresses)], fromCaller: true, messageID: 2, from: Roads.at(Roads.outside), to: Roads.at(Roads.site))
+        sites.deliver(update, toSite: true)
+        sites.pass(.seconds(5))
+        #expect(sites.siteSession?.movingTo?.remote == Roads.at(Roads.outside))
+        let before = try #require(sites.siteSession)
+        if withOthersWaiting {
+            sites.atSite { $0.rekey(child: before.children[0].inboundSPI, in: before.id, table: $1, context: $2) }
+            #expect(sites.siteSession?.ikeSA.pendingRequests.count == 2)
+        }
+        sites.settle()
+        sites.expectAgreement(children: 1)
+        #expect(sites.siteSession?.path == before.path && sites.siteSession?.movingTo == nil)
+        #expect((sites.siteSession?.children[0].inboundSPI != before.children[0].inboundSPI) == withOthersWaiting)
+        #expect(sites.site.engine.counters.peersDead == 0)
+        #expect(sites.site.events.contains { if case .stayed = $0 { true } else { false } })
+    }
+
     // MARK: Takeovers in the middle
 
     @Test func takeover_ofTheSiteDuringTheCheck_finishesIt() throws {
@@ -349,7 +409,7 @@ import Testing
         sites.takeOverSite()
         sites.settle()
         sites.expectAgreement(children: 1)
-        #expect(sites.siteSession?.remote == check.path.remote && sites.siteSession?.movingTo == nil)
+        #expect(sites.siteSession?.remote == check.path?.remote && sites.siteSession?.movingTo == nil)
     }
 
     @Test func takeover_ofTheSiteBeforeTheCheck_beginsIt() throws {

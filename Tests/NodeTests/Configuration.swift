@@ -14,7 +14,12 @@ extension World {
             peerName: "sg\(2 - node.rawValue)", secret: SecretBytes(Array(repeating: secret, count: 32)), paths: paths)
         return NodeConfiguration(
             name: "sg\(node.rawValue + 1)", id: node, pair: alone ? nil : pair,
-            addresses: [SharedAddress(prefix: IPPrefix("192.0.2.10/24")!, interface: "eth0")], ike: ikeConfiguration, version: "test")
+            addresses: options.nodeAddresses.isEmpty ? [SharedAddress(prefix: IPPrefix("192.0.2.10/24")!, interface: "eth0")] : [],
+            nodeAddresses: options.nodeAddresses.isEmpty
+                ? .none
+                : NodeAddresses(
+                    own: [options.nodeAddresses[Int(node.rawValue)]], peer: [options.nodeAddresses[1 - Int(node.rawValue)]]),
+            ike: ikeConfiguration, version: "test")
     }
 
     var ikeConfiguration: IKEConfiguration {

@@ -65,16 +65,22 @@ extension World {
 
     /// Gives an end-user what a node sent to it.
     func deliver(_ datagram: Datagram) {
+        guard let datagram = nat.map({ $0.inwards(datagram) }) ?? datagram else { return }
         if let site, site.addresses.contains(datagram.remote.address) { return post(site.receive(datagram, now: time, random: random)) }
         guard let user = users.first(where: { $0.address == datagram.remote.address }) else { return }
         act(user) { $0.receive(datagram, context: $1) }
     }
 
     func post(_ datagrams: [Datagram]) {
-        for datagram in datagrams {
-            checkIKE(datagram)
+        for sent in datagrams {
+            checkIKE(sent)
+            guard let changed = fromSite(sent) else { continue }
+            let datagram = nat?.outwards(changed) ?? changed
             after(wires.latency) { world in
-                guard let index = world.addressee, world.holdsAddress[index] else { return }
+                if let index = world.options.nodeAddresses.firstIndex(of: datagram.remote.address) {
+                    world.feed(index, .datagram(Datagram(local: datagram.remote, remote: datagram.local, bytes: datagram.bytes)))
+                }
+                guard let index = world.addressee, world.options.nodeAddresses.isEmpty, world.holdsAddress[index] else { return }
                 world.feed(index, .datagram(Datagram(local: datagram.remote, remote: datagram.local, bytes: datagram.bytes)))
             }
         }

@@ -4,6 +4,8 @@ import Session
 struct FakeDataPlane {
     struct SA {
         var child: ChildSA
+        /// Where it receives.
+        var local: Endpoint
         var next: UInt64
         var limit: UInt64
         var top: UInt64
@@ -18,8 +20,10 @@ struct FakeDataPlane {
         switch command {
         case .install(let installation):
             let spi = installation.child.inboundSPI
-            var sa = sas[spi] ?? SA(child: installation.child, next: 1, limit: 0, top: installation.child.inboundTop)
+            var sa =
+                sas[spi] ?? SA(child: installation.child, local: installation.local, next: 1, limit: 0, top: installation.child.inboundTop)
             sa.child = installation.child
+            sa.local = installation.local
             sa.next = max(sa.next, installation.numbers.next)
             sa.limit = installation.numbers.limit
             sas[spi] = sa

@@ -10,7 +10,9 @@ import Testing
 extension World {
     /// A gateway elsewhere: an engine with its table.
     final class Site {
-        let addresses = [IPAddress("192.0.2.200")!, IPAddress("192.0.2.201")!]
+        var addresses: Set<IPAddress> = [IPAddress("192.0.2.200")!, IPAddress("192.0.2.201")!]
+        /// It does what is due by itself.
+        var hasClock = false
         var engine: IKEEngine
         var table = SessionTable()
         /// Answers nothing.
@@ -24,6 +26,12 @@ extension World {
             guard !isDead else { return [] }
             let arriving = Datagram(local: datagram.remote, remote: datagram.local, bytes: datagram.bytes)
             return take(engine.receive(arriving, table: table, context: IKEContext(now: now, epoch: 0, random: random)))
+        }
+
+        var nextDeadline: Instant? { hasClock ? engine.nextDeadline() : nil }
+
+        func advance(now: Now, random: RandomSource) -> [Datagram] {
+            engine.advance(table: table, context: IKEContext(now: now, epoch: 0, random: random)).flatMap(take)
         }
 
         func take(_ outcome: IKEOutcome) -> [Datagram] {

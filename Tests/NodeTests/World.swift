@@ -32,6 +32,8 @@ final class World {
         var hook: String?
         /// Connections beside the end-users'.
         var connections: [ConnectionConfiguration] = []
+        /// Each node's own address, in place of the shared one.
+        var nodeAddresses: [IPAddress] = []
     }
 
     let options: Options
@@ -50,6 +52,10 @@ final class World {
     let random: RandomSource
     var wires: Wires
     var checks = Checks()
+    /// Between the site and the nodes.
+    var nat: NAT?
+    /// Takes a datagram of the site off the wire, or changes it.
+    var fromSite: (Datagram) -> Datagram? = { $0 }
 
     /// Where packets for the shared address go: to the node that announced it last.
     var addressee: Int?
@@ -118,7 +124,11 @@ final class World {
         switch effect {
         case .send(let datagram):
             sentByNodes += 1
-            expect(holdsAddress[index], "a datagram left node \(index) without the address")
+            if options.nodeAddresses.isEmpty {
+                expect(holdsAddress[index], "a datagram left node \(index) without the address")
+            } else {
+                expect(datagram.local.address == options.nodeAddresses[index], "node \(index) speaks from another's address")
+            }
             checkIKE(datagram)
             after(wires.latency) { $0.deliver(datagram) }
         case .heartbeat(let path, let bytes):
@@ -161,13 +171,16 @@ final class World {
             let deadlines = nodes.map { $0?.nextDeadline()?.nanoseconds ?? .max }
             let asked = users.map { $0.initiator.nextDeadline()?.nanoseconds ?? .max }
             let event = queue.next ?? .max
-            let next = max(min(deadlines[0], deadlines[1], event, asked.min() ?? .max), now)
+            let ofSite = site?.nextDeadline?.nanoseconds ?? .max
+            let next = max(min(deadlines[0], deadlines[1], event, ofSite, asked.min() ?? .max), now)
             guard next <= end else { break }
             idle = next == now ? idle + 1 : 0
             expect(idle < 5000, "a deadline stays in the past: \(deadlines.map { $0 <= now ? "due" : "-" }), the clock stands still")
             now = next
             if event <= now, let action = queue.pop() {
                 action(self)
+            } else if ofSite <= now, let site {
+                post(site.advance(now: time, random: random))
             } else if let user = asked.firstIndex(where: { $0 <= now }) {
                 act(users[user]) { $0.advance(context: $1) }
             } else {

@@ -112,6 +112,55 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(other.node.ike.limits.keepAliveInterval == nil && other.node.ike.connections.first?.mobike == false)
     }
 
+    /// The samples of two cities, with the keys of the other pair.
+    private func cities() throws -> (TemporaryFolder, [String]) {
+        let folder = try pairFolder()
+        let texts = try ["city1", "city2"].map { name in
+            try #require(readText("\(samples)/\(name).toml"))
+                .replacing("pair/city1", with: "pair/sg1").replacing("pair/city2", with: "pair/sg2")
+        }
+        return (folder, texts)
+    }
+
+    @Test func samplesOfTwoCities_whenLoaded_areEachOthersCounterparts() throws {
+        let (folder, texts) = try cities()
+        let nodes = try texts.map { try Configuration.load(path: folder.write("city.toml", $0)) }
+        let addresses = nodes.map(\.node.nodeAddresses)
+        #expect(addresses[0].own == addresses[1].peer && addresses[0].peer == addresses[1].own)
+        #expect(nodes.map(\.listenAddresses) == addresses.map(\.own), "nobody listens at the other's")
+        #expect(nodes.allSatisfy { $0.node.addresses.isEmpty && $0.warnings.isEmpty })
+        #expect(nodes[0].node.ike.connections == nodes[1].node.ike.connections)
+        #expect(addresses[0].here(Endpoint(addresses[0].peer[0], 4500)) == Endpoint(addresses[0].own[0], 4500))
+        // Where any address will do, ours is the one.
+        let any = texts[0].replacing("local_addrs = [\"198.51.100.10\", \"203.0.113.10\"]\n", with: "")
+        #expect(try Configuration.load(path: folder.write("any.toml", any)).listenAddresses == addresses[0].own)
+        let still = texts[0].replacing("dpd_delay = \"30s\"", with: "mobike = false")
+        #expect(try Configuration.load(path: folder.write("still.toml", still)).warnings.map(\.key) == ["connections.road.mobike"])
+    }
+
+    @Test(arguments: [
+        ("node = \"city2\"", "node = \"city3\"", "\"city3\" is neither this node nor its peer"),
+        ("node = \"city2\"", "node = \"city2\"\ninterface = \"eth0\"", "interface: goes with an address that moves"),
+        ("address = \"203.0.113.10\"\n", "address = \"2001:db8::10\"\n", "city1 has 1 IPv4 addresses of its own and city2 has 0"),
+        ("address = \"203.0.113.10\"\n", "address = \"198.51.100.10\"\n", "198.51.100.10 is named twice"),
+        (
+            "local_addrs = [\"198.51.100.10\", \"203.0.113.10\"]", "local_addrs = [\"198.51.100.10\"]",
+            "names 198.51.100.10 and not 203.0.113.10"
+        ),
+    ])
+    func addressesOfNodes_thatCannotBe_areRefused(old: String, new: String, problem: String) throws {
+        let (folder, texts) = try cities()
+        let changed = texts[0].replacing(old, with: new)
+        #expect(changed != texts[0])
+        let found = problems(of: changed, in: folder)
+        #expect(found.contains { $0.contains(problem) }, "\(found)")
+    }
+
+    @Test func addressOfANode_withoutAPair_isRefused() {
+        let found = problems(of: minimal + "[[address]]\naddress = \"192.0.2.1\"\nnode = \"gw\"\n")
+        #expect(found.contains { $0.contains("there is no [pair]") }, "\(found)")
+    }
+
     @Test func minimalSample_whenLoaded_standsAlone() throws {
         let folder = try pairFolder()
         let configuration = try Configuration.load(path: folder.write("m.toml", try #require(readText("\(samples)/minimal.toml"))))

@@ -24,6 +24,8 @@ public struct IKEEngine: Sendable {
     var redirects = RedirectLedger()
     /// Addresses of ours from which peers may be called where the connection names none.
     public var ownAddresses: [IPAddress] = []
+    /// Addresses of either node that never move: what would leave from the other node's leaves from ours.
+    public var nodeAddresses = NodeAddresses.none
     var aloneness = Aloneness()
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.
@@ -40,8 +42,10 @@ public struct IKEEngine: Sendable {
     var mappings: [SessionID: (localSPI: UInt64, hash: [UInt8])] = [:]
     /// How often a change of addresses was refused because of a NAT (RFC 4555 §3.9).
     var addressTries: [SessionID: Int] = [:]
-    /// The newest request that said something of addresses, where a peer may have several under way.
+    /// The newest request that said something of addresses.
     var addressRequests: [SessionID: (localSPI: UInt64, messageID: UInt32)] = [:]
+    /// When a session stopped moving because nobody answered there.
+    var fallenBack: [SessionID: Instant] = [:]
     /// Sessions found when this node became owner, whose liveness timers are not yet set.
     var unswept: [SessionID]?
     private var uniqueIDs: UniqueIDs?

@@ -177,16 +177,23 @@ extension IKEEngine {
 
     /// RFC 7296 §2.23: a peer behind a NAT is where its last authenticated request came from; who is behind a NAT himself does not
     /// follow, for a third party could lead him astray. With MOBIKE the peer says when it has moved (RFC 4555 §3.8).
+    ///
+    /// Whoever comes to our own address instead of the other node's is served here from now on.
     mutating func movement(_ message: ReceivedMessage) -> (changes: [SessionChange], events: [IKEEvent]) {
         let session = message.session
         let datagram = message.datagram
-        guard !session.capabilities.contains(.mobike), session.remoteBehindNAT, !session.localBehindNAT, datagram.remote != session.remote
-        else { return ([], []) }
+        guard !session.capabilities.contains(.mobike) else { return ([], []) }
+        let hasMoved = session.remoteBehindNAT && !session.localBehindNAT && datagram.remote != session.remote
+        guard hasMoved || nodeAddresses.counterpart(of: session.local.address) == datagram.local.address else { return ([], []) }
+        let remote = hasMoved ? datagram.remote : session.remote
+        guard hasMoved else {
+            return (
+                [.moved(local: datagram.local, remote: remote)],
+                [.relocated(session: session.id, local: datagram.local, remote: remote)]
+            )
+        }
         counters.peersMoved += 1
-        return (
-            [.moved(local: datagram.local, remote: datagram.remote)],
-            [.moved(session: session.id, from: session.remote, to: datagram.remote)]
-        )
+        return ([.moved(local: datagram.local, remote: remote)], [.moved(session: session.id, from: session.remote, to: remote)])
     }
 }
 
@@ -264,7 +271,7 @@ extension IKEEngine {
             case .redirected: counters.redirectsFollowed += 1
             case .redirectIgnored: counters.redirectsIgnored += 1
             case .unreachable: counters.peersUnreachable += 1
-            case .childDeleted, .terminated, .moved, .relocated, .dropped, .successorWanted, .successorIncomplete: break
+            case .childDeleted, .terminated, .moved, .relocated, .stayed, .dropped, .successorWanted, .successorIncomplete: break
             }
         }
     }

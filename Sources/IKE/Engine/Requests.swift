@@ -113,7 +113,8 @@ extension IKEEngine {
     mutating func send(_ messages: [[UInt8]], in session: Session) -> [Datagram] {
         counters.datagramsSent += UInt64(messages.count)
         let path = session.ikePath
-        return messages.map { Datagram(local: path.local, remote: path.remote, bytes: $0) }
+        let local = nodeAddresses.here(path.local)
+        return messages.map { Datagram(local: local, remote: path.remote, bytes: $0) }
     }
 }
 

@@ -64,9 +64,12 @@ extension IKEEngine {
 
     // MARK: Retransmission (RFC 7296 §2.1, §2.4)
 
-    mutating func awaitResponse(_ session: SessionID, _ localSPI: UInt64, _ messageID: UInt32, repeats: Int, from now: Instant) {
+    mutating func awaitResponse(
+        _ session: SessionID, _ localSPI: UInt64, _ messageID: UInt32, repeats: Int, isPatient: Bool = false, from now: Instant
+    ) {
         let deadline = Deadline.retransmit(session: session, localSPI: localSPI, messageID: messageID, repeats: repeats)
-        deadlines.insert(deadline, at: now + configuration.limits.wait(repeats: repeats))
+        let wait = configuration.limits.wait(repeats: repeats)
+        deadlines.insert(deadline, at: now + (isPatient ? min(wait, IKELimits.patientWaitMax) : wait))
     }
 
     private mutating func retransmit(
@@ -75,13 +78,15 @@ extension IKEEngine {
         guard let session = table[id], let pending = session.ikeSA(localSPI: localSPI)?.pendingRequest(messageID: messageID) else {
             return .nothing
         }
-        guard repeats < configuration.limits.retransmitTries else {
+        let isPatient = session.isHardToReach(pending)
+        guard repeats < configuration.limits.retransmitTries + (isPatient ? IKELimits.patientTries : 0) else {
             // A peer may have done with the IKE SA that was replaced; whether it lives, the new one tells.
-            let isCurrent = session.ikeSA.localSPI == localSPI
-            return isCurrent ? giveUp(session, pending, context: context) : endOther(localSPI, of: session, at: context.now.instant)
+            guard session.ikeSA.localSPI == localSPI else { return endOther(localSPI, of: session, at: context.now.instant) }
+            if isWaitingAnew(id, at: context.now.instant) { return .nothing }
+            return fallBack(session, context: context) ?? giveUp(session, pending, context: context)
         }
         counters.requestsRetransmitted += 1
-        awaitResponse(id, localSPI, messageID, repeats: repeats + 1, from: context.now.instant)
+        awaitResponse(id, localSPI, messageID, repeats: repeats + 1, isPatient: isPatient, from: context.now.instant)
         return IKEOutcome(datagrams: send(pending.datagrams, in: session), session: id)
     }
 
@@ -122,6 +127,7 @@ extension IKEEngine {
         mappings[session] = nil
         addressTries[session] = nil
         addressRequests[session] = nil
+        fallenBack[session] = nil
     }
 
     private func livenessDelay(_ session: Session) -> Duration? { connection(of: session)?.livenessDelay }
@@ -160,8 +166,10 @@ extension IKEEngine {
             var outcome = IKEOutcome(session: session.id)
             for sa in session.ikeSAs {
                 for pending in sa.pendingRequests {
-                    counters.requestsRetransmitted += 1
                     awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
+                    // There may be as many of these as peers behind NATs, and they have waited for long.
+                    if session.isHardToReach(pending) { continue }
+                    counters.requestsRetransmitted += 1
                     outcome.datagrams += send(pending.datagrams, in: session)
                 }
             }
@@ -185,6 +193,7 @@ extension IKEEngine {
         mappings = [:]
         addressTries = [:]
         addressRequests = [:]
+        fallenBack = [:]
         unrecorded = [:]
         unswept = nil
     }
@@ -202,5 +211,12 @@ extension IKEEngine {
         rest.removeLast(min(rest.count, IKEEngine.sweepPage))
         unswept = rest.isEmpty ? nil : rest
         if !rest.isEmpty { deadlines.insert(.sweep, at: context.now.instant + IKEEngine.sweepPause) }
+    }
+}
+
+extension Session {
+    /// A peer behind a NAT is told where we are now: it may hear it only after it has come to us by itself (RFC 4555 §2.3).
+    fileprivate func isHardToReach(_ pending: PendingRequest) -> Bool {
+        pending.purpose == .announce && originalRole == .responder && ikePath.remoteBehindNAT
     }
 }

@@ -11,7 +11,7 @@ extension IKEEngine {
 
     private mutating func takeNotifies(_ request: PayloadSet, message: ReceivedMessage, answer: inout RequestAnswer) {
         let session = message.session
-        guard session.capabilities.contains(.mobike), message.isInCurrentSA else { return }
+        guard session.capabilities.contains(.mobike) else { return }
         let addresses = request.additionalAddresses
         // Only who began the first IKE SA decides on addresses (RFC 4555 §3.5).
         let isUpdate = request.has(.updateSAAddresses) && session.originalRole == .responder
@@ -37,13 +37,16 @@ extension IKEEngine {
             .allows(local: message.datagram.local.address, remote: message.datagram.remote.address) ?? true
     }
 
-    /// With a window above 1 an older request may come after a newer one, and is answered without effect (RFC 4555 §3.5). What is
-    /// remembered for it is local to one node: at worst a takeover between the two lets the peer move once more.
+    /// An older request may come after a newer one, and is answered without effect (RFC 4555 §3.5): with a window above 1, or in an
+    /// IKE SA that was replaced while the request was under way. What is remembered for it is local to one node: at worst a takeover
+    /// between the two lets the peer move once more.
     private mutating func isNewest(_ message: ReceivedMessage) -> Bool {
-        guard message.sa.receiveWindow > 1 else { return true }
-        let id = message.header.messageID
-        if let last = addressRequests[message.session.id], last.localSPI == message.sa.localSPI, last.messageID > id { return false }
-        addressRequests[message.session.id] = (message.sa.localSPI, id)
+        let (session, id) = (message.session, message.header.messageID)
+        if let last = addressRequests[session.id], let sa = session.ikeSA(localSPI: last.localSPI) {
+            let (before, now) = (session.generation(of: sa), session.generation(of: message.sa))
+            if before > now || before == now && last.messageID > id { return false }
+        }
+        addressRequests[session.id] = (message.sa.localSPI, id)
         return true
     }
 
@@ -97,9 +100,9 @@ extension IKEEngine {
                 var pending = pending
                 switch pending.purpose {
                 case .updateAddresses: pending.purpose = .announce
-                // The cookie has still to be right. The session's own path needs no check, so that none is taken for done.
+                // The cookie has still to be right.
                 case .verifyAddress(let check) where check.path != path:
-                    pending.purpose = .verifyAddress(AddressCheck(cookie: check.cookie, path: session.path))
+                    pending.purpose = .verifyAddress(AddressCheck(cookie: check.cookie, path: nil))
                 default: return []
                 }
                 return [
@@ -108,5 +111,15 @@ extension IKEEngine {
                 ]
             }
         }
+    }
+}
+
+extension Session {
+    /// The order in which its IKE SAs came to be: those that were replaced, the current one, and what the peer's own rekey made while
+    /// ours is under way.
+    fileprivate func generation(of sa: IKESA) -> Int {
+        if sa.localSPI == ikeSA.localSPI { return otherIKESAs.count }
+        if ikeSA.pendingRequests.contains(where: { $0.collision?.localSPI == sa.localSPI }) { return otherIKESAs.count + 1 }
+        return otherIKESAs.firstIndex { $0.localSPI == sa.localSPI } ?? 0
     }
 }

@@ -49,10 +49,12 @@ extension IKEEngine {
         return superseded(by: target, in: session) + [.pathChanged(path), .movingSet(target)]
     }
 
-    /// ADDITIONAL_*_ADDRESS or NO_ADDITIONAL_ADDRESSES: the list is whole, and takes the place of the one before.
+    /// ADDITIONAL_*_ADDRESS or NO_ADDITIONAL_ADDRESSES: the list is whole, and takes the place of the one before. The other node's own
+    /// is not among them: we speak because it does not.
     func draftAddresses(in session: Session) -> RequestDraft {
+        let known = connection(of: session)?.additionalAddresses ?? []
         let addresses = IPAddress.notifies(
-            connection(of: session)?.additionalAddresses ?? [], beside: session.ikePath.local.address)
+            known.filter { nodeAddresses.counterpart(of: $0) == nil }, beside: nodeAddresses.here(session.ikePath.local).address)
         return RequestDraft(purpose: .announce, payloads: addresses.isEmpty ? [.notify(.noAdditionalAddresses)] : addresses)
     }
 
@@ -121,12 +123,12 @@ extension IKEEngine {
         _ check: AddressCheck, response: PayloadSet, session: Session, effects: inout ResponseEffects
     ) -> Bool {
         guard let cookie = response.notify(.cookie2)?.data, constantTimeEquals(cookie, check.cookie) else { return false }
-        guard check.path == session.movingTo else { return true }
+        guard let path = check.path, path == session.movingTo else { return true }
         effects.changes.append(.movingSet(nil))
-        guard check.path != session.path else { return true }
-        effects.changes.append(.pathChanged(check.path))
+        guard path != session.path else { return true }
+        effects.changes.append(.pathChanged(path))
         counters.peersMoved += 1
-        effects.events.append(.moved(session: session.id, from: session.remote, to: check.path.remote))
+        effects.events.append(.moved(session: session.id, from: session.remote, to: path.remote))
         return true
     }
 
@@ -143,6 +145,39 @@ extension IKEEngine {
     }
 
     // MARK: Both
+
+    /// Nobody answers where the session is moving: whoever changed the source of one packet may have sent us there. What is under way
+    /// goes to where the session was until now, and only if nobody answers there either the peer is given up (RFC 4555 §3.11).
+    ///
+    /// - Returns: `nil` when there is no other path.
+    mutating func fallBack(_ session: Session, context: IKEContext) -> IKEOutcome? {
+        guard let target = session.movingTo, target != session.path else { return nil }
+        let changes = superseded(by: session.path, in: session) + [.movingSet(nil)]
+        guard let after = (try? session.applying(changes)) ?? nil else { return nil }
+        let now = context.now.instant
+        fallenBack[session.id] = now
+        addressTries[session.id] = nil
+        var outcome = IKEOutcome(
+            deltas: [SessionDelta(session: session.id, changes: changes)],
+            events: [.stayed(session: session.id, insteadOf: target.remote)], session: session.id)
+        count(outcome.events)
+        for sa in after.ikeSAs {
+            for pending in sa.pendingRequests {
+                counters.requestsRetransmitted += 1
+                awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
+                outcome.datagrams += send(pending.datagrams, in: after)
+            }
+        }
+        return outcome
+    }
+
+    /// A request that was given up where the session was moving has not had its time on the path to which it fell back.
+    mutating func isWaitingAnew(_ session: SessionID, at now: Instant) -> Bool {
+        guard let since = fallenBack[session] else { return false }
+        if now < since + configuration.limits.patience { return true }
+        fallenBack[session] = nil
+        return false
+    }
 
     func draftMove(in session: Session, context: IKEContext) -> RequestDraft? {
         guard let path = session.movingTo else { return nil }

@@ -20,7 +20,7 @@ extension PendingRequest {
                 $0.updateAddresses.remote = update.remote.wire
             case .verifyAddress(let check):
                 $0.verifyAddress.cookie = WireField.bytes(check.cookie)
-                $0.verifyAddress.path = check.path.wire
+                if let path = check.path { $0.verifyAddress.path = path.wire }
             case .announce: $0.announce = WireNothing()
             }
         }
@@ -51,7 +51,7 @@ extension PendingRequest.Purpose {
             self = .verifyAddress(
                 AddressCheck(
                     cookie: try WireField.octets(check.cookie, max: PairWireLimits.nonceBytesMax, "AddressCheck.cookie"),
-                    path: try SessionPath(WireField.present(check.hasPath, check.path, "AddressCheck.path"))))
+                    path: check.hasPath ? try SessionPath(check.path) : nil))
         case .announce: self = .announce
         case nil: throw .unknownKind("request purpose")
         }

@@ -1613,6 +1613,7 @@ nonisolated struct WireAddressCheck: Sendable {
 
   var cookie: Data = Data()
 
+  /// Absent when the cookie went to several places.
   var path: WirePath {
     get {_path ?? WirePath()}
     set {_path = newValue}

@@ -29,19 +29,20 @@ public struct Configuration: Sendable {
 
     /// The addresses that IKE is served on; empty: all of the host's.
     ///
-    /// The hosts among every connection's `local_addrs` and `mobike_addresses`. A connection that takes any local address is served on the pair's
-    /// shared addresses, and on all of the host's when there are none.
+    /// The hosts among every connection's `local_addrs` and `mobike_addresses`, without the other node's own. A connection that takes any
+    /// local address is served on the pair's shared addresses and on this node's own, and on all of the host's when there are none.
     public var listenAddresses: [IPAddress] {
         var found: [IPAddress] = []
         var needsAny = node.ike.connections.isEmpty
         for connection in node.ike.connections {
             let hosts = connection.localAddresses.filter { $0.length == $0.address.bitWidth }.map(\.address)
             if hosts.isEmpty || hosts.count < connection.localAddresses.count { needsAny = true }
-            for host in hosts + connection.additionalAddresses where !found.contains(host) { found.append(host) }
+            for host in hosts + connection.additionalAddresses
+            where !found.contains(host) && !node.nodeAddresses.peer.contains(host) { found.append(host) }
         }
         guard needsAny else { return found }
-        let shared = node.addresses.map(\.prefix.address).filter { !found.contains($0) }
-        return node.addresses.isEmpty ? [] : found + shared
+        let served = node.addresses.map(\.prefix.address) + node.nodeAddresses.own
+        return served.isEmpty ? [] : found + served.filter { !found.contains($0) }
     }
 }
 

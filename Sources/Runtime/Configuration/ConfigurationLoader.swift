@@ -84,9 +84,9 @@ struct Sections {
         root.allow(Sections.names)
         let (name, id) = node()
         let pair = pairSection()
-        let addresses = sharedAddresses()
+        let served = addresses(node: name, peer: pair?.node.peerName)
         let pools = pools()
-        let connections = connections(pools: pools, authorities: authorities())
+        let connections = connections(pools: pools, authorities: authorities(), at: served.own)
         let secrets = secrets()
         if context.usesSharedKeys, secrets.isEmpty, !root.has("secrets") {
             root.problem("secrets", "is missing, and connections authenticate with pre-shared keys", "add a [secrets.NAME]")
@@ -98,7 +98,8 @@ struct Sections {
         return Configuration(
             path: context.file,
             node: NodeConfiguration(
-                name: name, id: id, pair: pair?.node, addresses: addresses, ike: ike, version: TandemVersion.text),
+                name: name, id: id, pair: pair?.node, addresses: served.shared, nodeAddresses: served.own, ike: ike,
+                version: TandemVersion.text),
             pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime, warnings: context.warnings.sorted { $0.line < $1.line })
     }
 
@@ -114,26 +115,8 @@ struct Sections {
         return (table.nonEmptyString("name"), id)
     }
 
-    private func sharedAddresses() -> [SharedAddress] {
-        var found: [SharedAddress] = []
-        for table in root.tables("address") {
-            table.allow(["address", "interface"])
-            if !table.has("address") { table.missing("address", "address = \"192.0.2.10/24\"") }
-            if !table.has("interface") { table.missing("interface", "interface = \"eth0\"") }
-            guard let prefix = table.value("address", "an address with a prefix length", { IPPrefix($0) }),
-                let interface = interfaceName(table, "interface")
-            else { continue }
-            if found.contains(where: { $0.prefix.address == prefix.address }) {
-                table.problem("address", "\(prefix.address) is named twice", "remove one of the two")
-                continue
-            }
-            found.append(SharedAddress(prefix: prefix, interface: interface))
-        }
-        return found
-    }
-
     /// A name that the kernel takes: 1 to 15 octets without `/` and blanks (IFNAMSIZ).
-    private func interfaceName(_ table: TableReader, _ key: String) -> String? {
+    func interfaceName(_ table: TableReader, _ key: String) -> String? {
         table.value(key, "the name of an interface (1 to 15 characters)") { text in
             let fits = (1...15).contains(text.utf8.count) && !text.contains { $0 == "/" || $0.isWhitespace }
             return fits && text != "." && text != ".." ? text : nil

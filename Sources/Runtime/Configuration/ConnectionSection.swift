@@ -19,9 +19,13 @@ extension Sections {
         "copy_dscp": nil, "ah_proposals": nil, "sha256_96": "no",
     ]
 
-    func connections(pools: [PoolConfiguration], authorities: Authorities) -> [ConnectionConfiguration] {
+    func connections(pools: [PoolConfiguration], authorities: Authorities, at addresses: NodeAddresses) -> [ConnectionConfiguration] {
         if !root.has("connections") { root.missing("connections", "a [connections.NAME]") }
-        return root.named("connections").map { connection($0.table, name: $0.name, pools: pools, authorities: authorities) }
+        return root.named("connections").map {
+            let connection = connection($0.table, name: $0.name, pools: pools, authorities: authorities)
+            checkServed(connection, $0.table, at: addresses)
+            return connection
+        }
     }
 
     private func connection(

@@ -19,7 +19,11 @@ struct KernelDatabase {
     }
 
     private struct Pending {
-        enum Role { case plain, removal, outboundLimit(UInt32, from: UInt64), outboundState(UInt32), outboundJump(UInt32) }
+        enum Role {
+            case plain, removal, outboundLimit(UInt32, from: UInt64), outboundJump(UInt32)
+            /// `isAgain`: what was in its place is deleted before it.
+            case outboundState(UInt32, isAgain: Bool)
+        }
         var request: XFRM.Request
         var role: Role
         var command: DataPlaneCommand
@@ -31,7 +35,7 @@ struct KernelDatabase {
 
     private(set) var gate = GateState.closed
     private var children: [UInt32: KernelChild] = [:]
-    /// Inbound SPIs by what names the outbound SA.
+    /// Inbound SPIs by what names the outbound SA; of two peers behind one NAT that chose the same SPI, the first one's.
     private var byOutbound: [XFRMStateID: UInt32] = [:]
     private var policies = KernelPolicies()
     private var traps = KernelTraps()
@@ -108,9 +112,9 @@ struct KernelDatabase {
         installations += 1
         let child = KernelChild(installation, requestID: requestID, selectors: selectors, order: installations)
         children[spi] = child
-        byOutbound[child.outboundID] = spi
+        nameOutbound(child)
         enqueue(.addState(child.inboundState(thresholds: thresholds)), command)
-        enqueue(.addState(child.outboundState(thresholds: thresholds)), command, .outboundState(spi))
+        enqueue(.addState(child.outboundState(thresholds: thresholds)), command, .outboundState(spi, isAgain: false))
         enqueuePolicies(policies.put(child.claim, for: selectors), command)
     }
 
@@ -132,17 +136,28 @@ struct KernelDatabase {
         let outcomes =
             (try? xfrm.perform([.readCounters(outbound), .deleteState(outbound), .readCounters(inbound), .deleteState(inbound)])) ?? []
         for case .counters(let counters) in outcomes { observe(counters, in: &child) }
-        byOutbound[outbound] = nil
+        forgetOutbound(child)
         child.move(to: installation, wasSending: gate == .open)
-        byOutbound[child.outboundID] = spi
+        nameOutbound(child)
         children[spi] = child
         enqueue(.addState(child.inboundState(thresholds: thresholds)), command)
-        if child.isSending { enqueue(.addState(child.outboundState(thresholds: thresholds)), command, .outboundState(spi)) }
+        if child.isSending { enqueue(.addState(child.outboundState(thresholds: thresholds)), command, .outboundState(spi, isAgain: false)) }
+    }
+
+    /// The outbound SA has its name for itself.
+    private func isNamed(_ spi: UInt32) -> Bool { children[spi].map { byOutbound[$0.outboundID] == spi } ?? false }
+
+    private mutating func nameOutbound(_ child: KernelChild) {
+        if byOutbound[child.outboundID] == nil { byOutbound[child.outboundID] = child.installation.child.inboundSPI }
+    }
+
+    private mutating func forgetOutbound(_ child: KernelChild) {
+        if byOutbound[child.outboundID] == child.installation.child.inboundSPI { byOutbound[child.outboundID] = nil }
     }
 
     private mutating func remove(inboundSPI spi: UInt32, _ command: DataPlaneCommand) {
         guard let child = children.removeValue(forKey: spi) else { return }
-        byOutbound[child.outboundID] = nil
+        forgetOutbound(child)
         moved.remove(spi)
         // The policies first: without its SA a policy drops what it matches, and so does the block behind it.
         enqueuePolicies(policies.remove(inboundSPI: spi, from: child.selectors), command)
@@ -157,8 +172,9 @@ struct KernelDatabase {
 
     /// While traps are listened for, the kernel puts a larval state in the place of an SA that a policy names and that is gone.
     private mutating func addOutboundAgain(_ child: KernelChild, _ command: DataPlaneCommand) {
-        enqueue(.deleteState(child.outboundID), command, .removal)
-        enqueue(.addState(child.outboundState(thresholds: thresholds)), command, .outboundState(child.installation.child.inboundSPI))
+        let spi = child.installation.child.inboundSPI
+        if byOutbound[child.outboundID] == spi { enqueue(.deleteState(child.outboundID), command, .removal) }
+        enqueue(.addState(child.outboundState(thresholds: thresholds)), command, .outboundState(spi, isAgain: true))
     }
 
     private mutating func lease(
@@ -244,7 +260,10 @@ struct KernelDatabase {
             children[spi]!.restartOutbound()
             addOutboundAgain(children[spi]!, item.command)
             return
-        case .outboundState(let spi): children[spi]?.isSending = false
+        case .outboundState(let spi, isAgain: false) where error.isAlreadyThere && isNamed(spi):
+            // A packet met the policy before the SA was there: the larval state makes room.
+            return addOutboundAgain(children[spi]!, item.command)
+        case .outboundState(let spi, _): children[spi]?.isSending = false
         case .outboundJump(let spi) where error.isNotThere && children[spi]?.isSending == true: return  // made anew already
         case .plain, .removal, .outboundLimit, .outboundJump: break
         }
