@@ -22,6 +22,7 @@ struct HostAddresses {
 extension Node {
     mutating func localAddressesChanged(_ addresses: [IPAddress], now: Now) {
         host.all = addresses
+        ownAddressesChanged()
         lookAtAddresses(now: now)
     }
 

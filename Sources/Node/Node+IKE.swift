@@ -79,6 +79,7 @@ extension Node {
             let applied = try table.apply(delta)
             replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
+            followSelectors(of: applied)
             if isAlone(now), let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }
             return applied
         } catch {

@@ -9,8 +9,8 @@ public import Session
 ///
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
-/// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Control` answers
-/// the operator; `Node+Wanted` makes by itself what is to be there.
+/// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets
+/// the standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Wanted` makes by itself what is to be there.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -34,6 +34,7 @@ public struct Node: Sendable {
     var host = HostAddresses()
     var rekeys = RekeyWork()
     var hookWork = HookWork()
+    var flows: FlowWork
     /// Calls that have not come back.
     var hooksOutstanding = 0
     var announcements: Deque<Instant> = []
@@ -63,6 +64,7 @@ public struct Node: Sendable {
         self.configuration = configuration
         self.boot = boot
         self.random = random
+        flows = FlowWork(limit: configuration.pair == nil ? nil : configuration.flowLimit)
         hooks = HookPlan(node: configuration.name, configuration.ike)
         startedWallMilliseconds = now.wallMilliseconds
         let pair = configuration.pair
@@ -77,6 +79,7 @@ public struct Node: Sendable {
         sender = ReplicationSender(now: now.instant)
         watch = PeerWatch(node: configuration.id, boot: boot, pathCount: pair?.paths.count ?? 0, freshFor: timing.deadTime)
         heartbeats = HeartbeatCodec(secret: secret)
+        ownAddressesChanged()
     }
 
     /// Takes in one thing that happened.
@@ -96,6 +99,8 @@ public struct Node: Sendable {
         case .request(let token, let request): requested(request, token: token, now: now)
         case .hookEnded(let call, let outcome): hookEnded(call, outcome, now: now)
         case .milestonePassed(let step, let instant): milestonePassed(step, at: instant, now: now)
+        case .flows(let generation, let report): flowsReported(report, generation: generation, now: now)
+        case .flowsInjected(let result): flowsInjected(result)
         case .deadline: break
         }
         if isStarted { runDeadlines(now: now) }
@@ -113,6 +118,7 @@ public struct Node: Sendable {
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
+            nextFlowDeadline,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -144,6 +150,7 @@ public struct Node: Sendable {
         announceIfDue(now: now)
         workOnLeases(now: now)
         workOnHooks(now: now)
+        workOnFlows(now: now)
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)
