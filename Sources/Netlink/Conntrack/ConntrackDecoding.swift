@@ -1,4 +1,3 @@
-import CMNL
 import CNetfilterConntrack
 import Glibc
 import Session
@@ -9,87 +8,93 @@ enum ConntrackDecoding {
     static let subsystem: UInt16 = 1
     static let new: UInt16 = 0  // IPCTNL_MSG_CT_NEW
     static let delete: UInt16 = 2  // IPCTNL_MSG_CT_DELETE
-    /// nfgenmsg: family, version, and a number that is 0.
-    static let headerCount = 4
+    /// In seconds; what is beyond some 34 years is not a time.
+    static let timeoutMax: UInt32 = 1 << 30
 
     static func change(_ reply: NetlinkReply) -> FlowChange? {
-        guard reply.type >> 8 == subsystem, reply.payload.count >= headerCount else { return nil }
+        guard reply.type >> 8 == subsystem, let header = reply.header(tandem_nfgenmsg.self),
+            [UInt8(AF_INET), UInt8(AF_INET6)].contains(header.family)
+        else { return nil }
+        let attributes = reply.attributes(after: MemoryLayout<tandem_nfgenmsg>.size)
         switch reply.type & 0xFF {
-        case new: return entry(reply.payload).map(FlowChange.put)
-        case delete: return parse(reply.payload) { object in key(object) }.map(FlowChange.remove)
+        case new: return entry(attributes).map(FlowChange.put)
+        case delete: return key(attributes).map(FlowChange.remove)
         default: return nil
         }
     }
 
-    static func entry(_ payload: [UInt8]) -> FlowEntry? { parse(payload) { object in entry(object) } }
-
-    /// An object with the message's attributes, every length checked by the library against what is given here.
-    private static func parse<R>(_ payload: [UInt8], _ body: (borrowing ConntrackObject) -> R?) -> R? {
-        guard payload.count >= headerCount, [UInt8(AF_INET), UInt8(AF_INET6)].contains(payload[0]) else { return nil }
-        let object = ConntrackObject()
-        // The library reads attributes as structures: they have to be aligned.
-        let isParsed = withUnsafeTemporaryAllocation(byteCount: max(payload.count, 16), alignment: 8) { place in
-            payload.withUnsafeBytes { place.copyMemory(from: $0) }
-            return nfct_payload_parse(
-                place.baseAddress! + headerCount, payload.count - headerCount, UInt16(payload[0]), object.handle) == 0
-        }
-        return isParsed ? body(object) : nil
+    private static func key(_ attributes: NetlinkAttributes) -> FlowKey? {
+        guard let original = tuple(attributes, CTA_TUPLE_ORIG) else { return nil }
+        return FlowKey(original: original, zone: attributes.uint16(CTA_ZONE) ?? 0)
     }
 
-    private static func key(_ object: borrowing ConntrackObject) -> FlowKey? {
-        guard let original = original(object) else { return nil }
-        return FlowKey(original: original, zone: object.uint16(ATTR_ZONE) ?? 0)
-    }
-
-    private static func entry(_ object: borrowing ConntrackObject) -> FlowEntry? {
-        guard let original = original(object), let reply = reply(object, original: original), let status = object.uint32(ATTR_STATUS) else {
-            return nil
-        }
+    private static func entry(_ attributes: NetlinkAttributes) -> FlowEntry? {
+        guard let key = key(attributes), let reply = tuple(attributes, CTA_TUPLE_REPLY), let status = attributes.uint32(CTA_STATUS),
+            reply.source.family == key.original.source.family, reply.ipProtocol == key.original.ipProtocol
+        else { return nil }
         return FlowEntry(
-            original: original, reply: reply, zone: object.uint16(ATTR_ZONE) ?? 0,
-            status: FlowStatus(rawValue: status).intersection(.known), timeout: min(object.uint32(ATTR_TIMEOUT) ?? 0, timeoutMax),
-            mark: object.uint32(ATTR_MARK) ?? 0, tcp: original.ipProtocol == FlowProtocol.tcp ? tcp(object) : nil)
+            original: key.original, reply: reply, zone: key.zone, status: FlowStatus(rawValue: status).intersection(.known),
+            timeout: min(attributes.uint32(CTA_TIMEOUT) ?? 0, timeoutMax), mark: attributes.uint32(CTA_MARK) ?? 0,
+            tcp: reply.ipProtocol == FlowProtocol.tcp ? tcp(attributes) : nil)
     }
 
-    /// In seconds; what is beyond some 34 years is not a time.
-    static let timeoutMax: UInt32 = 1 << 30
-
-    private static func original(_ object: borrowing ConntrackObject) -> FlowTuple? {
-        guard let source = object.address(ATTR_ORIG_IPV4_SRC, ATTR_ORIG_IPV6_SRC),
-            let destination = object.address(ATTR_ORIG_IPV4_DST, ATTR_ORIG_IPV6_DST), source.family == destination.family,
-            let number = object.uint8(ATTR_ORIG_L4PROTO), FlowProtocol.all.contains(number)
+    private static func tuple(_ attributes: NetlinkAttributes, _ kind: ctattr_type) -> FlowTuple? {
+        // A zone of one direction only is not kept.
+        guard let tuple = attributes.nested(kind.rawValue), tuple[CTA_TUPLE_ZONE.rawValue] == nil,
+            let addresses = tuple.nested(CTA_TUPLE_IP.rawValue), let ports = tuple.nested(CTA_TUPLE_PROTO.rawValue),
+            let source = address(addresses, CTA_IP_V4_SRC, CTA_IP_V6_SRC), let destination = address(addresses, CTA_IP_V4_DST, CTA_IP_V6_DST),
+            source.family == destination.family, let number = ports.uint8(CTA_PROTO_NUM), FlowProtocol.all.contains(number)
         else { return nil }
-        var tuple = FlowTuple(source: source, destination: destination, ipProtocol: number, sourcePort: 0, destinationPort: 0)
-        if tuple.isICMP {
-            guard let type = object.uint8(ATTR_ICMP_TYPE), let code = object.uint8(ATTR_ICMP_CODE) else { return nil }
-            tuple.sourcePort = object.port(ATTR_ICMP_ID) ?? 0
-            tuple.destinationPort = UInt16(type) << 8 | UInt16(code)
-        } else {
-            guard let from = object.port(ATTR_ORIG_PORT_SRC), let to = object.port(ATTR_ORIG_PORT_DST) else { return nil }
-            (tuple.sourcePort, tuple.destinationPort) = (from, to)
+        guard let (first, second) = self.ports(ports, number) else { return nil }
+        return FlowTuple(source: source, destination: destination, ipProtocol: number, sourcePort: first, destinationPort: second)
+    }
+
+    private static func address(_ attributes: NetlinkAttributes, _ ipv4: ctattr_ip, _ ipv6: ctattr_ip) -> IPAddress? {
+        if let octets = attributes[ipv4.rawValue] { return octets.count == 4 ? IPAddress(bytes: octets) : nil }
+        return attributes[ipv6.rawValue].flatMap { $0.count == 16 ? IPAddress(bytes: $0) : nil }
+    }
+
+    private static func ports(_ attributes: NetlinkAttributes, _ number: UInt8) -> (UInt16, UInt16)? {
+        guard number == FlowProtocol.icmp || number == FlowProtocol.icmpv6 else {
+            guard let source = attributes.uint16(CTA_PROTO_SRC_PORT), let destination = attributes.uint16(CTA_PROTO_DST_PORT) else {
+                return nil
+            }
+            return (source, destination)
         }
-        return tuple
+        let (identifier, type, code) =
+            number == FlowProtocol.icmp
+            ? (CTA_PROTO_ICMP_ID, CTA_PROTO_ICMP_TYPE, CTA_PROTO_ICMP_CODE)
+            : (CTA_PROTO_ICMPV6_ID, CTA_PROTO_ICMPV6_TYPE, CTA_PROTO_ICMPV6_CODE)
+        guard let type = attributes.uint8(type), let code = attributes.uint8(code) else { return nil }
+        return (attributes.uint16(identifier) ?? 0, UInt16(type) << 8 | UInt16(code))
     }
 
-    private static func reply(_ object: borrowing ConntrackObject, original: FlowTuple) -> FlowTuple? {
-        guard let source = object.address(ATTR_REPL_IPV4_SRC, ATTR_REPL_IPV6_SRC),
-            let destination = object.address(ATTR_REPL_IPV4_DST, ATTR_REPL_IPV6_DST), source.family == destination.family,
-            source.family == original.source.family
+    private static func tcp(_ attributes: NetlinkAttributes) -> FlowTCP? {
+        guard let tcp = attributes.nested(CTA_PROTOINFO.rawValue)?.nested(CTA_PROTOINFO_TCP.rawValue),
+            let state = tcp.uint8(CTA_PROTOINFO_TCP_STATE), state < FlowTCP.stateEnd
         else { return nil }
-        var tuple = original
-        (tuple.source, tuple.destination) = (source, destination)
-        // The library keeps one type and one identifier for both directions of ICMP.
-        guard !original.isICMP else { return tuple }
-        guard let from = object.port(ATTR_REPL_PORT_SRC), let to = object.port(ATTR_REPL_PORT_DST) else { return nil }
-        (tuple.sourcePort, tuple.destinationPort) = (from, to)
-        return tuple
+        return FlowTCP(
+            // Flags and a mask of those that count, which is for what is sent.
+            state: state, originalFlags: tcp[CTA_PROTOINFO_TCP_FLAGS_ORIGINAL.rawValue]?.first ?? 0,
+            replyFlags: tcp[CTA_PROTOINFO_TCP_FLAGS_REPLY.rawValue]?.first ?? 0,
+            originalScale: min(tcp.uint8(CTA_PROTOINFO_TCP_WSCALE_ORIGINAL) ?? 0, FlowTCP.scaleMax),
+            replyScale: min(tcp.uint8(CTA_PROTOINFO_TCP_WSCALE_REPLY) ?? 0, FlowTCP.scaleMax))
+    }
+}
+
+extension NetlinkAttributes {
+    fileprivate func nested(_ attribute: UInt32) -> NetlinkAttributes? { self[attribute].map { NetlinkAttributes($0) } }
+
+    fileprivate func uint8(_ attribute: some RawRepresentable<UInt32>) -> UInt8? {
+        self[attribute.rawValue].flatMap { $0.count == 1 ? $0.first : nil }
     }
 
-    private static func tcp(_ object: borrowing ConntrackObject) -> FlowTCP? {
-        guard let state = object.uint8(ATTR_TCP_STATE), state < FlowTCP.stateEnd else { return nil }
-        return FlowTCP(
-            state: state, originalFlags: object.uint8(ATTR_TCP_FLAGS_ORIG) ?? 0, replyFlags: object.uint8(ATTR_TCP_FLAGS_REPL) ?? 0,
-            originalScale: min(object.uint8(ATTR_TCP_WSCALE_ORIG) ?? 0, FlowTCP.scaleMax),
-            replyScale: min(object.uint8(ATTR_TCP_WSCALE_REPL) ?? 0, FlowTCP.scaleMax))
+    /// In network order, as everything of ctnetlink.
+    fileprivate func uint16(_ attribute: some RawRepresentable<UInt32>) -> UInt16? {
+        self[attribute.rawValue].flatMap { $0.count == 2 ? $0.reduce(0) { $0 << 8 | UInt16($1) } : nil }
+    }
+
+    fileprivate func uint32(_ attribute: some RawRepresentable<UInt32>) -> UInt32? {
+        self[attribute.rawValue].flatMap { $0.count == 4 ? $0.reduce(0) { $0 << 8 | UInt32($1) } : nil }
     }
 }

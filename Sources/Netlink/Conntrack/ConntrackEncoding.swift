@@ -53,7 +53,7 @@ enum ConntrackEncoding {
     private static func type(_ kind: UInt16) -> UInt16 { ConntrackDecoding.subsystem << 8 | kind }
 
     private static func header(_ writer: borrowing NetlinkWriter, isIPv6: Bool) {
-        writer.header(nfgenmsg.self) { $0.nfgen_family = UInt8(isIPv6 ? AF_INET6 : AF_INET) }
+        writer.header(tandem_nfgenmsg.self) { $0.family = UInt8(isIPv6 ? AF_INET6 : AF_INET) }
     }
 
     private static func message(
