@@ -8,7 +8,7 @@ import Testing
 @Suite struct FlowTests {
     /// A pair with one connected client, that follows connections.
     static func connected(limit: Int? = 1000) -> (World, World.EndUser) {
-        let world = World(World.Options(flowLimit: limit))
+        let world = World(World.Options(lastAddress: "10.20.0.1", flowLimit: limit))
         let user = World.EndUser(in: world)
         world.startPair()
         world.connect(user)
