@@ -42,7 +42,8 @@ enum ConntrackDecoding {
         // A zone of one direction only is not kept.
         guard let tuple = attributes.nested(kind.rawValue), tuple[CTA_TUPLE_ZONE.rawValue] == nil,
             let addresses = tuple.nested(CTA_TUPLE_IP.rawValue), let ports = tuple.nested(CTA_TUPLE_PROTO.rawValue),
-            let source = address(addresses, CTA_IP_V4_SRC, CTA_IP_V6_SRC), let destination = address(addresses, CTA_IP_V4_DST, CTA_IP_V6_DST),
+            let source = address(addresses, CTA_IP_V4_SRC, CTA_IP_V6_SRC),
+            let destination = address(addresses, CTA_IP_V4_DST, CTA_IP_V6_DST),
             source.family == destination.family, let number = ports.uint8(CTA_PROTO_NUM), FlowProtocol.all.contains(number)
         else { return nil }
         guard let (first, second) = self.ports(ports, number) else { return nil }

@@ -32,15 +32,9 @@ final class FlowThread: Sendable {
     /// A socket that fails is asked again, but not in a busy loop.
     static let errorPauseMicroseconds: UInt32 = 100_000
 
-    private struct Mail {
-        var orders: [Order] = []
-        var pagesOutstanding = 0
-        var isStopped = false
-    }
-
     /// Closing the second, or writing to it, wakes who waits for the first.
     private let pair: [Int32]
-    private let mail: Mutex<Mail>
+    private let mail = FlowMail()
     private let handle: Mutex<pthread_t?>
 
     /// - Parameter handler: called on the thread.
@@ -52,9 +46,8 @@ final class FlowThread: Sendable {
             throw NetlinkError(operation: "make a socket pair", code: errno)
         }
         self.pair = pair
-        mail = Mutex(Mail())
         handle = Mutex(nil)
-        let body = FlowThreadBody(monitor: monitor, table: table, wakeDescriptor: pair[0], thread: self, handler: handler)
+        let body = FlowThreadBody(monitor: monitor, table: table, wakeDescriptor: pair[0], mail: mail, handler: handler)
         var thread = pthread_t()
         let code = pthread_create(
             &thread, nil,
@@ -62,23 +55,26 @@ final class FlowThread: Sendable {
                 Unmanaged<FlowThreadBody>.fromOpaque(argument!).takeRetainedValue().run()
                 return nil
             }, Unmanaged.passRetained(body).toOpaque())
-        guard code == 0 else { throw NetlinkError(operation: "start a thread", code: code) }
+        guard code == 0 else {
+            pair.forEach { close($0) }
+            throw NetlinkError(operation: "start a thread", code: code)
+        }
         handle.withLock { $0 = thread }
     }
 
     func order(_ order: Order) {
-        mail.withLock { $0.orders.append(order) }
+        mail.put(order)
         wake()
     }
 
     /// The event loop has done a page.
-    func taken() { mail.withLock { $0.pagesOutstanding -= 1 } }
+    func taken() { mail.pageTaken() }
 
     /// Ends the thread and waits for it. Not from the thread itself.
     func stop() {
         handle.withLock { handle in
             guard let thread = handle else { return }
-            mail.withLock { $0.isStopped = true }
+            mail.stop()
             wake()
             pthread_join(thread, nil)
             pair.forEach { close($0) }
@@ -92,22 +88,38 @@ final class FlowThread: Sendable {
         _ = write(pair[1], &octet, 1)
     }
 
-    // MARK: The thread's side
+    deinit { stop() }
+}
 
-    fileprivate var isStopped: Bool { mail.withLock { $0.isStopped } }
-    fileprivate var hasOrders: Bool { mail.withLock { !$0.orders.isEmpty || $0.isStopped } }
-    fileprivate func takeOrders() -> [Order] {
-        mail.withLock { mail in
-            defer { mail.orders = [] }
-            return mail.orders
+/// What lies between the event loop and the thread.
+private final class FlowMail: Sendable {
+    private struct State {
+        var orders: [FlowThread.Order] = []
+        var pagesOutstanding = 0
+        var isStopped = false
+    }
+
+    private let state = Mutex(State())
+
+    func put(_ order: FlowThread.Order) { state.withLock { $0.orders.append(order) } }
+    func pageTaken() { state.withLock { $0.pagesOutstanding -= 1 } }
+    func stop() { state.withLock { $0.isStopped = true } }
+
+    var isStopped: Bool { state.withLock { $0.isStopped } }
+    var hasOrders: Bool { state.withLock { !$0.orders.isEmpty || $0.isStopped } }
+
+    func takeOrders() -> [FlowThread.Order] {
+        state.withLock { state in
+            defer { state.orders = [] }
+            return state.orders
         }
     }
 
     /// Whether there is room for a page; if so it is counted.
-    fileprivate func reservePage() -> Bool {
-        mail.withLock { mail in
-            guard mail.pagesOutstanding < FlowThread.pagesMax else { return false }
-            mail.pagesOutstanding += 1
+    func reservePage() -> Bool {
+        state.withLock { state in
+            guard state.pagesOutstanding < FlowThread.pagesMax else { return false }
+            state.pagesOutstanding += 1
             return true
         }
     }
@@ -118,28 +130,28 @@ private final class FlowThreadBody {
     private let monitor: ConntrackMonitor
     private let table: Conntrack
     private let wakeDescriptor: Int32
-    private unowned let thread: FlowThread
+    private let mail: FlowMail
     private let handler: (FlowThread.Message) -> Void
     private var generation: UInt64?
     /// The whole table is to be told, at this time of the monotonic clock in seconds.
     private var tableDueAt: Int?
 
     init(
-        monitor: ConntrackMonitor, table: Conntrack, wakeDescriptor: Int32, thread: FlowThread,
+        monitor: ConntrackMonitor, table: Conntrack, wakeDescriptor: Int32, mail: FlowMail,
         handler: @escaping (FlowThread.Message) -> Void
     ) {
         self.monitor = monitor
         self.table = table
         self.wakeDescriptor = wakeDescriptor
-        self.thread = thread
+        self.mail = mail
         self.handler = handler
     }
 
     func run() {
-        while !thread.isStopped {
-            for order in thread.takeOrders() { carryOut(order) }
+        while !mail.isStopped {
+            for order in mail.takeOrders() { carryOut(order) }
             if let due = tableDueAt, generation != nil, now() >= due { tellTable() }
-            guard !thread.hasOrders else { continue }
+            guard !mail.hasOrders else { continue }
             if waits() { tellEvents() }
         }
     }
@@ -214,8 +226,8 @@ private final class FlowThreadBody {
     /// - Returns: false when there is something else to do first.
     private func tell(_ report: FlowReport) -> Bool {
         guard let generation else { return false }
-        while !thread.reservePage() {
-            guard !thread.hasOrders else { return false }
+        while !mail.reservePage() {
+            guard !mail.hasOrders else { return false }
             usleep(1000)
         }
         handler(.report(report, generation: generation))
