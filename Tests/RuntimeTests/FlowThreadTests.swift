@@ -33,6 +33,14 @@ struct FlowThreadTests {
             messages.withLock { $0 }.compactMap { if case .report(let report, let generation) = $0 { (report, generation) } else { nil } }
         }
 
+        var table: [FlowEntry] {
+            reports.flatMap { (report, _) -> [FlowEntry] in if case .table(let page) = report { page } else { [] } }
+        }
+
+        var changes: [FlowChange] {
+            reports.flatMap { (report, _) -> [FlowChange] in if case .changes(let list) = report { list } else { [] } }
+        }
+
         func results() -> [FlowInjectionResult] {
             messages.withLock { $0 }.compactMap { if case .result(let result, _) = $0 { result } else { nil } }
         }
@@ -87,13 +95,12 @@ struct FlowThreadTests {
         heard.wait("the end of the table") { heard.reports.last?.report == .tableEnds }
         #expect(heard.reports.first?.report == .tableBegins)
         #expect(heard.reports.allSatisfy { $0.generation == 7 })
-        let told = heard.reports.flatMap { if case .table(let page) = $0.report { page } else { [] } }
+        let told = heard.table
         #expect(Set(told.map(\.original.sourcePort)) == Set(2...601))
 
         _ = try kernel.perform([.create(Self.entry(700)), .remove(Self.entry(2).key)])
-        func changes() -> [FlowChange] { heard.reports.flatMap { if case .changes(let list) = $0.report { list } else { [] } } }
         heard.wait("both changes") {
-            changes().contains(.remove(Self.entry(2).key)) && changes().contains { $0.key == Self.entry(700).key }
+            heard.changes.contains(.remove(Self.entry(2).key)) && heard.changes.contains { $0.key == Self.entry(700).key }
         }
 
         thread.order(.unwatch)
