@@ -17,12 +17,15 @@ public struct FlowReceiver: Sendable {
     private struct Held: Sendable {
         var entry: FlowEntry
         var expiresAt: Instant
+        /// The table that named it last.
+        var table: UInt64
     }
 
     public let limit: Int
     private var held: [FlowKey: Held] = [:]
-    /// What was there when the active began to tell everything, and was not named since.
-    private var unnamed: Set<FlowKey>?
+    /// Counts the tables that the active began to tell: what a whole one did not name is gone.
+    private var table: UInt64 = 0
+    private var isTableUnderWay = false
     private var sweep: [FlowKey] = []
     public private(set) var nextDeadline: Instant?
     /// Not taken in, because there are more than `limit`.
@@ -35,24 +38,29 @@ public struct FlowReceiver: Sendable {
     /// This node owns everything now: the kernel has what it needs, and packets keep it alive from here on.
     public mutating func clear() {
         held = [:]
-        unnamed = nil
+        isTableUnderWay = false
         sweep = []
         nextDeadline = nil
     }
 
     public mutating func take(_ batch: FlowBatch, at now: Instant) -> [FlowCommand] {
-        if batch.beginsTable { unnamed = Set(held.keys) }
+        if batch.beginsTable {
+            table += 1
+            isTableUnderWay = true
+        }
         var commands: [FlowCommand] = []
         for key in batch.removals where held.removeValue(forKey: key) != nil {
-            unnamed?.remove(key)
             commands.append(.remove(key))
         }
         for entry in batch.puts {
             if let command = put(entry, at: now) { commands.append(command) }
         }
-        if batch.endsTable, let gone = unnamed {
-            unnamed = nil
-            for key in gone where held.removeValue(forKey: key) != nil { commands.append(.remove(key)) }
+        if batch.endsTable, isTableUnderWay {
+            isTableUnderWay = false
+            for key in held.filter({ $0.value.table != table }).keys {
+                held[key] = nil
+                commands.append(.remove(key))
+            }
         }
         if !held.isEmpty, nextDeadline == nil { nextDeadline = now + FlowReceiver.sweepInterval }
         return commands
@@ -65,17 +73,16 @@ public struct FlowReceiver: Sendable {
             dropped += 1
             return nil
         }
-        unnamed?.remove(key)
         let merged = known?.entry.followed(by: entry) ?? entry
         // Another connection under the same name, or one that a former owner's kernel may still have as it was.
         let isAnother = known.map { $0.entry.reply != entry.reply || !$0.entry.status.isSubset(of: entry.status) } ?? true
-        return install(merged, key, isNew: isAnother, at: now)
+        return install(merged, key, isNew: isAnother, isNamed: true, at: now)
     }
 
-    private mutating func install(_ entry: FlowEntry, _ key: FlowKey, isNew: Bool, at now: Instant) -> FlowCommand {
+    private mutating func install(_ entry: FlowEntry, _ key: FlowKey, isNew: Bool, isNamed: Bool, at now: Instant) -> FlowCommand {
         var given = entry
         given.timeout = max(entry.timeout, FlowReceiver.timeoutMin)
-        held[key] = Held(entry: entry, expiresAt: now + .seconds(Int64(given.timeout)))
+        held[key] = Held(entry: entry, expiresAt: now + .seconds(Int64(given.timeout)), table: isNamed ? table : held[key]?.table ?? table)
         return isNew ? .create(given) : .update(given)
     }
 
@@ -88,7 +95,7 @@ public struct FlowReceiver: Sendable {
         for _ in 0..<16 * PairProtocol.flowBatchMax {
             guard commands.count < PairProtocol.flowBatchMax, let key = sweep.popLast() else { break }
             guard let known = held[key], known.expiresAt - now < FlowReceiver.renewalTime else { continue }
-            commands.append(install(known.entry, key, isNew: false, at: now))
+            commands.append(install(known.entry, key, isNew: false, isNamed: false, at: now))
         }
         nextDeadline = held.isEmpty ? nil : now + (sweep.isEmpty ? FlowReceiver.sweepInterval : FlowReceiver.pagePause)
         return commands

@@ -11,7 +11,7 @@ public struct ConntrackSettings: Hashable, Sendable {
     }
 
     public var enable: Enabling = .auto
-    /// Connections that are followed, at most: a quarter of a million cost some 60 MiB on either node.
+    /// Connections that are followed, at most: a quarter of a million cost some 100 MiB on the standby, 30 MiB on the active.
     public var limit = 262_144
 
     public init() {}
