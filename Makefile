@@ -63,6 +63,8 @@ lab: build lab-packages ## a real kernel with ESP in User-Mode Linux: XFRM, stoc
 	$(SWIFT) build $(RELEASE) --product KernelLab
 	Lab/uml/run -t 180 Lab/uml/kernel-dataplane "$(CURDIR)/$(BUILD)/KernelLab"
 	Lab/uml/run -t 900 -o .build/lab Lab/kernellab.py
+	mkdir -p .build/lab/conntrack
+	Lab/uml/run -t 600 -o .build/lab/conntrack Lab/conntrack.py
 
 interop: build lab-packages ## the whole interoperability matrix: strongSwan, libreswan, OpenIKED, Tandem (root)
 	mkdir -p .build/interop

@@ -43,6 +43,8 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CMNL", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
+        .systemLibrary(
+            name: "CNetfilterConntrack", pkgConfig: "libnetfilter_conntrack", providers: [.apt(["libnetfilter-conntrack-dev"])]),
 
         // The core: values in, values out; no socket, clock or thread.
         .target(name: "Cryptography", dependencies: ["COpenSSL"], swiftSettings: strict),
@@ -57,7 +59,7 @@ let package = Package(
         .target(
             name: "Pair",
             dependencies: [
-                "Session", "Cryptography",
+                "Session", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             exclude: ["Wire/pair.proto"],
@@ -74,7 +76,7 @@ let package = Package(
 
         // The edges: packets, the kernel, the event loop.
         .target(name: "ESP", dependencies: ["Cryptography", "Session"], swiftSettings: strict),
-        .target(name: "Netlink", dependencies: ["CMNL", "Session", "Cryptography"], swiftSettings: strict),
+        .target(name: "Netlink", dependencies: ["CMNL", "CNetfilterConntrack", "Session", "Cryptography"], swiftSettings: strict),
         .target(
             name: "Runtime",
             dependencies: [

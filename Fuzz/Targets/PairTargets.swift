@@ -16,6 +16,7 @@ extension FuzzTarget {
                     .snapshotBegin(SnapshotBegin(epoch: 4, sessionCount: 1, nextIndex: 8)),
                     .snapshotPage(Array(scene.table.sessions.values)), .snapshotEnd, .snapshotPageTaken, .handover(epoch: 9),
                     .handoverAccepted(epoch: 9), .handoverRefused(epoch: 9, reason: "not ready"),
+                    .flows(FlowBatch(beginsTable: true, removals: [flow.key], puts: [flow])), .flowsTaken,
                 ]
             return try frames.map { [3] + (try FrameSplitter.framed(PairFrameCodec.encode($0))) }
         },
@@ -33,6 +34,13 @@ extension FuzzTarget {
             }
             try require(splitter.bufferedCount <= bytes.count, "the splitter holds more than it was given")
         })
+
+    private static let flow = FlowEntry(
+        original: FlowTuple(
+            source: IPAddress("10.20.0.1")!, destination: IPAddress("10.10.0.80")!, ipProtocol: 6, sourcePort: 40_000, destinationPort: 80),
+        reply: FlowTuple(
+            source: IPAddress("10.10.0.80")!, destination: IPAddress("10.10.0.1")!, ipProtocol: 6, sourcePort: 80, destinationPort: 1024),
+        status: .known, timeout: 60, mark: 7, tcp: FlowTCP(state: 3, originalFlags: 3, replyFlags: 3, originalScale: 7, replyScale: 9))
 
     private static func take(_ payload: [UInt8], into table: inout SessionTable) throws {
         guard let frame = try? PairFrameCodec.decode(payload) else { return }

@@ -79,11 +79,15 @@ class Laboratory:
             for number, handler in self._signals.items():
                 signal.signal(number, handler)
 
+    def at_end(self, action):
+        """Has something that a trial started ended with the laboratory."""
+        self._ends.append(action)
+
     def start_pair(self, template=None):
-        """Both gateways up and paired; returns (active, standby). `template` takes the place of the usual configuration."""
+        """Both gateways up and paired, with another configuration if one is given; returns (active, standby)."""
         self.pair = Pair(self.network, self.directory, self.settings.build, self.settings.dataplane, self.settings.heartbeat)
-        for gateway in self.pair.nodes.values() if template else ():
-            gateway.configure(template)
+        for node in self.pair.nodes.values() if template else ():
+            node.configure(template)
         self._ends.append(self.pair.stop)
         self.pair.start()
         return self.pair.wait_paired()

@@ -71,6 +71,13 @@ struct NetlinkWriter: ~Copyable {
         header.pointee.nlmsg_len += UInt32(aligned(total))
     }
 
+    /// What a library appends by itself, which must know that at least `room` octets are left.
+    func append(room: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
+        precondition(Int(header.pointee.nlmsg_len) + room <= capacity)
+        body(UnsafeMutableRawPointer(header))
+        precondition(Int(header.pointee.nlmsg_len) <= capacity)
+    }
+
     /// An attribute that holds others.
     func nested(_ attribute: some BinaryInteger, _ body: () -> Void) {
         guard let nest = mnl_attr_nest_start_check(header, capacity, UInt16(attribute)) else { preconditionFailure("message too long") }

@@ -9,6 +9,7 @@ final class NetlinkSocket {
     enum Family: Int32 {
         case route = 0  // NETLINK_ROUTE
         case xfrm = 6  // NETLINK_XFRM
+        case netfilter = 12  // NETLINK_NETFILTER
     }
 
     /// As many messages in one `sendmsg` as their answers fit the receive queue, should every one fail: 128 KiB of answers.
@@ -154,6 +155,47 @@ final class NetlinkSocket {
     }
 
     private func dumpOnce(_ message: NetlinkMessage) throws(NetlinkError) -> [NetlinkReply]? {
+        try beginDump(message)
+        var found: [NetlinkReply] = []
+        var overrun = false
+        var interrupted = false
+        while let replies = try receive(expecting: true, overrun: &overrun) {
+            for reply in replies where reply.sequence == sequence {
+                if Int32(reply.flags) & NLM_F_DUMP_INTR != 0 { interrupted = true }
+                if try isEnd(reply, of: message) { return interrupted || overrun ? nil : found }
+                found.append(reply)
+            }
+        }
+        throw NetlinkError(operation: message.operation, code: ETIMEDOUT, detail: "no end of the list")
+    }
+
+    /// A dump that is too long to be held at once: a datagram's messages at a time, as they are while it goes on.
+    ///
+    /// - Parameter take: whether to go on.
+    /// - Returns: whether it came to its end.
+    func dump(_ message: NetlinkMessage, take: ([NetlinkReply]) -> Bool) throws(NetlinkError) -> Bool {
+        try beginDump(message)
+        var overrun = false
+        while let replies = try receive(expecting: true, overrun: &overrun) {
+            var page: [NetlinkReply] = []
+            for reply in replies where reply.sequence == sequence {
+                guard try !isEnd(reply, of: message) else { return take(page) && !overrun }
+                page.append(reply)
+            }
+            guard take(page) else { return false }
+        }
+        throw NetlinkError(operation: message.operation, code: ETIMEDOUT, detail: "no end of the list")
+    }
+
+    /// Whether a dump's message is its last.
+    private func isEnd(_ reply: NetlinkReply, of message: NetlinkMessage) throws(NetlinkError) -> Bool {
+        if reply.type == UInt16(NLMSG_DONE) { return true }
+        guard reply.type == UInt16(NLMSG_ERROR) else { return false }
+        let (code, text) = NetlinkSocket.errorCode(reply)
+        throw NetlinkError(operation: message.operation, code: code, detail: text)
+    }
+
+    private func beginDump(_ message: NetlinkMessage) throws(NetlinkError) {
         sequence &+= 1
         drainStale()
         var bytes = message.bytes
@@ -164,22 +206,6 @@ final class NetlinkSocket {
         guard mnl_socket_sendto(handle, bytes, bytes.count) == bytes.count else {
             throw NetlinkError(operation: message.operation, code: errno, detail: "sending")
         }
-        var found: [NetlinkReply] = []
-        var overrun = false
-        var interrupted = false
-        while let replies = try receive(expecting: true, overrun: &overrun) {
-            for reply in replies where reply.sequence == sequence {
-                if Int32(reply.flags) & NLM_F_DUMP_INTR != 0 { interrupted = true }
-                switch reply.type {
-                case UInt16(NLMSG_DONE): return interrupted || overrun ? nil : found
-                case UInt16(NLMSG_ERROR):
-                    let (code, text) = NetlinkSocket.errorCode(reply)
-                    throw NetlinkError(operation: message.operation, code: code, detail: text)
-                default: found.append(reply)
-                }
-            }
-        }
-        throw NetlinkError(operation: message.operation, code: ETIMEDOUT, detail: "no end of the list")
     }
 
     /// Events that wait now, without blocking. `overrun` is set when the kernel had to drop some.

@@ -17,10 +17,12 @@ public struct NodeConfiguration: Sendable {
     public var ike: IKEConfiguration
     /// The version of the software, for `swanctl --version`.
     public var version: String
+    /// How many connections of the peers are followed, at most; `nil`: none.
+    public var flowLimit: Int?
 
     public init(
         name: String, id: NodeID, pair: PairConfiguration?, addresses: [SharedAddress], nodeAddresses: NodeAddresses = .none,
-        ike: IKEConfiguration, version: String
+        ike: IKEConfiguration, version: String, flowLimit: Int? = nil
     ) {
         self.nodeAddresses = nodeAddresses
         self.name = name
@@ -29,6 +31,7 @@ public struct NodeConfiguration: Sendable {
         self.addresses = addresses
         self.ike = ike
         self.version = version
+        self.flowLimit = flowLimit
     }
 }
 
@@ -107,6 +110,10 @@ public enum Input: Sendable {
     case hookEnded(HookCall, HookOutcome)
     /// The runner's answer to `.milestone`: when it was passed.
     case milestonePassed(TakeoverStep, at: Instant)
+    /// What the watch of the kernel's connections saw that `.watchFlows` with this generation began.
+    case flows(generation: UInt64, FlowReport)
+    /// The answer to every `.injectFlows`, in their order.
+    case flowsInjected(FlowInjectionResult)
     /// A deadline that `nextDeadline()` named may be over. Late or spurious calls are harmless.
     case deadline
 }
@@ -131,6 +138,11 @@ public enum Effect: Hashable, Sendable {
     case log(LogLine)
     /// Run a program, without waiting for it.
     case hook(HookCall)
+    /// Tell the kernel's connections: all there are, then every change. What an earlier one would still say is not wanted any more.
+    case watchFlows(generation: UInt64)
+    case unwatchFlows
+    /// Without waiting for it.
+    case injectFlows(FlowInjection)
     /// Take the time here and hand it back as `.milestonePassed`.
     case milestone(TakeoverStep)
     /// Who this node is now: for the guard's patience, the notify status and the metrics.

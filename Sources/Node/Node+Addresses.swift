@@ -36,6 +36,7 @@ struct HostAddresses {
 extension Node {
     mutating func localAddressesChanged(_ addresses: [IPAddress], now: Now) {
         host.all = addresses
+        ownAddressesChanged()
         lookAtAddresses(now: now)
     }
 

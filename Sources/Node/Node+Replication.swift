@@ -15,7 +15,7 @@ extension Node {
         guard link.isUp, !link.isClosing else { return }
         let hello = PairHello(
             version: PairProtocol.version, node: configuration.id, name: configuration.name, boot: boot, role: roles.role,
-            epoch: roles.epoch)
+            epoch: roles.epoch, takesFlows: flows.isEnabled)
         effects.append(.frame(.hello(hello)))
     }
 
@@ -48,6 +48,8 @@ extension Node {
         case .entry, .snapshotBegin, .snapshotPage, .snapshotEnd: standbyReceived(frame, now: now)
         case .acknowledge(let index): acknowledged(index, now: now)
         case .snapshotPageTaken: pageTaken(now: now)
+        case .flows(let batch): flowsReceived(batch, now: now)
+        case .flowsTaken: flowsTaken()
         case .handover(let epoch): handoverOffered(epoch: epoch, now: now)
         case .handoverAccepted(let epoch): perform(roles.handoverAccepted(epoch: epoch, at: now.instant), now: now)
         case .handoverRefused(let epoch, let reason): perform(roles.handoverRefused(epoch: epoch, reason: reason), now: now)
@@ -138,6 +140,7 @@ extension Node {
                 forgetTraffic(of: change)
                 roads.note(change, configuration.nodeAddresses)
                 noteTraffic(of: change, at: now.instant)
+                followSelectors(of: change)
                 settleHooks(for: change)
                 noteDeparture(change, now: now)
             }
@@ -167,7 +170,7 @@ extension Node {
         case .entry(let index, let entry):
             counters.entriesApplied += 1
             return try receiver.entry(index: index, entry, table: &table)
-        case .hello, .acknowledge, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused:
+        case .hello, .acknowledge, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken:
             return []
         }
     }
@@ -177,7 +180,8 @@ extension Node {
         switch frame {
         case .entry(let index, _): effects.append(.frame(.acknowledge(index: index)))
         case .snapshotPage, .snapshotEnd: effects.append(.frame(.snapshotPageTaken))
-        case .hello, .acknowledge, .snapshotBegin, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused: break
+        case .hello, .acknowledge, .snapshotBegin, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken:
+            break
         }
     }
 

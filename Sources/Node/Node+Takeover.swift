@@ -18,6 +18,7 @@ extension Node {
             wallMilliseconds: now.wallMilliseconds, sessions: table.count, steps: [(.detected, now.instant)])
         effects.append(.milestone(.owned))
         receiver.reset()
+        flows.receiver.clear()
         if cause != .switchover { sender.goSolo(configuration.pair == nil ? .noPair : .tookOver, at: now.instant) }
         let step: LeaseStep = heldEverything ? .next : .pastGap
         arm(step)
@@ -139,6 +140,7 @@ extension Node {
         handover = pending
         link.offered = epoch
         setGate(.inboundOnly)
+        sendFlows(isUrgent: true, now: now)
         effects.append(.frame(.handover(epoch: epoch)))
     }
 

@@ -9,8 +9,9 @@ public import Session
 ///
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
-/// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Control` answers
-/// the operator; `Node+Context` gives sessions to other gateways and takes them; `Node+Wanted` makes by itself what is to be there.
+/// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets the
+/// standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Context` gives sessions to other gateways
+/// and takes them; `Node+Wanted` makes by itself what is to be there.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -37,6 +38,7 @@ public struct Node: Sendable {
     var rekeys = RekeyWork()
     var hookWork = HookWork()
     var departures = Departures()
+    var flows: FlowWork
     /// Calls that have not come back.
     var hooksOutstanding = 0
     var announcements: Deque<Instant> = []
@@ -66,6 +68,7 @@ public struct Node: Sendable {
         self.configuration = configuration
         self.boot = boot
         self.random = random
+        flows = FlowWork(limit: configuration.pair == nil ? nil : configuration.flowLimit)
         hooks = HookPlan(node: configuration.name, configuration.ike)
         startedWallMilliseconds = now.wallMilliseconds
         let pair = configuration.pair
@@ -81,6 +84,7 @@ public struct Node: Sendable {
         sender = ReplicationSender(now: now.instant)
         watch = PeerWatch(node: configuration.id, boot: boot, pathCount: pair?.paths.count ?? 0, freshFor: timing.deadTime)
         heartbeats = HeartbeatCodec(secret: secret)
+        ownAddressesChanged()
     }
 
     /// Takes in one thing that happened.
@@ -100,6 +104,8 @@ public struct Node: Sendable {
         case .request(let token, let request): requested(request, token: token, now: now)
         case .hookEnded(let call, let outcome): hookEnded(call, outcome, now: now)
         case .milestonePassed(let step, let instant): milestonePassed(step, at: instant, now: now)
+        case .flows(let generation, let report): flowsReported(report, generation: generation, now: now)
+        case .flowsInjected(let result): flowsInjected(result)
         case .deadline: break
         }
         if isStarted { runDeadlines(now: now) }
@@ -118,6 +124,7 @@ public struct Node: Sendable {
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
+            nextFlowDeadline,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -150,6 +157,7 @@ public struct Node: Sendable {
         workOnLeases(now: now)
         workOnHooks(now: now)
         forgetDepartures(now: now)
+        workOnFlows(now: now)
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)

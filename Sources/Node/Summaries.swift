@@ -21,7 +21,7 @@ extension Node {
     var namedCounters: [String: UInt64] {
         let drops = IKEDropReason.allCases.map { ("ike_dropped_" + snakeCase($0.rawValue), ike.counters.dropped($0)) }
         let named = ike.counters.named.map { ("ike_" + $0.0, $0.1) }
-        return Dictionary(uniqueKeysWithValues: counters.named + named + drops)
+        return Dictionary(uniqueKeysWithValues: counters.named + flows.named + named + drops)
     }
 
     func statusSummary(_ now: Now) -> StatusSummary {

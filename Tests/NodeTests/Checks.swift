@@ -21,7 +21,6 @@ struct Checks {
     var usedNumbers: [UInt32: Set<UInt64>] = [:]
     /// The highest number that each SA's end-user has seen.
     var userTop: [UInt32: UInt64] = [:]
-    /// What left under each message ID and each IV of an IKE SA, where the nodes have addresses of their own.
     /// The last acknowledged index of each node as sender for which the tables were compared.
     var compared: [UInt64] = [0, 0]
     var comparesTables = true

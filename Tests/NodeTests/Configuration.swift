@@ -19,7 +19,7 @@ extension World {
                 ? .none
                 : NodeAddresses(
                     own: [options.nodeAddresses[Int(node.rawValue)]], peer: [options.nodeAddresses[1 - Int(node.rawValue)]]),
-            ike: ikeConfiguration, version: "test")
+            ike: ikeConfiguration, version: "test", flowLimit: options.flowLimit)
     }
 
     var ikeConfiguration: IKEConfiguration {

@@ -30,6 +30,8 @@ final class World {
         var lastAddress = "10.20.255.254"
         /// The end-users' child has this program.
         var hook: String?
+        /// How many connections of end-users are followed; `nil`: none.
+        var flowLimit: Int?
         /// Connections beside the end-users'.
         var connections: [ConnectionConfiguration] = []
         /// Each node's own address, in place of the shared one.
@@ -40,6 +42,7 @@ final class World {
     var now: UInt64 = 1_000_000_000
     var nodes: [Node?] = [nil, nil]
     var planes = [FakeDataPlane(), FakeDataPlane()]
+    var flowTables = [FakeConntrack(), FakeConntrack()]
     var holdsAddress = [false, false]
     var logs: [[LogLine]] = [[], []]
     /// The programs that each node wanted to be run.
@@ -94,6 +97,7 @@ final class World {
         for (token, node) in waiting where node == index { diedWaiting.insert(token) }
         waiting = waiting.filter { $0.value != index }
         nodes[index] = nil
+        flowTables[index].generation = nil
         planes[index] = FakeDataPlane()
         holdsAddress[index] = false
         closeLink(reason: "the connection was closed")
@@ -150,6 +154,9 @@ final class World {
         case .hook(let call):
             hooks[index].append(call)
             after(wires.latency) { $0.feed(index, .hookEnded(call, .exited(status: 0))) }
+        case .watchFlows(let generation): watchFlows(index, generation: generation)
+        case .unwatchFlows: flowTables[index].generation = nil
+        case .injectFlows(let injection): injectFlows(injection, into: index)
         case .log(let line):
             logs[index].append(line)
             if line.level.isNotable { trace("node \(index): \(line.text)") }

@@ -255,7 +255,7 @@ struct FrameSplitterTests {
 }
 
 /// Frames of every kind, and a session in which everything is there.
-private enum Sample {
+enum Sample {
     static let hello = PairFrame.hello(
         PairHello(version: PairProtocol.version, node: .one, name: "sg2", boot: 0xFEDC_BA98_7654_3210, role: .standby, epoch: 7))
 
@@ -272,10 +272,30 @@ private enum Sample {
                         identity: Identity(text: "b"), pool: "road6", address: IPAddress("fd00::7")!, offlineSince: nil),
                 ]), .snapshotEnd, .snapshotPageTaken, .handover(epoch: 8),
             .handoverAccepted(epoch: 8), .handoverRefused(epoch: 8, reason: "not in step"),
+            .hello(
+                PairHello(
+                    version: PairProtocol.version, node: .zero, name: "sg1", boot: 9, role: .active, epoch: 8, takesFlows: true)),
+            .flows(FlowBatch(beginsTable: true)), .flows(FlowBatch(endsTable: true, removals: [flow.key], puts: [flow, flow6])),
+            .flowsTaken,
             .entry(index: 5, .replay([ReplayReport(inboundSPI: 1, top: .max), ReplayReport(inboundSPI: .max, top: 0)])),
             .entry(index: 6, .delta(SessionDelta(session: session.id, changes: []))),
             .entry(index: 7, .delta(SessionDelta(session: session.id, changes: changes))),
         ] + changes.map { .entry(index: 8, .delta(SessionDelta(session: session.id, changes: [$0]))) }
+
+    static let flow = FlowEntry(
+        original: FlowTuple(
+            source: IPAddress("10.20.0.1")!, destination: IPAddress("10.10.0.80")!, ipProtocol: 6, sourcePort: 40_000, destinationPort: 80),
+        reply: FlowTuple(
+            source: IPAddress("10.10.0.80")!, destination: IPAddress("10.10.0.1")!, ipProtocol: 6, sourcePort: 80, destinationPort: .max),
+        zone: .max, status: .known, timeout: 1 << 30, mark: .max,
+        tcp: FlowTCP(state: 9, originalFlags: .max, replyFlags: 1, originalScale: 14, replyScale: 0))
+    static let flow6 = FlowEntry(
+        original: FlowTuple(
+            source: IPAddress("fd00:20::1")!, destination: IPAddress("fd00:10::1")!, ipProtocol: 58, sourcePort: 7,
+            destinationPort: 128 << 8),
+        reply: FlowTuple(
+            source: IPAddress("fd00:10::1")!, destination: IPAddress("fd00:20::1")!, ipProtocol: 58, sourcePort: 7,
+            destinationPort: 129 << 8))
 
     static let changes: [SessionChange] =
         [

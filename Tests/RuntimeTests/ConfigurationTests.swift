@@ -358,6 +358,22 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(problems(of: minimal + "[dataplane]\nmtu = 1280\n") == [])
     }
 
+    @Test func conntrack_whenGiven_isTakenOrNamed() throws {
+        let folder = TemporaryFolder()
+        func settings(_ section: String) throws -> ConntrackSettings {
+            try Configuration.load(path: folder.write("tandem.toml", minimal + section)).conntrack
+        }
+        #expect(try settings("") == ConntrackSettings())
+        #expect(try settings("[conntrack]\nenable = \"auto\"\nlimit = 9\n").limit == 9)
+        #expect(try settings("[conntrack]\nenable = true\n").enable == .yes)
+        #expect(try settings("[conntrack]\nenable = false\n").enable == .no)
+        #expect(
+            problems(of: minimal + "[conntrack]\nenable = \"perhaps\"\nlimit = 0\n") == [
+                "tandem.toml:12: conntrack.enable: \"perhaps\" is not one of its values; use auto, yes, no",
+                "tandem.toml:13: conntrack.limit: 0 is out of range; use 1 to 4194304",
+            ])
+    }
+
     @Test func limits_whenGiven_areTakenOrNamed() throws {
         let folder = TemporaryFolder()
         let text = minimal + "[ike]\nhalf_open_per_address_max = 9\nclear_errors_per_second = 0\n"

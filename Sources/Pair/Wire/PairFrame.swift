@@ -12,6 +12,8 @@ public enum PairProtocol {
     public static let snapshotPageReservationsMax = 512
     /// Counter reports in one frame.
     public static let replayReportsMax = 4096
+    /// Connections in one batch: some 25 KiB, and two or three milliseconds of the standby's kernel.
+    public static let flowBatchMax = 256
 }
 
 /// What the two nodes say to each other on the link, in order.
@@ -34,6 +36,10 @@ public enum PairFrame: Hashable, Sendable {
     /// The standby owns everything; its own entries begin at index 1, without a snapshot: both hold the same.
     case handoverAccepted(epoch: Epoch)
     case handoverRefused(epoch: Epoch, reason: String)
+    /// Connections through CHILD SAs, beside the numbered entries and behind them. Only to a node whose hello takes them.
+    case flows(FlowBatch)
+    /// The standby's kernel has a batch, and may be sent another.
+    case flowsTaken
 }
 
 public struct PairHello: Hashable, Sendable {
@@ -44,14 +50,19 @@ public struct PairHello: Hashable, Sendable {
     public var boot: UInt64
     public var role: NodeRole
     public var epoch: Epoch
+    /// It gives its kernel the connections of the other node.
+    public var takesFlows: Bool
 
-    public init(version: UInt32, node: NodeID, name: String, boot: UInt64, role: NodeRole, epoch: Epoch) {
+    public init(
+        version: UInt32, node: NodeID, name: String, boot: UInt64, role: NodeRole, epoch: Epoch, takesFlows: Bool = false
+    ) {
         self.version = version
         self.node = node
         self.name = name
         self.boot = boot
         self.role = role
         self.epoch = epoch
+        self.takesFlows = takesFlows
     }
 }
 

@@ -39,6 +39,8 @@ extension PairFrame {
             case .handoverRefused(let epoch, let reason):
                 $0.handoverRefused.epoch = epoch
                 $0.handoverRefused.reason = WireField.shortened(reason)
+            case .flows(let batch): $0.flows = batch.wire
+            case .flowsTaken: $0.flowsTaken = WireNothing()
             }
         }
     }
@@ -66,6 +68,8 @@ extension PairFrame {
         case .handoverRefused(let refusal):
             let reason = try WireField.text(refusal.reason, max: PairWireLimits.reasonBytesMax, "HandoverRefused.reason")
             self = .handoverRefused(epoch: try WireField.epoch(refusal.epoch, "HandoverRefused.epoch"), reason: reason)
+        case .flows(let batch): self = .flows(try FlowBatch(batch))
+        case .flowsTaken: self = .flowsTaken
         case nil: throw .unknownKind("frame")
         }
     }
@@ -89,6 +93,7 @@ extension PairHello {
             $0.boot = boot
             $0.role = UInt32(role.rawValue)
             $0.epoch = epoch
+            $0.takesFlows = takesFlows
         }
     }
 
@@ -98,7 +103,8 @@ extension PairHello {
         self.init(
             version: wire.version, node: try WireField.enumeration(wire.node, NodeID.self, "Hello.node"),
             name: try WireField.text(wire.name, max: PairWireLimits.nameBytesMax, "Hello.name"), boot: wire.boot,
-            role: try WireField.enumeration(wire.role, NodeRole.self, "Hello.role"), epoch: try WireField.epoch(wire.epoch, "Hello.epoch"))
+            role: try WireField.enumeration(wire.role, NodeRole.self, "Hello.role"), epoch: try WireField.epoch(wire.epoch, "Hello.epoch"),
+            takesFlows: wire.takesFlows)
     }
 }
 

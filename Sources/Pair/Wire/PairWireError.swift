@@ -56,6 +56,8 @@ public enum PairWireLimits {
     public static let selectorsMax = 255
     public static let virtualAddressesMax = 64
     public static let changesMax = 4096
+    /// In seconds: some 34 years, below where the kernel's own arithmetic ends.
+    public static let flowTimeoutMax: UInt32 = 1 << 30
     /// Epochs count takeovers: they are counted up without a look at overflow.
     public static let epochMax: UInt64 = 1 << 62
     /// An index, too, is counted up without a look at overflow.

@@ -118,6 +118,22 @@ nonisolated struct WireFrame: Sendable {
     set {kind = .handoverRefused(newValue)}
   }
 
+  var flows: WireFlowBatch {
+    get {
+      if case .flows(let v)? = kind {return v}
+      return WireFlowBatch()
+    }
+    set {kind = .flows(newValue)}
+  }
+
+  var flowsTaken: WireNothing {
+    get {
+      if case .flowsTaken(let v)? = kind {return v}
+      return WireNothing()
+    }
+    set {kind = .flowsTaken(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -131,6 +147,8 @@ nonisolated struct WireFrame: Sendable {
     case handover(WireHandover)
     case handoverAccepted(WireHandover)
     case handoverRefused(WireHandoverRefused)
+    case flows(WireFlowBatch)
+    case flowsTaken(WireNothing)
 
   }
 
@@ -164,6 +182,8 @@ nonisolated struct WireHello: Sendable {
   var role: UInt32 = 0
 
   var epoch: UInt64 = 0
+
+  var takesFlows: Bool = false
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1795,13 +1815,154 @@ nonisolated struct WireTrafficSelector: Sendable {
   init() {}
 }
 
+nonisolated struct WireFlowBatch: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var beginsTable: Bool = false
+
+  var endsTable: Bool = false
+
+  var removals: [WireFlowKey] = []
+
+  var puts: [WireFlow] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Both addresses have the same number of octets, 4 or 16. Of ICMP the identifier, and the type and code, stand in for the ports.
+nonisolated struct WireFlowTuple: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var source: Data = Data()
+
+  var destination: Data = Data()
+
+  var ipProtocol: UInt32 = 0
+
+  var sourcePort: UInt32 = 0
+
+  var destinationPort: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireFlowKey: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var original: WireFlowTuple {
+    get {_original ?? WireFlowTuple()}
+    set {_original = newValue}
+  }
+  /// Returns true if `original` has been explicitly set.
+  var hasOriginal: Bool {self._original != nil}
+  /// Clears the value of `original`. Subsequent reads from it will return its default value.
+  mutating func clearOriginal() {self._original = nil}
+
+  var zone: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _original: WireFlowTuple? = nil
+}
+
+nonisolated struct WireFlow: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var original: WireFlowTuple {
+    get {_storage._original ?? WireFlowTuple()}
+    set {_uniqueStorage()._original = newValue}
+  }
+  /// Returns true if `original` has been explicitly set.
+  var hasOriginal: Bool {_storage._original != nil}
+  /// Clears the value of `original`. Subsequent reads from it will return its default value.
+  mutating func clearOriginal() {_uniqueStorage()._original = nil}
+
+  var reply: WireFlowTuple {
+    get {_storage._reply ?? WireFlowTuple()}
+    set {_uniqueStorage()._reply = newValue}
+  }
+  /// Returns true if `reply` has been explicitly set.
+  var hasReply: Bool {_storage._reply != nil}
+  /// Clears the value of `reply`. Subsequent reads from it will return its default value.
+  mutating func clearReply() {_uniqueStorage()._reply = nil}
+
+  var zone: UInt32 {
+    get {_storage._zone}
+    set {_uniqueStorage()._zone = newValue}
+  }
+
+  var status: UInt32 {
+    get {_storage._status}
+    set {_uniqueStorage()._status = newValue}
+  }
+
+  var timeoutSeconds: UInt32 {
+    get {_storage._timeoutSeconds}
+    set {_uniqueStorage()._timeoutSeconds = newValue}
+  }
+
+  var mark: UInt32 {
+    get {_storage._mark}
+    set {_uniqueStorage()._mark = newValue}
+  }
+
+  var tcp: WireFlowTCP {
+    get {_storage._tcp ?? WireFlowTCP()}
+    set {_uniqueStorage()._tcp = newValue}
+  }
+  /// Returns true if `tcp` has been explicitly set.
+  var hasTcp: Bool {_storage._tcp != nil}
+  /// Clears the value of `tcp`. Subsequent reads from it will return its default value.
+  mutating func clearTcp() {_uniqueStorage()._tcp = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+nonisolated struct WireFlowTCP: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var state: UInt32 = 0
+
+  var originalFlags: UInt32 = 0
+
+  var replyFlags: UInt32 = 0
+
+  var originalScale: UInt32 = 0
+
+  var replyScale: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "tandem.pair"
 
 nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Frame"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}entry\0\u{1}acknowledge\0\u{3}snapshot_begin\0\u{3}snapshot_page\0\u{3}snapshot_end\0\u{3}snapshot_page_taken\0\u{1}handover\0\u{3}handover_accepted\0\u{3}handover_refused\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}entry\0\u{1}acknowledge\0\u{3}snapshot_begin\0\u{3}snapshot_page\0\u{3}snapshot_end\0\u{3}snapshot_page_taken\0\u{1}handover\0\u{3}handover_accepted\0\u{3}handover_refused\0\u{1}flows\0\u{3}flows_taken\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1939,6 +2100,32 @@ nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
           self.kind = .handoverRefused(v)
         }
       }()
+      case 11: try {
+        var v: WireFlowBatch?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .flows(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .flows(v)
+        }
+      }()
+      case 12: try {
+        var v: WireNothing?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .flowsTaken(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .flowsTaken(v)
+        }
+      }()
       default: break
       }
     }
@@ -1990,6 +2177,14 @@ nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       guard case .handoverRefused(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
     }()
+    case .flows?: try {
+      guard case .flows(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+    }()
+    case .flowsTaken?: try {
+      guard case .flowsTaken(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -2023,7 +2218,7 @@ nonisolated extension WireNothing: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0\u{3}takes_flows\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2037,6 +2232,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       case 4: try { try decoder.decodeSingularFixed64Field(value: &self.boot) }()
       case 5: try { try decoder.decodeSingularUInt32Field(value: &self.role) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.takesFlows) }()
       default: break
       }
     }
@@ -2061,6 +2257,9 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if self.epoch != 0 {
       try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 6)
     }
+    if self.takesFlows != false {
+      try visitor.visitSingularBoolField(value: self.takesFlows, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2071,6 +2270,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if lhs.boot != rhs.boot {return false}
     if lhs.role != rhs.role {return false}
     if lhs.epoch != rhs.epoch {return false}
+    if lhs.takesFlows != rhs.takesFlows {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4930,6 +5130,302 @@ nonisolated extension WireTrafficSelector: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.endPort != rhs.endPort {return false}
     if lhs.start != rhs.start {return false}
     if lhs.end != rhs.end {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireFlowBatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".FlowBatch"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}begins_table\0\u{3}ends_table\0\u{1}removals\0\u{1}puts\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.beginsTable) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.endsTable) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.removals) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.puts) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.beginsTable != false {
+      try visitor.visitSingularBoolField(value: self.beginsTable, fieldNumber: 1)
+    }
+    if self.endsTable != false {
+      try visitor.visitSingularBoolField(value: self.endsTable, fieldNumber: 2)
+    }
+    if !self.removals.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.removals, fieldNumber: 3)
+    }
+    if !self.puts.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.puts, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireFlowBatch, rhs: WireFlowBatch) -> Bool {
+    if lhs.beginsTable != rhs.beginsTable {return false}
+    if lhs.endsTable != rhs.endsTable {return false}
+    if lhs.removals != rhs.removals {return false}
+    if lhs.puts != rhs.puts {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireFlowTuple: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".FlowTuple"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}destination\0\u{3}ip_protocol\0\u{3}source_port\0\u{3}destination_port\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.source) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.destination) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.ipProtocol) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.sourcePort) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.destinationPort) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.source.isEmpty {
+      try visitor.visitSingularBytesField(value: self.source, fieldNumber: 1)
+    }
+    if !self.destination.isEmpty {
+      try visitor.visitSingularBytesField(value: self.destination, fieldNumber: 2)
+    }
+    if self.ipProtocol != 0 {
+      try visitor.visitSingularUInt32Field(value: self.ipProtocol, fieldNumber: 3)
+    }
+    if self.sourcePort != 0 {
+      try visitor.visitSingularUInt32Field(value: self.sourcePort, fieldNumber: 4)
+    }
+    if self.destinationPort != 0 {
+      try visitor.visitSingularUInt32Field(value: self.destinationPort, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireFlowTuple, rhs: WireFlowTuple) -> Bool {
+    if lhs.source != rhs.source {return false}
+    if lhs.destination != rhs.destination {return false}
+    if lhs.ipProtocol != rhs.ipProtocol {return false}
+    if lhs.sourcePort != rhs.sourcePort {return false}
+    if lhs.destinationPort != rhs.destinationPort {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireFlowKey: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".FlowKey"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}original\0\u{1}zone\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._original) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.zone) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._original {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.zone != 0 {
+      try visitor.visitSingularUInt32Field(value: self.zone, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireFlowKey, rhs: WireFlowKey) -> Bool {
+    if lhs._original != rhs._original {return false}
+    if lhs.zone != rhs.zone {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireFlow: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Flow"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}original\0\u{1}reply\0\u{1}zone\0\u{1}status\0\u{3}timeout_seconds\0\u{1}mark\0\u{1}tcp\0")
+
+  fileprivate class _StorageClass {
+    var _original: WireFlowTuple? = nil
+    var _reply: WireFlowTuple? = nil
+    var _zone: UInt32 = 0
+    var _status: UInt32 = 0
+    var _timeoutSeconds: UInt32 = 0
+    var _mark: UInt32 = 0
+    var _tcp: WireFlowTCP? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _original = source._original
+      _reply = source._reply
+      _zone = source._zone
+      _status = source._status
+      _timeoutSeconds = source._timeoutSeconds
+      _mark = source._mark
+      _tcp = source._tcp
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._original) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._reply) }()
+        case 3: try { try decoder.decodeSingularUInt32Field(value: &_storage._zone) }()
+        case 4: try { try decoder.decodeSingularUInt32Field(value: &_storage._status) }()
+        case 5: try { try decoder.decodeSingularUInt32Field(value: &_storage._timeoutSeconds) }()
+        case 6: try { try decoder.decodeSingularFixed32Field(value: &_storage._mark) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._tcp) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._original {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._reply {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if _storage._zone != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._zone, fieldNumber: 3)
+      }
+      if _storage._status != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._status, fieldNumber: 4)
+      }
+      if _storage._timeoutSeconds != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._timeoutSeconds, fieldNumber: 5)
+      }
+      if _storage._mark != 0 {
+        try visitor.visitSingularFixed32Field(value: _storage._mark, fieldNumber: 6)
+      }
+      try { if let v = _storage._tcp {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireFlow, rhs: WireFlow) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._original != rhs_storage._original {return false}
+        if _storage._reply != rhs_storage._reply {return false}
+        if _storage._zone != rhs_storage._zone {return false}
+        if _storage._status != rhs_storage._status {return false}
+        if _storage._timeoutSeconds != rhs_storage._timeoutSeconds {return false}
+        if _storage._mark != rhs_storage._mark {return false}
+        if _storage._tcp != rhs_storage._tcp {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireFlowTCP: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".FlowTCP"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}state\0\u{3}original_flags\0\u{3}reply_flags\0\u{3}original_scale\0\u{3}reply_scale\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.state) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.originalFlags) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.replyFlags) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.originalScale) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.replyScale) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.state != 0 {
+      try visitor.visitSingularUInt32Field(value: self.state, fieldNumber: 1)
+    }
+    if self.originalFlags != 0 {
+      try visitor.visitSingularUInt32Field(value: self.originalFlags, fieldNumber: 2)
+    }
+    if self.replyFlags != 0 {
+      try visitor.visitSingularUInt32Field(value: self.replyFlags, fieldNumber: 3)
+    }
+    if self.originalScale != 0 {
+      try visitor.visitSingularUInt32Field(value: self.originalScale, fieldNumber: 4)
+    }
+    if self.replyScale != 0 {
+      try visitor.visitSingularUInt32Field(value: self.replyScale, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireFlowTCP, rhs: WireFlowTCP) -> Bool {
+    if lhs.state != rhs.state {return false}
+    if lhs.originalFlags != rhs.originalFlags {return false}
+    if lhs.replyFlags != rhs.replyFlags {return false}
+    if lhs.originalScale != rhs.originalScale {return false}
+    if lhs.replyScale != rhs.replyScale {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

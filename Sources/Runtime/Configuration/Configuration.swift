@@ -11,15 +11,17 @@ public struct Configuration: Sendable {
     /// `nil`: the node stands alone.
     public var pairLink: PairLinkSettings?
     public var dataPlane: DataPlaneSettings
+    public var conntrack: ConntrackSettings
     public var runtime: RuntimeSettings
     /// What an operator should know, and what is no reason not to start: certificates that have expired.
     public var warnings: [ConfigurationError.Problem]
 
     public init(
         path: String, node: NodeConfiguration, pairLink: PairLinkSettings?, dataPlane: DataPlaneSettings, runtime: RuntimeSettings,
-        warnings: [ConfigurationError.Problem] = []
+        conntrack: ConntrackSettings = ConntrackSettings(), warnings: [ConfigurationError.Problem] = []
     ) {
         self.warnings = warnings
+        self.conntrack = conntrack
         self.path = path
         self.node = node
         self.pairLink = pairLink

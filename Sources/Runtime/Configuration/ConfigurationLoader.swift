@@ -77,7 +77,9 @@ struct Sections {
     let root: TableReader
     var context: ReaderContext { root.context }
 
-    static let names = ["node", "pair", "address", "dataplane", "runtime", "ike", "connections", "authorities", "secrets", "pools"]
+    static let names = [
+        "node", "pair", "address", "dataplane", "conntrack", "runtime", "ike", "connections", "authorities", "secrets", "pools",
+    ]
 
     /// `nil` when something without which there is no configuration is missing; that has been reported.
     func read() -> Configuration? {
@@ -93,6 +95,7 @@ struct Sections {
         }
         let ike = IKEConfiguration(connections: connections, secrets: secrets, pools: pools, limits: limits())
         let dataPlane = dataPlane()
+        let conntrack = conntrack()
         let runtime = runtime()
         guard let name, let id else { return nil }
         return Configuration(
@@ -100,7 +103,8 @@ struct Sections {
             node: NodeConfiguration(
                 name: name, id: id, pair: pair?.node, addresses: served.shared, nodeAddresses: served.own, ike: ike,
                 version: TandemVersion.text),
-            pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime, warnings: context.warnings.sorted { $0.line < $1.line })
+            pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime, conntrack: conntrack,
+            warnings: context.warnings.sorted { $0.line < $1.line })
     }
 
     private func node() -> (String?, NodeID?) {

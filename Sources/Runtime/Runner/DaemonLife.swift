@@ -26,6 +26,12 @@ final class DaemonLife {
         self.eventLoop = eventLoop
         let choice = try DataPlaneChoice(configuration.dataPlane.kind)
         log.write(LogLine(.info, "data plane", [.init("kind", choice.kind.name), .init("reason", choice.reason)]))
+        let conntrack = try ConntrackChoice(configuration.conntrack, hasPeer: configuration.pairLink != nil)
+        let followed = conntrack.limit.map { [LogLine.Field("limit", "\($0)")] } ?? []
+        log.write(
+            LogLine(
+                .info, conntrack.limit == nil ? "follows no connections" : "follows connections",
+                followed + [.init("reason", conntrack.reason)]))
         let addresses = SharedAddresses(addresses: configuration.node.addresses)
         for problem in addresses.release() { log.write(problem) }
         let inbox = Inbox()
@@ -43,7 +49,9 @@ final class DaemonLife {
             log.write(LogLine(.error, "cannot shut the data plane's gate", [.init("reason", failure.description)]))
         }
         let world = Runner.World(dataPlane: dataPlane, packets: packets, addresses: addresses, notifier: notifier, log: log)
-        runner = Runner(configuration: configuration.node, world: world, eventLoop: eventLoop)
+        var node = configuration.node
+        node.flowLimit = conntrack.limit
+        runner = Runner(configuration: node, world: world, eventLoop: eventLoop)
         inbox.open(NIOLoopBound(runner, eventLoop: eventLoop))
         try packets.start()
     }
@@ -78,6 +86,7 @@ final class DaemonLife {
     private func startRest() throws {
         startGuard()
         if let settings = configuration.pairLink { try startPair(settings) }
+        if runner.followsConnections { try startFlows() }
         runner.startTimers()
         notifier.ready(status: "starting")
         runner.submit(.started(dataPlane: runner.world.dataPlane.kind, reason: runner.world.dataPlane.reason))
@@ -96,6 +105,12 @@ final class DaemonLife {
         } catch {
             log.write(LogLine(.warning, "cannot watch the host's addresses", [.init("reason", "\(error)")]))
         }
+    }
+
+    private func startFlows() throws {
+        let runner = runner
+        runner.world.flows = try FlowFollower(
+            eventLoop: eventLoop, log: { runner.logAtMostEverySecond($0.message, $0.level, $0.fields) }, submit: { runner.submit($0) })
     }
 
     private func startGuard() {
@@ -160,6 +175,7 @@ final class DaemonLife {
         hasEnded = true
         runner.stop()
         addressWatch?.stop()
+        runner.world.flows?.stop()
         let world = runner.world
         for failure in world.dataPlane.apply([.gate(.closed)]) {
             log.write(LogLine(.error, "cannot shut the data plane's gate", [.init("reason", failure.description)]))

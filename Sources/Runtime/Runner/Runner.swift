@@ -22,6 +22,7 @@ final class Runner {
         var link: PairLink?
         var heartbeats: HeartbeatSockets?
         var control: ControlServer?
+        var flows: FlowFollower?
         var watchman: GuardProcess?
     }
 
@@ -65,6 +66,7 @@ final class Runner {
         eventLoop.preconditionInEventLoop()
         self.eventLoop = eventLoop
         self.world = world
+        followsConnections = configuration.flowLimit != nil
         // Never 0, which no life of a daemon has.
         node = Node(configuration: configuration, boot: random.uint64() | 1, random: random, now: Runner.now())
     }
@@ -73,6 +75,7 @@ final class Runner {
         Now(instant: Instant(nanoseconds: NIODeadline.now().uptimeNanoseconds), wallMilliseconds: wallMilliseconds())
     }
 
+    let followsConnections: Bool
     var isActiveWithReadyPeer: Bool { role == .active && isPaired }
     /// Programs are under way, or still to be run.
     var isRunningHooks: Bool { node.isRunningHooks }
@@ -229,6 +232,9 @@ final class Runner {
         case .control(let event): world.control?.broadcast(event)
         case .log(let line): world.log.write(line)
         case .hook(let call): runHook(call)
+        case .watchFlows(let generation): world.flows?.watch(generation: generation)
+        case .unwatchFlows: world.flows?.unwatch()
+        case .injectFlows(let injection): world.flows?.inject(injection)
         case .milestone: break  // Taken out by `handle`, which keeps their times in order.
         case .roleChanged(let role, let epoch, let paired): roleChanged(role, epoch: epoch, paired: paired)
         }
@@ -309,7 +315,7 @@ final class Runner {
         return all
     }
 
-    private func logAtMostEverySecond(_ message: String, _ level: LogLine.Level, _ fields: [LogLine.Field]) {
+    func logAtMostEverySecond(_ message: String, _ level: LogLine.Level, _ fields: [LogLine.Field]) {
         let line = limiters[message, default: LogLimiter()].pass(LogLine(level, message, fields), wallMilliseconds: wallMilliseconds())
         if let line { world.log.write(line) }
     }
