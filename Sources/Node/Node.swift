@@ -33,6 +33,7 @@ public struct Node: Sendable {
     var leases = LeaseWork()
     var host = HostAddresses()
     var rekeys = RekeyWork()
+    var replay = ReplayWork()
     var hookWork = HookWork()
     /// Calls that have not come back.
     var hooksOutstanding = 0
@@ -161,7 +162,7 @@ public struct Node: Sendable {
     // MARK: - Small things that every part uses
 
     var isOwner: Bool { roles.role == .active }
-    var plan: DataPlanePlan { DataPlanePlan(node: configuration.id, isOwner: isOwner) }
+    var plan: DataPlanePlan { DataPlanePlan(node: configuration.id, isOwner: isOwner, isStrict: isStrict) }
 
     mutating func setGate(_ state: GateState) {
         gate = state

@@ -237,7 +237,7 @@ extension PendingRequest.Purpose {
         case .createChildSA(let offer): offer.replacing == nil ? "CHILD_CREATE" : "CHILD_REKEY"
         case .rekeyIKESA: "IKE_REKEY"
         case .updateAddresses, .verifyAddress: "IKE_MOBIKE"
-        case .announce: "IKE_INFO"
+        case .announce, .syncReplayCounters: "IKE_INFO"
         }
     }
 }
@@ -267,6 +267,8 @@ extension IKECounters {
             ("peers_unreachable", peersUnreachable), ("keepalives_sent", keepAlivesSent), ("keepalives_received", keepAlivesReceived),
             ("initiations_started", initiationsStarted), ("initiations_failed", initiationsFailed),
             ("redirects_followed", redirectsFollowed), ("redirects_ignored", redirectsIgnored),
+            ("syncs_requested", syncsRequested), ("syncs_completed", syncsCompleted), ("syncs_failed", syncsFailed),
+            ("syncs_answered", syncsAnswered), ("replay_counters_raised", replayCountersRaised), ("requests_given_up", requestsGivenUp),
         ]
     }
 }

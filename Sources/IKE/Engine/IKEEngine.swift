@@ -25,6 +25,7 @@ public struct IKEEngine: Sendable {
     /// Addresses of ours from which peers may be called where the connection names none.
     public var ownAddresses: [IPAddress] = []
     var aloneness = Aloneness()
+    var synchronization = SyncWork()
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.
     var lastHeard: [SessionID: Instant] = [:]

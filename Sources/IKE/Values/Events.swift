@@ -113,6 +113,8 @@ public enum IKEEvent: Hashable, Sendable {
     case moved(session: SessionID, from: Endpoint, to: Endpoint)
     /// The peer knows that the session runs between these two now (RFC 4555 §3.5).
     case relocated(session: SessionID, local: Endpoint, remote: Endpoint)
+    /// Both agree on the IDs of the next requests, ours and the peer's (RFC 6311). `byPeer`: the peer asked.
+    case synchronized(session: SessionID, send: UInt32, receive: UInt32, byPeer: Bool)
     /// The peer returned a wrong COOKIE2 (RFC 4555 §3.7).
     case unreachable(session: SessionID, remote: Endpoint)
     case dropped(reason: IKEDropReason, remote: Endpoint)
@@ -160,6 +162,11 @@ public enum IKEEvent: Hashable, Sendable {
         case .peerDead(let session): (.warning, "session \(session): the peer does not answer any more")
         case .moved(let session, let from, let to): (.info, "session \(session): the peer moved from \(from) to \(to)")
         case .relocated(let session, let local, let remote): (.info, "session \(session): runs between \(local) and \(remote) now")
+        case .synchronized(let session, let send, let receive, let byPeer):
+            (
+                .info,
+                "session \(session): message IDs synchronized\(byPeer ? " by the peer" : ""), next \(send) to it, \(receive) from it"
+            )
         case .unreachable(let session, let remote):
             (.warning, "session \(session): the peer did not see what was sent to \(remote); the session ends")
         case .dropped(let reason, let remote): (.debug, "dropped a datagram from \(remote): \(reason.rawValue)")

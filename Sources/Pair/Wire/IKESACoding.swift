@@ -23,6 +23,9 @@ extension IKESA {
             $0.pendingRequests = pendingRequests.map(\.wire)
             if lifetime != .unlimited { $0.lifetime = lifetime.wire }
             $0.establishedWallMilliseconds = establishedWallMilliseconds
+            if let pending = counterSync.pending { $0.pendingSync = pending.wire }
+            if let epoch = counterSync.knownSince { $0.countersKnownSince = epoch }
+            if let answered = counterSync.answered { $0.answeredSync = answered.wire }
         }
     }
 
@@ -47,6 +50,10 @@ extension IKESA {
             }, lifetime: try Lifetime(wire.lifetime),
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "IKESA.established_wall_milliseconds"))
+        counterSync = CounterSync(
+            pending: wire.hasPendingSync ? try SyncRequest(wire.pendingSync) : nil,
+            knownSince: wire.hasCountersKnownSince ? wire.countersKnownSince : nil,
+            answered: wire.hasAnsweredSync ? try SyncAnswer(wire.answeredSync) : nil)
     }
 }
 
