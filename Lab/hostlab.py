@@ -17,6 +17,7 @@ from takeovers import DOWNLOAD_RATE, check_download, takeovers
 from tandemlab.checks import Checks
 from tandemlab.gateway import Pair
 from tandemlab.laboratory import Laboratory
+from tandemlab.trials.counters import counters
 from tandemlab.trials.failures import Failures
 from tandemlab.trials.files import files
 from tandemlab.trials.flood import flood
@@ -28,7 +29,7 @@ from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.wire import check_wire
 
 TRIALS = (
-    "files", "swanctl", "initiate", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
+    "files", "swanctl", "initiate", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "counters", "takeovers")
 
 
 class HostLab:
@@ -67,6 +68,7 @@ class HostLab:
             "garbage": lambda: garbage(self.lab, self.checks, active, standby),
             "flood": lambda: self.figures.update(flood=flood(self.lab, self.checks, active, standby)),
             "keys": lambda: foreign_keys(self.lab, self.checks, active, standby),
+            "counters": lambda: counters(self.lab, self.checks, active, standby),
             "takeovers": lambda: takeovers(self.lab, self.checks, self.options.count, not self.options.report_times_only),
         }
         trials.get(name, getattr(self.failures, name, None))()

@@ -38,7 +38,8 @@ extension Node {
     /// What the peers have to be asked after this takeover.
     func syncNeeds(cause: TakeoverCause, heldEverything: Bool, now: Now) -> SyncNeeds {
         // With a hand-over everything came, but not the last report of what was accepted.
-        let missed = cause != .switchover && !receiver.missedNothing(lastHeard: watch.lastHeard, at: now.instant)
+        let missed =
+            cause != .switchover && !(activeWasPaired && receiver.missedNothing(lastHeard: watch.lastHeard, at: now.instant))
         return SyncNeeds(
             messageIDs: missed && table.count > 0, replayIncrement: isStrict ? replayMargin(isPastGap: !heldEverything) : nil)
     }

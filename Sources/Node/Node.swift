@@ -41,6 +41,8 @@ public struct Node: Sendable {
     var beat = HeartbeatClock()
 
     var contact: Contact?
+    /// What the peer's last heartbeat as active said of its standby.
+    var activeWasPaired = false
     var takeover = TakeoverRecord()
     var traffic: [UInt32: CounterReport] = [:]
     var terminations: [Termination] = []

@@ -391,9 +391,8 @@ extension Sites {
         sites.atSite { $0.rekey(child: theirs.children[0].inboundSPI, in: theirs.id, table: $1, context: $2) }
         sites.wire = { $0 }
         sites.failOverSite()
-        sites.settle(limit: .seconds(100))
+        sites.pass(.seconds(20))
         #expect(sites.caller.engine.counters.requestsGivenUp == 1)
-        sites.settle(limit: .seconds(100))
         sites.expectAgreement(children: 1)
         #expect(sites.callerSession?.children[0].inboundSPI != ours.children[0].inboundSPI, "the rekey was done after all")
         sites.expectLife()
@@ -490,7 +489,7 @@ extension Sites {
             changed[length] ^= 0x40
             sites.deliver(Datagram(local: request.remote, remote: request.local, bytes: changed), toSite: false)
         }
-        #expect(sites.callerSession == before && sites.sent.filter(\.fromCaller).count == sites.sent.filter(\.fromCaller).count)
+        #expect(sites.callerSession == before)
         #expect(sites.sent.count <= count + 40, "only a wrong version is answered")
         sites.settle()
         sites.expectLife()

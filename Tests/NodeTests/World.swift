@@ -30,6 +30,7 @@ final class World {
         var lastAddress = "10.20.255.254"
         /// The end-users' child has this program.
         var hook: String?
+        var replayProtection = ReplayProtection.window
         /// Connections beside the end-users'.
         var connections: [ConnectionConfiguration] = []
     }
