@@ -412,6 +412,19 @@ extension Sites {
         sites.expectLife()
     }
 
+    @Test func epoch_thatRisesMeanwhile_isAskedInAnew() throws {
+        var sites = try Sites.synchronizing()
+        sites.failOverSite()
+        sites.wire = { _ in nil }
+        sites.siteAsks()
+        sites.site.epoch += 2
+        sites.pass(.seconds(5))
+        sites.wire = { $0 }
+        sites.pass(.seconds(20))
+        #expect(sites.siteSession?.hasPendingRequest == false && sites.site.engine.counters.syncsRequested == 2)
+        sites.expectLife()
+    }
+
     @Test func peer_thatNeverAnswers_isGivenUpAndCounted() throws {
         var sites = try Sites.synchronizing()
         sites.failOverSite()

@@ -65,9 +65,10 @@ extension IKEEngine {
     mutating func retransmitSync(
         _ id: SessionID, _ localSPI: UInt64, _ nonce: UInt32, repeats: Int, table: SessionTable, context: IKEContext
     ) -> IKEOutcome {
-        guard let session = table[id], let pending = session.ikeSA(localSPI: localSPI)?.counterSync.pending, pending.nonce == nonce,
-            pending.epoch == context.epoch
+        guard let session = table[id], let pending = session.ikeSA(localSPI: localSPI)?.counterSync.pending, pending.nonce == nonce
         else { return .nothing }
+        // The owner is the same, under a higher epoch.
+        guard pending.epoch == context.epoch else { return synchronize(session, table: table, context: context) }
         guard repeats < configuration.limits.retransmitTries else {
             counters.syncsFailed += 1
             guard session.ikeSA.localSPI == localSPI else { return endOther(localSPI, of: session, at: context.now.instant) }
