@@ -19,6 +19,7 @@ from tandemlab.gateway import Pair
 from tandemlab.laboratory import Laboratory
 from tandemlab.namespaces import OUTER_SHARED
 from tandemlab.strongswan import road_conf
+from tandemlab.trials.counters import counters
 from tandemlab.trials.failures import Failures
 from tandemlab.trials.files import files
 from tandemlab.trials.flood import flood
@@ -33,7 +34,7 @@ from tandemlab.trials.wire import check_wire
 
 TRIALS = (
     "files", "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly",
-    "takeovers", "twocities")
+    "counters", "takeovers", "twocities")
 #: Those that have a laboratory of their own.
 APART = {"twocities"}
 
@@ -76,6 +77,7 @@ class HostLab:
             "garbage": lambda: garbage(self.lab, self.checks, active, standby),
             "flood": lambda: self.figures.update(flood=flood(self.lab, self.checks, active, standby)),
             "keys": lambda: foreign_keys(self.lab, self.checks, active, standby),
+            "counters": lambda: counters(self.lab, self.checks, active, standby),
             "takeovers": lambda: takeovers(self.lab, self.checks, self.options.count, not self.options.report_times_only),
         }
         trials.get(name, getattr(self.failures, name, None))()

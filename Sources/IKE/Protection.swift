@@ -39,8 +39,9 @@ struct MessageProtection {
         let wholeLength = IKEMessage.protectedHeaderLength + sealedLength(of: inner.bytes.count)
         let limit = fragmentLength.map { max($0, FragmentLimits.lengthMin) }
         guard let limit, wholeLength > limit else {
+            let iv = initializationVector(header.isResponse, id: header.messageID, number: 0, context: context)
             return [
-                try seal(inner.bytes, header: header, number: 0, context: context) {
+                try seal(inner.bytes, iv: iv) {
                     IKEMessage.protectedHeader(
                         header: header, firstInner: inner.first, sealedLength: $0)
                 }
@@ -50,8 +51,9 @@ struct MessageProtection {
         var out: [[UInt8]] = []
         for (index, chunk) in chunks.enumerated() {
             let number = UInt16(index + 1)
+            let iv = initializationVector(header.isResponse, id: header.messageID, number: number, context: context)
             out.append(
-                try seal(chunk, header: header, number: number, context: context) {
+                try seal(chunk, iv: iv) {
                     IKEMessage.fragmentHeader(
                         header: header, firstInner: inner.first, number: number, total: UInt16(chunks.count), sealedLength: $0)
                 })
@@ -59,12 +61,28 @@ struct MessageProtection {
         return out
     }
 
+    /// A synchronization message (RFC 6311). Its message ID is always 0, so that its IV is made of what grows: M1 of the request, and
+    /// a number that no fragment has.
+    ///
+    /// - Parameter firstID: M1, never the same for two requests or for two answers.
+    func sealSync(
+        _ payloads: [Payload], header: IKEHeader, firstID: UInt32, context: IKEContext
+    ) throws(CryptographyError) -> [UInt8] {
+        let inner = IKEMessage.encodePayloads(payloads)
+        let iv = initializationVector(header.isResponse, id: firstID, number: MessageProtection.syncNumber, context: context)
+        return try seal(inner.bytes, iv: iv) {
+            IKEMessage.protectedHeader(header: header, firstInner: inner.first, sealedLength: $0)
+        }
+    }
+
+    /// In the place of a fragment's number: of 64 KiB no message has so many fragments.
+    private static let syncNumber: UInt16 = 0x8000
+
     private func seal(
-        _ content: [UInt8], header: IKEHeader, number: UInt16, context: IKEContext, headers: (_ sealedLength: Int) -> [UInt8]
+        _ content: [UInt8], iv: [UInt8], headers: (_ sealedLength: Int) -> [UInt8]
     ) throws(CryptographyError) -> [UInt8] {
         let padding = sealedLength(of: content.count) - overhead - content.count - 1
         let plaintext = content + [UInt8](repeating: 0, count: padding) + [UInt8(padding)]
-        let iv = initializationVector(header: header, number: number, context: context)
         let before = headers(sealedLength(of: content.count))
         return before
             + (try sealIKE(
@@ -139,10 +157,10 @@ struct MessageProtection {
     /// Where an IV must never come twice: response bit, 15 bits of the epoch (`EpochShift`), message ID, the fragment's number. Under one key an ID is
     /// used once as request and once as response by one owner, and two owners differ in epoch, so that it does not (law 3). Where
     /// nobody may foresee it, it is random.
-    private func initializationVector(header: IKEHeader, number: UInt16, context: IKEContext) -> [UInt8] {
+    private func initializationVector(_ isResponse: Bool, id: UInt32, number: UInt16, context: IKEContext) -> [UInt8] {
         guard cipher.hasCounterIV else { return context.random.bytes(cipher.ivLength) }
-        let response: UInt64 = header.isResponse ? 1 << 63 : 0
-        return (response | UInt64(epochShift.epochBits(context.epoch)) << 48 | UInt64(header.messageID) << 16 | UInt64(number)).networkBytes
+        let response: UInt64 = isResponse ? 1 << 63 : 0
+        return (response | UInt64(epochShift.epochBits(context.epoch)) << 48 | UInt64(id) << 16 | UInt64(number)).networkBytes
     }
 }
 

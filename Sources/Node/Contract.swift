@@ -45,20 +45,30 @@ public struct PairConfiguration: Sendable {
     public var deadAfter: Int
     /// How long a reply waits for the standby's acknowledgement before the pair is `solo`.
     public var commitTimeout: Duration
+    public var replayProtection: ReplayProtection
     /// The heartbeat paths, as text for people: `local` and `remote` endpoints; their index names them in inputs and effects.
     public var paths: [HeartbeatPath]
 
     public init(
         peerName: String, secret: SecretBytes, heartbeatInterval: Duration = .milliseconds(50), deadAfter: Int = 3,
-        commitTimeout: Duration = .milliseconds(20), paths: [HeartbeatPath]
+        commitTimeout: Duration = .milliseconds(20), replayProtection: ReplayProtection = .window, paths: [HeartbeatPath]
     ) {
         self.peerName = peerName
         self.secret = secret
         self.heartbeatInterval = heartbeatInterval
         self.deadAfter = deadAfter
         self.commitTimeout = commitTimeout
+        self.replayProtection = replayProtection
         self.paths = paths
     }
+}
+
+/// What becomes of packets that the former owner accepted after its last report, when they come again after a takeover.
+public enum ReplayProtection: String, CaseIterable, Hashable, Sendable {
+    /// Each is taken once more at most: the windows stand where the last report left them.
+    case window
+    /// None is taken: the windows stand past all of them, and peers that can (RFC 6311) are asked to send with higher numbers.
+    case strict
 }
 
 /// `[[pair.path]]`.

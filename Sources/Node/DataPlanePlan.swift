@@ -1,3 +1,4 @@
+import IKE
 import Session
 
 /// What the data plane is told of a change, derived from the session before and after it by the same function on both nodes.
@@ -8,6 +9,8 @@ struct DataPlanePlan {
     let node: NodeID
     let isOwner: Bool
     let addresses: NodeAddresses
+    /// The standby's windows stand past what the owner may accept unheard (`ReplayProtection.strict`).
+    var isStrict = false
 
     func numbers(of child: ChildSA) -> LeasedNumbers {
         let lease = isOwner ? child.lease : LeaseStep.next.lease(after: child, for: node)
@@ -15,10 +18,23 @@ struct DataPlanePlan {
     }
 
     func install(_ child: ChildSA, of session: Session) -> DataPlaneCommand {
-        .install(
+        var child = child
+        child.inboundTop = inboundTop(of: child, in: session)
+        return .install(
             ChildInstallation(
                 session: session.id, child: child, local: addresses.here(session.local), remote: session.remote,
                 encapsulation: session.encapsulation, numbers: numbers(of: child)))
+    }
+
+    /// Where the window of the SA stands.
+    func inboundTop(of child: ChildSA, in session: Session) -> UInt64 {
+        isStrict && !isOwner && session.raisesReplayCounters ? ReplayMargin.past(child, by: ReplayMargin.standby) : child.inboundTop
+    }
+
+    /// What a node that has just become standby sets its SA to.
+    func standBy(_ child: ChildSA, of session: Session) -> [DataPlaneCommand] {
+        let top = inboundTop(of: child, in: session)
+        return [arm(child)] + (top > child.inboundTop ? [.advanceInbound(inboundSPI: child.inboundSPI, top: top)] : [])
     }
 
     func arm(_ child: ChildSA) -> DataPlaneCommand { .lease(inboundSPI: child.inboundSPI, numbers: numbers(of: child)) }
@@ -41,7 +57,7 @@ struct DataPlanePlan {
             }
             if known.lease != child.lease { out.append(arm(child)) }
             if !isOwner, known.inboundTop != child.inboundTop {
-                out.append(.advanceInbound(inboundSPI: child.inboundSPI, top: child.inboundTop))
+                out.append(.advanceInbound(inboundSPI: child.inboundSPI, top: inboundTop(of: child, in: after)))
             }
         }
         for child in before?.children ?? [] where after.child(inboundSPI: child.inboundSPI) == nil {

@@ -43,6 +43,7 @@ extension Node {
             return
         }
         leases.end()
+        endReplayWork(now: now)
         startReplication(now: now)
         offerHandover(now: now)
     }
@@ -52,9 +53,10 @@ extension Node {
     private mutating func recordLeases(of page: [SessionID], _ step: LeaseStep, now: Now) {
         for id in page {
             guard let session = table[id], !session.children.isEmpty else { continue }
-            let changes = session.children.map { child in
+            var changes = session.children.map { child in
                 SessionChange.leased(inboundSPI: child.inboundSPI, lease: step.lease(after: child, for: configuration.id))
             }
+            changes += recordedTops(of: session)
             guard let applied = applyOwn(SessionDelta(session: id, changes: changes), now: now) else { continue }
             release(commands: plan.commands(for: applied), datagrams: [], now: now)
         }
@@ -62,7 +64,7 @@ extension Node {
 
     /// After a hand-over: the SAs of the former owner are set to where it would go on.
     private mutating func armStandby(_ page: [SessionID]) {
-        let commands = page.compactMap { table[$0] }.flatMap { session in session.children.map(plan.arm) }
+        let commands = page.compactMap { table[$0] }.flatMap { session in session.children.flatMap { plan.standBy($0, of: session) } }
         if !commands.isEmpty { effects.append(.dataPlane(commands)) }
     }
 
@@ -89,6 +91,7 @@ extension Node {
             if !configuration.nodeAddresses.isEmpty { recentTraffic.note(session.id, at: now.instant) }
             noteVolume(report, since: before, of: child, now: now)
             if report.inboundTop > child.inboundTop {
+                replay.noteReport(report.inboundSPI)
                 moved.append(ReplayReport(inboundSPI: report.inboundSPI, top: report.inboundTop))
                 ike.noteInboundTraffic(session: session.id, at: now.instant)
             }

@@ -19,11 +19,16 @@ extension Node {
             beat.sequence += 1
             counters.heartbeatsSent += 1
             let heartbeat = Heartbeat(
-                node: configuration.id, role: roles.role, isReady: isReadyToTakeOver, wantsAnswer: wantsAnswer, boot: boot,
+                node: configuration.id, role: roles.role, isReady: isReadyToTakeOver || isPairedActive, wantsAnswer: wantsAnswer,
+                boot: boot,
                 echo: watch.echo, sequence: beat.sequence, epoch: roles.epoch)
             effects.append(.heartbeat(path: path, bytes: heartbeats.seal(heartbeat)))
         }
     }
+
+    /// An active that shows peers nothing of which its standby does not know: what the standby cannot see by itself when the link has
+    /// gone silent.
+    private var isPairedActive: Bool { isOwner && sender.pairState == .paired }
 
     /// A standby that holds everything.
     var isReadyToTakeOver: Bool { roles.role == .standby && receiver.isInStep }
@@ -38,6 +43,7 @@ extension Node {
             // One for one, and only to a proven peer, so that nothing can be amplified.
             if heartbeat.wantsAnswer { sendHeartbeats(wantsAnswer: false, on: path) }
             guard case .latest(let isNewLife) = worth else { return }
+            if heartbeat.role == .active { activeWasPaired = heartbeat.isReady }
             if isNewLife { log(.info, "the peer is heard", [.init("path", "\(path)"), .init("role", heartbeat.role.name)]) }
             noteSplit(heartbeat, now: now)
             perform(roles.heartbeat(heartbeat, at: now.instant), now: now)

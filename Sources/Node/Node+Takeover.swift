@@ -11,6 +11,7 @@ extension Node {
     /// (law 6). Each step is safe to repeat.
     mutating func takeOver(cause: TakeoverCause, epoch: Epoch, now: Now) {
         let heldEverything = table.count == 0 || receiver.holdsEverything(at: now.instant)
+        let needs = syncNeeds(cause: cause, heldEverything: heldEverything, now: now)
         counters.takeovers += 1
         takeover = TakeoverRecord(
             cause: cause, epoch: epoch, previousEpoch: watch.last?.epoch ?? 0,
@@ -22,6 +23,7 @@ extension Node {
         if cause != .switchover { sender.goSolo(configuration.pair == nil ? .noPair : .tookOver, at: now.instant) }
         let step: LeaseStep = heldEverything ? .next : .pastGap
         arm(step)
+        beginReplayWork(isPastGap: !heldEverything)
         effects.append(.milestone(.armed))
         setGate(.open)
         effects.append(.milestone(.gateOpened))
@@ -29,7 +31,7 @@ extension Node {
         effects.append(.milestone(.addressesClaimed))
         effects.append(.announceAddresses)
         effects.append(.milestone(.announced))
-        for outcome in ike.becameOwner(table: table, context: context(now)) { commit(outcome, now: now) }
+        for outcome in ike.becameOwner(table: table, context: context(now), needs: needs) { commit(outcome, now: now) }
         effects.append(.milestone(.ikeLive))
 
         wanted.beginsAt = wanted.isEmpty ? nil : now.instant + Node.wantedDelay
@@ -42,7 +44,7 @@ extension Node {
         tellRole(now: now)
         let fields: [LogLine.Field] = [
             .init("cause", cause.name), .init("epoch", "\(epoch)"), .init("sessions", "\(table.count)"),
-            .init("held_everything", "\(heldEverything)"),
+            .init("held_everything", "\(heldEverything)"), .init("synchronizes_message_ids", "\(needs.messageIDs)"),
         ]
         log(.notice, "took over", fields)
         note(.takeover, "took over: \(cause.name), epoch \(epoch), \(table.count) sessions", now: now)
@@ -76,6 +78,7 @@ extension Node {
         announcements = []
         rekeys = RekeyWork()
         host.stop()
+        replay = ReplayWork()
         ike.lostOwnership()
         wanted.reset()
         sender.goSolo(.noLink, at: now.instant)

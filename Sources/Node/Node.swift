@@ -36,6 +36,7 @@ public struct Node: Sendable {
     var roads = RoadCounts()
     var recentTraffic = RecentTraffic()
     var rekeys = RekeyWork()
+    var replay = ReplayWork()
     var hookWork = HookWork()
     var departures = Departures()
     var flows: FlowWork
@@ -45,6 +46,8 @@ public struct Node: Sendable {
     var beat = HeartbeatClock()
 
     var contact: Contact?
+    /// What the peer's last heartbeat as active said of its standby.
+    var activeWasPaired = false
     var takeover = TakeoverRecord()
     var traffic: [UInt32: CounterReport] = [:]
     var terminations: [Termination] = []
@@ -175,7 +178,9 @@ public struct Node: Sendable {
     // MARK: - Small things that every part uses
 
     var isOwner: Bool { roles.role == .active }
-    var plan: DataPlanePlan { DataPlanePlan(node: configuration.id, isOwner: isOwner, addresses: configuration.nodeAddresses) }
+    var plan: DataPlanePlan {
+        DataPlanePlan(node: configuration.id, isOwner: isOwner, addresses: configuration.nodeAddresses, isStrict: isStrict)
+    }
 
     mutating func setGate(_ state: GateState) {
         gate = state

@@ -163,6 +163,8 @@ struct NodeCounters {
     var sessionsRelocated: UInt64 = 0
     var hooksRun: UInt64 = 0
     var hooksFailed: UInt64 = 0
+    /// CHILD SAs that were taken over with `strict` replay protection and a peer that cannot raise its numbers.
+    var replayUnprotected: UInt64 = 0
 
     var named: [(String, UInt64)] {
         [
@@ -172,6 +174,7 @@ struct NodeCounters {
             ("entries_applied", entriesApplied), ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
             ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
             ("sessions_relocated", sessionsRelocated), ("hooks_run", hooksRun), ("hooks_failed", hooksFailed),
+            ("replay_unprotected", replayUnprotected),
         ] + HeartbeatRejection.allCases.map { ($0.rawValue, heartbeatsRejected[$0] ?? 0) }
     }
 }

@@ -239,6 +239,7 @@ extension PeerCapabilities {
     fileprivate var names: [String] {
         let known: [(PeerCapabilities, String)] = [
             (.mobike, "mobike"), (.messageIDSync, "message-id-sync"), (.redirect, "redirect"), (.fragmentation, "fragmentation"),
+            (.contextTransfer, "context-transfer"), (.replayCounterSync, "replay-counter-sync"),
         ]
         return known.filter { contains($0.0) }.map(\.1)
     }
@@ -253,7 +254,7 @@ extension PendingRequest.Purpose {
         case .createChildSA(let offer): offer.replacing == nil ? "CHILD_CREATE" : "CHILD_REKEY"
         case .rekeyIKESA: "IKE_REKEY"
         case .updateAddresses, .verifyAddress: "IKE_MOBIKE"
-        case .announce: "IKE_INFO"
+        case .announce, .syncReplayCounters: "IKE_INFO"
         }
     }
 }
@@ -283,6 +284,8 @@ extension IKECounters {
             ("peers_unreachable", peersUnreachable), ("keepalives_sent", keepAlivesSent), ("keepalives_received", keepAlivesReceived),
             ("initiations_started", initiationsStarted), ("initiations_failed", initiationsFailed),
             ("redirects_followed", redirectsFollowed), ("redirects_ignored", redirectsIgnored),
+            ("syncs_requested", syncsRequested), ("syncs_completed", syncsCompleted), ("syncs_failed", syncsFailed),
+            ("syncs_answered", syncsAnswered), ("replay_counters_raised", replayCountersRaised), ("requests_given_up", requestsGivenUp),
         ]
     }
 }

@@ -143,6 +143,8 @@ public struct IKESA: Hashable, Sendable {
     public var lifetime: Lifetime
     public var epochShift: EpochShift
     public var establishedWallMilliseconds: Int64
+    /// RFC 6311.
+    public var counterSync = CounterSync()
 
     public init(
         spis: IKESPIs, role: IKERole, algorithms: IKEAlgorithms, keys: IKEKeys, nextSendID: UInt32, nextReceiveID: UInt32,
@@ -181,6 +183,7 @@ public struct IKESA: Hashable, Sendable {
 extension IKESA {
     /// Keeps the response, and moves the window on (RFC 7296 §2.3): what lies a whole window behind is forgotten.
     mutating func note(_ response: CachedResponse) {
+        counterSync.answered?.response = nil
         responses.removeAll { $0.messageID == response.messageID }
         let index = responses.firstIndex { $0.messageID > response.messageID } ?? responses.endIndex
         responses.insert(response, at: index)

@@ -20,6 +20,8 @@ public struct PendingRequest: Hashable, Sendable {
         case verifyAddress(AddressCheck)
         /// Notifies that want no more than an acknowledgement: additional addresses, AUTH_LIFETIME.
         case announce
+        /// IPSEC_REPLAY_COUNTER_SYNC alone: by how much the peer is to raise the numbers of its packets (RFC 6311 §5.2).
+        case syncReplayCounters(UInt64)
     }
 
     public var messageID: UInt32

@@ -51,6 +51,12 @@ public enum SessionChange: Hashable, Sendable {
     case childLifetimeSet(inboundSPI: UInt32, lifetime: Lifetime)
     /// When the IKE SA is to be replaced, put off after a rekey that failed.
     case ikeLifetimeSet(localSPI: UInt64, lifetime: Lifetime)
+    /// We asked the peer to synchronize its counters with ours (RFC 6311): both windows go on to what we said.
+    case syncRequested(localSPI: UInt64, request: SyncRequest)
+    /// The peer answered: both windows go on to what it said, and requests below are given up.
+    case syncCompleted(localSPI: UInt64, ids: MessageIDs)
+    /// We were asked, and answered: both windows go on to `ids`, and all our requests that are not answered are given up.
+    case syncAnswered(localSPI: UInt64, answer: SyncAnswer, ids: MessageIDs)
 }
 
 /// What happened to one session at once: all changes are applied, or none.

@@ -92,7 +92,7 @@ public struct SessionTable: Sendable {
         case .removed, .detached:
             return nil
         case .answered, .requested, .requestCompleted, .collided, .sendWindowSet, .ikeLifetimeSet, .ikeSARekeyed, .ikeSAAdded,
-            .ikeSAAdopted, .ikeSARemoved:
+            .ikeSAAdopted, .ikeSARemoved, .syncRequested, .syncCompleted, .syncAnswered:
             try session.applyToIKESA(change)
         case .moved(let local, let remote):
             session.local = local
@@ -246,7 +246,7 @@ extension SessionDelta {
 extension Session {
     /// The SPIs of ours under which IKE messages for this session arrive.
     public var localSPIs: [UInt64] { ikeSAs.map(\.localSPI) }
-    public var hasPendingRequest: Bool { ikeSAs.contains { !$0.pendingRequests.isEmpty } }
+    public var hasPendingRequest: Bool { ikeSAs.contains { !$0.pendingRequests.isEmpty || $0.counterSync.pending != nil } }
 
     /// A rekey leaves one behind, and two rekeys at once leave two; a third is one more than RFC 7296 §2.8.2 knows of.
     public static let otherIKESAsMax = 3
@@ -288,6 +288,24 @@ extension Session {
             try withIKESA(localSPI) { $0.sendWindow = size }
         case .ikeLifetimeSet(let localSPI, let lifetime):
             try withIKESA(localSPI) { $0.lifetime = lifetime }
+        case .syncRequested(let localSPI, let request):
+            try withIKESA(localSPI) { sa in
+                sa.counterSync.pending = request
+                sa.counterSync.knownSince = request.epoch
+                sa.raise(to: request.ids)
+            }
+        case .syncCompleted(let localSPI, let ids):
+            try withIKESA(localSPI) { sa in
+                sa.counterSync.pending = nil
+                sa.raise(to: ids)
+                sa.pendingRequests.removeAll { $0.messageID < ids.send }
+            }
+        case .syncAnswered(let localSPI, let answer, let ids):
+            try withIKESA(localSPI) { sa in
+                sa.counterSync.answered = answer
+                sa.raise(to: ids)
+                sa.pendingRequests = []
+            }
         case .ikeSARekeyed(let successor):
             keepBeside(ikeSA)
             ikeSA = successor

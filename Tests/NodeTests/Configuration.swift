@@ -11,7 +11,8 @@ extension World {
                 remote: Endpoint(IPAddress("10.\(path + 1).0.\(2 - node.rawValue)")!, 4510))
         }
         let pair = PairConfiguration(
-            peerName: "sg\(2 - node.rawValue)", secret: SecretBytes(Array(repeating: secret, count: 32)), paths: paths)
+            peerName: "sg\(2 - node.rawValue)", secret: SecretBytes(Array(repeating: secret, count: 32)),
+            replayProtection: options.replayProtection, paths: paths)
         return NodeConfiguration(
             name: "sg\(node.rawValue + 1)", id: node, pair: alone ? nil : pair,
             addresses: options.nodeAddresses.isEmpty ? [SharedAddress(prefix: IPPrefix("192.0.2.10/24")!, interface: "eth0")] : [],

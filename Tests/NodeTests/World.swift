@@ -32,6 +32,7 @@ final class World {
         var hook: String?
         /// How many connections of end-users are followed; `nil`: none.
         var flowLimit: Int?
+        var replayProtection = ReplayProtection.window
         /// Connections beside the end-users'.
         var connections: [ConnectionConfiguration] = []
         /// Each node's own address, in place of the shared one.

@@ -316,6 +316,12 @@ enum Sample {
             .ikeSAAdopted(localSPI: .max), .volumeReached(inboundSPI: 5, volume: Volume(bytes: .max, packets: 1)),
             .childLifetimeSet(inboundSPI: 5, lifetime: Lifetime(rekeyAt: 1, endsAt: nil)),
             .ikeLifetimeSet(localSPI: 5, lifetime: .unlimited),
+            .syncRequested(localSPI: .max, request: syncRequest),
+            .syncRequested(
+                localSPI: 1, request: SyncRequest(epoch: 1, nonce: 0, ids: MessageIDs(send: 0, receive: 0), increment: nil, datagram: [])),
+            .syncCompleted(localSPI: .max, ids: MessageIDs(send: .max, receive: 1)),
+            .syncAnswered(localSPI: 3, answer: SyncAnswer(firstID: 0, response: response), ids: MessageIDs(send: 5, receive: 0)),
+            .syncAnswered(localSPI: 3, answer: SyncAnswer(firstID: .max, response: nil), ids: MessageIDs(send: 0, receive: .max)),
         ]
         + requests.map { .requested(localSPI: 1, request: $0) }
 
@@ -333,6 +339,7 @@ enum Sample {
         .updateAddresses(AddressUpdate(local: session.local, remote: session.remote)),
         .verifyAddress(AddressCheck(cookie: [1, 2, 3, 4, 5, 6, 7, 8], path: session.path)), .announce,
         .verifyAddress(AddressCheck(cookie: [1, 2, 3, 4, 5, 6, 7, 8], path: nil)),
+        .syncReplayCounters(1 << 40),
     ].map {
         PendingRequest(messageID: 3, purpose: $0, datagrams: [[1], [2]], collision: RekeyCollision(lowestNonce: [5], localSPI: 6))
     }
@@ -344,8 +351,13 @@ enum Sample {
         var session = plainSession
         session.predecessor = SessionID(rawValue: 0x8000_0000_0000_0041)
         session.redirectedTo = IPAddress("2001:db8::5")!
+        session.ikeSA.counterSync = CounterSync(
+            pending: syncRequest, knownSince: 1 << 40, answered: SyncAnswer(firstID: 0xFFFF_0001, response: response))
         return session
     }()
+
+    private static let syncRequest = SyncRequest(
+        epoch: 1 << 41, nonce: 0xFEDC_BA98, ids: MessageIDs(send: 1 << 31, receive: 7), increment: 1 << 33, datagram: [1, 2, 3])
 
     private static let plainSession = Session(
         id: SessionID(rawValue: 0x8000_0000_0000_0042), uniqueID: 17,
@@ -379,6 +391,7 @@ enum Sample {
         bare.redirectedTo = nil
         bare.capabilities = []
         bare.ikeSA.responses = []
+        bare.ikeSA.counterSync = CounterSync()
         bare.ikeSA.pendingRequests = []
         bare.establishedWallMilliseconds = -1
         return bare

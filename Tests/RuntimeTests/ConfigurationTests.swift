@@ -49,6 +49,19 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
 }
 
 @Suite struct ConfigurationTests {
+    @Test func replayProtection_whenConfigured_isThatOrRefused() throws {
+        let folder = try pairFolder()
+        let sample = try #require(readText("\(samples)/sg1.toml"))
+        func loaded(_ line: String) throws -> ReplayProtection? {
+            let text = sample.replacing("[pair]\n", with: "[pair]\n\(line)\n")
+            return try Configuration.load(path: folder.write("sg1.toml", text)).node.pair?.replayProtection
+        }
+        #expect(try loaded("") == .window)
+        #expect(try loaded("replay_protection = \"window\"") == .window)
+        #expect(try loaded("replay_protection = \"strict\"") == .strict)
+        #expect(throws: ConfigurationError.self) { try loaded("replay_protection = \"strong\"") }
+    }
+
     @Test func samplesOfAPair_whenLoaded_agreeWithEachOther() throws {
         let folder = try pairFolder()
         let nodes = try ["sg1", "sg2"].map { name in

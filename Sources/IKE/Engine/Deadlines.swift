@@ -12,13 +12,17 @@ enum Deadline: Hashable {
     case lifetime(SessionID)
     /// The window of the session is free for what we still want to ask.
     case waiting(SessionID)
+    /// Our synchronization request has not been answered.
+    case retransmitSync(session: SessionID, localSPI: UInt64, nonce: UInt32, repeats: Int)
+    /// The turn of a session whose counters may not be the peer's.
+    case synchronize(SessionID)
     /// The next page of sessions whose timers are not yet set.
     case sweep
 
     var session: SessionID? {
         switch self {
         case .retransmit(let session, _, _, _), .liveness(let session), .keepAlive(let session), .lifetime(let session),
-            .waiting(let session):
+            .waiting(let session), .retransmitSync(let session, _, _, _), .synchronize(let session):
             session
         case .sweep: nil
         }

@@ -27,6 +27,7 @@ public struct IKEEngine: Sendable {
     /// Addresses of either node that never move: what would leave from the other node's leaves from ours.
     public var nodeAddresses = NodeAddresses.none
     var aloneness = Aloneness()
+    var synchronization = SyncWork()
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.
     var lastHeard: [SessionID: Instant] = [:]

@@ -130,6 +130,7 @@ extension IKEEngine {
         offer.alwaysFloats = connection.mobike
         if connection.mobike { offer.announces.insert(.mobike) }
         if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
+        offer.announces.formUnion([.messageIDSync, .replayCounterSync, .contextTransfer])
         offer.additionalAddresses = connection.additionalAddresses
         offer.limits = configuration.limits
         return offer
@@ -271,6 +272,7 @@ extension IKEEngine {
     private mutating func establish(_ initiation: Initiation, table: SessionTable, context: IKEContext) -> IKEOutcome {
         var machine = initiation.machine
         machine.ikeSA?.receiveWindow = configuration.limits.requestWindow
+        machine.ikeSA?.counterSync.knownSince = context.epoch
         machine.ikeSA?.lifetime = initiation.connection.lifetime.chosen(context)
         let offer = machine.configuration
         // Where any identity will do, the secret has to be the one of whoever it is.

@@ -9,6 +9,7 @@ extension IKEEngine {
     /// Something went out to the peer, IKE or ESP: no keepalive is needed for a while.
     public mutating func noteOutboundTraffic(session: SessionID, at instant: Instant) {
         if let last = lastSent[session], last < instant { lastSent[session] = instant }
+        noteSyncSign(session, at: instant)
     }
 
     /// Begins to keep the mapping of a session alive, if it needs that and is not known yet.

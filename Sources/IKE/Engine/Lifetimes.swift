@@ -22,6 +22,7 @@ extension IKEEngine {
         if let session = outcome.session, !outcome.datagrams.isEmpty { noteOutboundTraffic(session: session, at: now) }
         for delta in outcome.deltas {
             let before = table[delta.session]
+            if before == nil { synchronization.noteMade(delta.session) }
             guard before?.movingTo != nil || delta.changes.contains(where: { $0.concernsTime }) else { continue }
             let after: Session??
             if case .created(let session) = delta.changes.first {

@@ -62,6 +62,7 @@ extension IKEEngine {
         guard header.isInitiator == (sa.role == .responder), header.initiatorSPI == sa.spis.initiator,
             header.responderSPI == sa.spis.responder
         else { return drop(.wrongRole, datagram, session: session.id) }
+        noteSyncSign(session.id, at: context.now.instant)
         let message = ReceivedMessage(datagram: datagram, header: header, session: session, sa: sa)
         return header.isResponse
             ? receiveResponse(message, table: table, context: context) : receiveRequest(message, table: table, context: context)
@@ -70,6 +71,7 @@ extension IKEEngine {
     private mutating func receiveRequest(_ message: ReceivedMessage, table: SessionTable, context: IKEContext) -> IKEOutcome {
         let sa = message.sa
         let id = message.header.messageID
+        if id == 0, let outcome = receiveSyncRequest(message, context: context) { return outcome }
         // The last ID of all is never answered: after it the IDs, and with them the IVs, would come again (RFC 7296 §2.2).
         guard id >= sa.nextReceiveID, id - sa.nextReceiveID < sa.receiveWindow, id < .max, sa.response(messageID: id) == nil else {
             return repeatResponse(message)
@@ -92,12 +94,16 @@ extension IKEEngine {
         } catch {
             return drop(error.dropReason, message.datagram, session: message.session.id)
         }
-        noteAlive(message.session, at: context.now.instant)
         let request = PayloadSet(opened.payloads)
+        if id == 0, message.header.exchangeType == .informational, request.has(.ikev2MessageIDSync) {
+            return answerSync(opened.payloads, message: message, context: context)
+        }
+        noteAlive(message.session, at: context.now.instant)
         switch message.header.exchangeType {
         case .informational:
             var answer = answerInformational(request, message: message)
             noteSuccession(request, message: message, answer: &answer, context: context)
+            takeReplayCounters(request, message: message, answer: &answer)
             return repeatingWhatMoved(self.answer(message, with: answer, context: context), session: message.session)
         case .createChildSA:
             return answer(
@@ -271,6 +277,7 @@ extension IKEEngine {
             case .redirected: counters.redirectsFollowed += 1
             case .redirectIgnored: counters.redirectsIgnored += 1
             case .unreachable: counters.peersUnreachable += 1
+            case .synchronized: break
             case .childDeleted, .terminated, .moved, .relocated, .stayed, .dropped, .successorWanted, .successorIncomplete: break
             }
         }

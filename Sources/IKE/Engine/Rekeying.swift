@@ -134,10 +134,12 @@ extension IKEEngine {
         let derived = KeyDerivation.rekeyed(
             from: sa, algorithms: chosen.algorithms, nonces: NoncePair(initiator: offer.nonce, responder: nonce), sharedSecret: shared,
             spis: spis)
-        return IKESA(
+        var successor = IKESA(
             spis: spis, role: .initiator, algorithms: chosen.algorithms, keys: derived.keys, nextSendID: 0, nextReceiveID: 0,
             receiveWindow: sa.receiveWindow,
             lifetime: connection.lifetime.chosen(context), establishedWallMilliseconds: context.now.wallMilliseconds)
+        successor.counterSync.knownSince = context.epoch
+        return successor
     }
 }
 

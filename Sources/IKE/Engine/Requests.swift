@@ -78,6 +78,7 @@ extension IKEEngine {
         case .deleteIKESA: .deleteIKESA
         case .deleteChildSA(let spi): .deleteChildSA(spi)
         case .createChildSA(let wish): draftChild(wish, in: session, table: table, context: context)
+        case .syncReplayCounters(let increment): draftReplayCounters(increment, in: session)
         case .rekeyIKESA(let group): draftRekey(group: group, in: session, table: table, context: context)
         }
     }

@@ -5,6 +5,7 @@ import Session
 /// What the peer answered, and what follows from it.
 extension IKEEngine {
     mutating func receiveResponse(_ message: ReceivedMessage, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        if let outcome = receiveSyncResponse(message, table: table, context: context) { return outcome }
         let sa = message.sa
         let session = message.session
         guard let pending = sa.pendingRequest(messageID: message.header.messageID),
@@ -42,7 +43,7 @@ extension IKEEngine {
     ) {
         let session = message.session
         switch pending.purpose {
-        case .announce, .verifyAddress: break
+        case .announce, .verifyAddress, .syncReplayCounters: break
         case .liveness: settleLiveness(response: response, message: message, effects: &effects)
         case .updateAddresses(let update): settleUpdate(update, response: response, message: message, effects: &effects)
         case .deleteChildSA(let spi):
@@ -268,7 +269,8 @@ extension PendingRequest.Purpose {
     var exchange: ExchangeType {
         switch self {
         case .createChildSA, .rekeyIKESA: .createChildSA
-        case .liveness, .deleteIKESA, .deleteChildSA, .updateAddresses, .verifyAddress, .announce: .informational
+        case .liveness, .deleteIKESA, .deleteChildSA, .updateAddresses, .verifyAddress, .announce, .syncReplayCounters:
+            .informational
         }
     }
 }

@@ -56,6 +56,10 @@ extension IKEEngine {
             return keepAliveDue(session, table: table, at: context.now.instant)
         case .waiting(let session):
             return sendWaiting(session, table: table, context: context)
+        case .retransmitSync(let session, let localSPI, let nonce, let repeats):
+            return retransmitSync(session, localSPI, nonce, repeats: repeats, table: table, context: context)
+        case .synchronize(let session):
+            return synchronizeDue(session, table: table, context: context)
         case .sweep:
             sweep(table: table, context: context)
             return .nothing
@@ -91,11 +95,18 @@ extension IKEEngine {
     }
 
     private mutating func giveUp(_ session: Session, _ pending: PendingRequest, context: IKEContext) -> IKEOutcome {
-        let isOurs = pending.purpose == .deleteIKESA
-        let event: IKEEvent = isOurs ? .terminated(session: session.id) : .peerDead(session: session.id)
+        guard pending.purpose == .deleteIKESA else { return giveUpPeer(session, context: context) }
+        return end(session, .terminated(session: session.id), "terminated, the peer did not answer", context: context)
+    }
+
+    /// RFC 7296 §2.4: nobody answers, and the IKE SA is over.
+    mutating func giveUpPeer(_ session: Session, context: IKEContext) -> IKEOutcome {
+        end(session, .peerDead(session: session.id), "the peer does not answer", context: context)
+    }
+
+    private mutating func end(_ session: Session, _ event: IKEEvent, _ reason: String, context: IKEContext) -> IKEOutcome {
         count([event])
         forget(session.id)
-        let reason = isOurs ? "terminated, the peer did not answer" : "the peer does not answer"
         return IKEOutcome(
             deltas: [SessionDelta(session: session.id, changes: [context.removal(reason)])], events: [event], session: session.id)
     }
@@ -105,6 +116,7 @@ extension IKEEngine {
     /// The data plane took a valid ESP packet from the peer: it lives.
     public mutating func noteInboundTraffic(session: SessionID, at instant: Instant) {
         if let last = lastHeard[session], last < instant { lastHeard[session] = instant }
+        noteSyncSign(session, at: instant)
     }
 
     mutating func noteAlive(_ session: Session, at now: Instant) {
@@ -128,6 +140,7 @@ extension IKEEngine {
         addressTries[session] = nil
         addressRequests[session] = nil
         fallenBack[session] = nil
+        synchronization.forget(session)
     }
 
     private func livenessDelay(_ session: Session) -> Duration? { connection(of: session)?.livenessDelay }
@@ -151,7 +164,9 @@ extension IKEEngine {
 
     /// This node became owner: requests of the old owner that are not answered go out again, the same to the bit. Takes time in
     /// proportion to these requests, not to the sessions; liveness timers are set page by page later.
-    public mutating func becameOwner(table: SessionTable, context: IKEContext) -> [IKEOutcome] {
+    ///
+    /// - Parameter needs: what the peers have to be asked, lazily and in turn.
+    public mutating func becameOwner(table: SessionTable, context: IKEContext, needs: SyncNeeds = .none) -> [IKEOutcome] {
         let now = context.now.instant
         // Said twice, it is the same as said once.
         deadlines.removeAll()
@@ -160,9 +175,13 @@ extension IKEEngine {
         for session in waiting.keys.sorted() { deadlines.insert(.waiting(session), at: now) }
         appointments = [:]
         unswept = nil
-        deadlines.insert(.sweep, at: now + IKEEngine.sweepDelay)
+        synchronization = SyncWork()
+        synchronization.needs = needs
+        // As long as peers are not asked, their packets are not taken.
+        deadlines.insert(.sweep, at: now + (needs.replayIncrement == nil ? IKEEngine.sweepDelay : IKEEngine.sweepPause))
         return table.withPendingRequest.sorted().compactMap { table[$0] }.map { session in
             keepMoving(session, at: now)
+            if syncStep(of: session, epoch: context.epoch) != nil { noteSyncDue(session.id, at: now) }
             var outcome = IKEOutcome(session: session.id)
             for sa in session.ikeSAs {
                 for pending in sa.pendingRequests {
@@ -195,11 +214,12 @@ extension IKEEngine {
         addressRequests = [:]
         fallenBack = [:]
         unrecorded = [:]
+        synchronization = SyncWork()
         unswept = nil
     }
 
     private mutating func sweep(table: SessionTable, context: IKEContext) {
-        var rest = unswept ?? table.sessions.keys.sorted()
+        var rest = unswept ?? sweepOrder(table)
         // Held once, so that a page costs a page and not a copy of all.
         unswept = nil
         for id in rest.suffix(IKEEngine.sweepPage) {
@@ -207,10 +227,19 @@ extension IKEEngine {
             watch(session, from: context.now.instant)
             keepMapping(session, isOverdue: true, at: context.now.instant)
             schedule(session, context: context)
+            if synchronization.needs.replayIncrement != nil { noteSyncDue(id, at: context.now.instant) }
         }
         rest.removeLast(min(rest.count, IKEEngine.sweepPage))
         unswept = rest.isEmpty ? nil : rest
         if !rest.isEmpty { deadlines.insert(.sweep, at: context.now.instant + IKEEngine.sweepPause) }
+    }
+
+    /// Taken from the end. Those through which nothing went come last when peers have to be asked.
+    private func sweepOrder(_ table: SessionTable) -> [SessionID] {
+        let all = table.sessions.keys.sorted()
+        guard synchronization.needs.replayIncrement != nil else { return all }
+        func hasTraffic(_ id: SessionID) -> Bool { table[id]?.children.contains { $0.inboundTop > 0 } ?? false }
+        return all.filter { !hasTraffic($0) } + all.filter(hasTraffic)
     }
 }
 

@@ -13,6 +13,8 @@ enum Wish: Hashable {
     case deleteChildSA(UInt32)
     case createChildSA(ChildWish)
     case rekeyIKESA(group: KeyExchangeGroup?)
+    /// IPSEC_REPLAY_COUNTER_SYNC alone (RFC 6311 §5.2).
+    case syncReplayCounters(UInt64)
 }
 
 /// A CHILD SA that we want.
@@ -44,14 +46,23 @@ extension IKEEngine {
 
     /// Requests what is wanted, now or when the window is free.
     mutating func want(_ wish: Wish, in session: Session, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        if state(of: wish, in: session) != .never, case .messageIDs = syncStep(of: session, epoch: context.epoch) {
+            // Before anything else is asked, both have to agree on the IDs.
+            putInLine(wish, session.id)
+            return synchronize(session, table: table, context: context)
+        }
         switch state(of: wish, in: session) {
         case .now: return request(wish, in: session, table: table, context: context)
         case .never: return .nothing
         case .later:
-            let line = waiting[session.id] ?? []
-            if !line.contains(wish), line.count < IKEEngine.wishesMax { waiting[session.id, default: []].append(wish) }
+            putInLine(wish, session.id)
             return .nothing
         }
+    }
+
+    mutating func putInLine(_ wish: Wish, _ session: SessionID) {
+        let line = waiting[session] ?? []
+        if !line.contains(wish), line.count < IKEEngine.wishesMax { waiting[session, default: []].append(wish) }
     }
 
     /// RFC 7296 §2.25 from the other side: what would only be refused is not asked.
@@ -59,6 +70,8 @@ extension IKEEngine {
         let sa = session.ikeSA
         let pending = sa.pendingRequests.map(\.purpose)
         if pending.contains(.deleteIKESA) { return .never }
+        // The answer to a synchronization says that the peer lives, and which ID is next (RFC 6311).
+        if sa.counterSync.pending != nil { return wish == .liveness ? .never : .later }
         if pending.contains(where: { $0.isIKERekey }) {
             if case .rekeyIKESA = wish { return .never }
             return wish == .liveness ? .never : .later
@@ -67,7 +80,7 @@ extension IKEEngine {
         case .liveness:
             // Whatever is under way in this IKE SA asks the same question; in one that was replaced a peer may never answer.
             return pending.isEmpty ? .now : .never
-        case .deleteIKESA, .announceAddresses: break
+        case .deleteIKESA, .announceAddresses, .syncReplayCounters: break
         case .move:
             if session.movingTo == nil || isMoveRequested(session) { return .never }
         case .deleteChildSA(let spi):
@@ -106,6 +119,9 @@ extension IKEEngine {
         let wish = next.map { line.remove(at: $0) }
         waiting[id] = line.isEmpty ? nil : line
         guard let wish else { return .nothing }
+        if case .messageIDs = syncStep(of: session, epoch: context.epoch) {
+            return want(wish, in: session, table: table, context: context)
+        }
         // The window may have room for another one.
         releaseWaiting(id, at: context.now.instant)
         return request(wish, in: session, table: table, context: context)

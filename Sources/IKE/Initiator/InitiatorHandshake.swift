@@ -150,6 +150,8 @@ extension IKEInitiator {
             payloads += IPAddress.notifies(configuration.additionalAddresses, beside: configuration.local.address)
         }
         if configuration.announces.contains(.messageIDSync) { payloads.append(.notify(.ikev2MessageIDSyncSupported)) }
+        if configuration.announces.contains(.replayCounterSync) { payloads.append(.notify(.ipsecReplayCounterSyncSupported)) }
+        if configuration.announces.contains(.contextTransfer) { payloads.append(.vendorID(VendorID.contextTransfer)) }
         guard let bytes = seal(payloads, sa: sa, exchange: .ikeAuth, messageID: 1, isResponse: false, context: context) else {
             return fail(.cryptography)
         }
@@ -208,6 +210,8 @@ extension IKEInitiator {
             agreed.insert(.mobike)
             peerAddresses = payloads.additionalAddresses ?? []
         }
+        let announced = PeerCapabilities(authNotifies: payloads).subtracting(.mobike)
+        agreed.formUnion(announced.intersection(configuration.announces))
         guard !isChildless else {
             lastResult = payloads.error.map { .refused(notify: $0.type.rawValue) } ?? .succeeded
             self.handshake = nil

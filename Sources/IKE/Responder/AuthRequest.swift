@@ -110,6 +110,10 @@ extension IKEEngine {
             payloads.append(.notify(.authLifetime, UInt32(clamping: time.inNanoseconds / 1_000_000_000).networkBytes))
         }
         if session.capabilities.contains(.mobike) { payloads += admission.connection.mobikeNotifies(beside: session.local.address) }
+        // RFC 6311 §5: only what the peer offered.
+        if session.capabilities.contains(.messageIDSync) { payloads.append(.notify(.ikev2MessageIDSyncSupported)) }
+        if session.capabilities.contains(.replayCounterSync) { payloads.append(.notify(.ipsecReplayCounterSyncSupported)) }
+        if session.capabilities.contains(.contextTransfer) { payloads.append(.vendorID(VendorID.contextTransfer)) }
         return payloads
     }
 
@@ -142,10 +146,11 @@ extension IKEEngine {
     ) -> Session {
         let half = exchange.half
         let nat = half.nat
-        let sa = IKESA(
+        var sa = IKESA(
             spis: half.spis, role: .responder, algorithms: half.algorithms, keys: half.derived.keys, nextSendID: 0, nextReceiveID: 2,
             sendWindow: exchange.request.announcedWindow ?? 1, receiveWindow: configuration.limits.requestWindow,
             lifetime: admission.connection.lifetime.chosen(context), establishedWallMilliseconds: context.now.wallMilliseconds)
+        sa.counterSync.knownSince = context.epoch
         return Session(
             id: id, uniqueID: withUniqueIDs(table: table) { $0.nextSession() },
             authorization: PeerAuthorization(

@@ -118,10 +118,11 @@ extension IKEEngine {
         let derived = KeyDerivation.rekeyed(
             from: session.ikeSA, algorithms: chosen.algorithms, nonces: nonces, sharedSecret: shared, spis: spis)
         // Whoever asked for the rekey is initiator of the new IKE SA; its message IDs start at 0 (RFC 7296 §2.18).
-        let successor = IKESA(
+        var successor = IKESA(
             spis: spis, role: .responder, algorithms: chosen.algorithms, keys: derived.keys, nextSendID: 0, nextReceiveID: 0,
             receiveWindow: message.sa.receiveWindow, lifetime: connection.lifetime.chosen(context),
             establishedWallMilliseconds: context.now.wallMilliseconds)
+        successor.counterSync.knownSince = context.epoch
         var changes = [SessionChange.ikeSARekeyed(successor)]
         var events = [IKEEvent.ikeRekeyed(session: session.id)]
         if let rival = message.sa.pendingRequests.first(where: { $0.purpose.isIKERekey }) {

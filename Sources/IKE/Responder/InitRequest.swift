@@ -170,5 +170,7 @@ extension PeerCapabilities {
         self = []
         if payloads.has(.mobikeSupported) { insert(.mobike) }
         if payloads.has(.ikev2MessageIDSyncSupported) { insert(.messageIDSync) }
+        if payloads.has(.ipsecReplayCounterSyncSupported) { insert(.replayCounterSync) }
+        if payloads.vendorIDs.contains(VendorID.contextTransfer) { insert(.contextTransfer) }
     }
 }

@@ -38,6 +38,16 @@ public struct IKECounters: Hashable, Sendable {
     /// REDIRECTs of gateways that we called (RFC 5685).
     public internal(set) var redirectsFollowed: UInt64 = 0
     public internal(set) var redirectsIgnored: UInt64 = 0
+    /// Synchronizations of counters (RFC 6311) that we asked for, that were answered, and that never were.
+    public internal(set) var syncsRequested: UInt64 = 0
+    public internal(set) var syncsCompleted: UInt64 = 0
+    public internal(set) var syncsFailed: UInt64 = 0
+    /// Synchronizations that peers asked for.
+    public internal(set) var syncsAnswered: UInt64 = 0
+    /// How often a peer had us raise the numbers of our packets.
+    public internal(set) var replayCountersRaised: UInt64 = 0
+    /// Requests of ours that a synchronization passed over.
+    public internal(set) var requestsGivenUp: UInt64 = 0
 
     public init() {}
 

@@ -36,6 +36,16 @@ public enum IKEDropReason: String, CaseIterable, Hashable, Sendable {
     case tooManyHalfOpenFromAddress
     /// As many sessions as a table takes.
     case tooManySessions
+    /// A synchronization message (RFC 6311) of a peer with which it was not agreed on.
+    case syncNotNegotiated
+    /// A synchronization message that holds something else, or that is wrongly built.
+    case syncMalformed
+    /// A synchronization request that is not newer than what was seen of the peer.
+    case syncReplayed
+    /// A synchronization response to another request than the last one.
+    case syncWrongNonce
+    /// Message IDs that lie below those that were asked for, or at the end of all.
+    case syncValues
     /// Keys or algorithms of the session that libcrypto refuses: a fault of ours or of the other node.
     case unusableKeys
 }

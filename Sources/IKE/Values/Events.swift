@@ -115,6 +115,8 @@ public enum IKEEvent: Hashable, Sendable {
     case relocated(session: SessionID, local: Endpoint, remote: Endpoint)
     /// Nobody answered where the session was moving, and it goes on where it was (RFC 4555 §3.11).
     case stayed(session: SessionID, insteadOf: Endpoint)
+    /// Both agree on the IDs of the next requests, ours and the peer's (RFC 6311). `byPeer`: the peer asked.
+    case synchronized(session: SessionID, send: UInt32, receive: UInt32, byPeer: Bool)
     /// The peer returned a wrong COOKIE2 (RFC 4555 §3.7).
     case unreachable(session: SessionID, remote: Endpoint)
     case dropped(reason: IKEDropReason, remote: Endpoint)
@@ -164,6 +166,11 @@ public enum IKEEvent: Hashable, Sendable {
         case .relocated(let session, let local, let remote): (.info, "session \(session): runs between \(local) and \(remote) now")
         case .stayed(let session, let remote):
             (.warning, "session \(session): nobody answers at \(remote); it goes on where it was")
+        case .synchronized(let session, let send, let receive, let byPeer):
+            (
+                .info,
+                "session \(session): message IDs synchronized\(byPeer ? " by the peer" : ""), next \(send) to it, \(receive) from it"
+            )
         case .unreachable(let session, let remote):
             (.warning, "session \(session): the peer did not see what was sent to \(remote); the session ends")
         case .dropped(let reason, let remote): (.debug, "dropped a datagram from \(remote): \(reason.rawValue)")

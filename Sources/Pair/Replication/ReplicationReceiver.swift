@@ -52,6 +52,14 @@ public struct ReplicationReceiver: Sendable {
         return now - leftAt < ReplicationReceiver.graceTime
     }
 
+    /// Whether nothing was exchanged with peers that is not here: as above, and nothing was heard of the active after the link closed.
+    /// Leases are taken ahead of time and need not be so sure; message IDs are not.
+    public func missedNothing(lastHeard: Instant?, at now: Instant) -> Bool {
+        guard holdsEverything(at: now) else { return false }
+        guard !isInStep, let leftAt, let lastHeard else { return true }
+        return lastHeard <= leftAt
+    }
+
     static let graceTime: Duration = .seconds(1)
 
     public mutating func linkClosed(at now: Instant) {

@@ -5,7 +5,7 @@ public import Session
 public struct Heartbeat: Hashable, Sendable {
     public var node: NodeID
     public var role: NodeRole
-    /// A standby that holds everything the active holds.
+    /// A standby that holds everything the active holds, or an active that shows peers nothing that its standby does not hold.
     public var isReady: Bool
     /// The sender wants an answer at once: it suspects us.
     public var wantsAnswer: Bool

@@ -68,6 +68,16 @@ extension SessionChange {
             case .ikeLifetimeSet(let localSPI, let lifetime):
                 $0.ikeLifetimeSet.spi = localSPI
                 $0.ikeLifetimeSet.lifetime = lifetime.wire
+            case .syncRequested(let localSPI, let request):
+                $0.syncRequested.localSpi = localSPI
+                $0.syncRequested.request = request.wire
+            case .syncCompleted(let localSPI, let ids):
+                $0.syncCompleted.localSpi = localSPI
+                $0.syncCompleted.ids = ids.wire
+            case .syncAnswered(let localSPI, let answer, let ids):
+                $0.syncAnswered.localSpi = localSPI
+                $0.syncAnswered.answer = answer.wire
+                $0.syncAnswered.ids = ids.wire
             case .leased(let spi, let lease):
                 $0.leased.inboundSpi = spi
                 $0.leased.slice = lease.slice
@@ -125,6 +135,18 @@ extension SessionChange {
             guard let spi = UInt32(exactly: set.spi) else { throw .invalid("LifetimeSet.spi") }
             self = .childLifetimeSet(inboundSPI: spi, lifetime: try Lifetime(set.lifetime))
         case .ikeLifetimeSet(let set): self = .ikeLifetimeSet(localSPI: set.spi, lifetime: try Lifetime(set.lifetime))
+        case .syncRequested(let requested):
+            self = .syncRequested(
+                localSPI: requested.localSpi,
+                request: try SyncRequest(WireField.present(requested.hasRequest, requested.request, "SyncRequested.request")))
+        case .syncCompleted(let completed):
+            self = .syncCompleted(
+                localSPI: completed.localSpi, ids: try MessageIDs(completed.hasIds, completed.ids, "SyncCompleted.ids"))
+        case .syncAnswered(let answered):
+            self = .syncAnswered(
+                localSPI: answered.localSpi,
+                answer: try SyncAnswer(WireField.present(answered.hasAnswer, answered.answer, "SyncAnswered.answer")),
+                ids: try MessageIDs(answered.hasIds, answered.ids, "SyncAnswered.ids"))
         case .leased(let leased): self = .leased(inboundSPI: leased.inboundSpi, lease: Lease(slice: leased.slice))
         case .inboundAdvanced(let advanced): self = .inboundAdvanced(inboundSPI: advanced.inboundSpi, top: advanced.top)
         case nil: throw .unknownKind("change")

@@ -25,6 +25,9 @@ extension IKESA {
             $0.epochOffset = UInt32(epochShift.offset)
             $0.epochsSpent = UInt32(epochShift.spent)
             $0.establishedWallMilliseconds = establishedWallMilliseconds
+            if let pending = counterSync.pending { $0.pendingSync = pending.wire }
+            if let epoch = counterSync.knownSince { $0.countersKnownSince = epoch }
+            if let answered = counterSync.answered { $0.answeredSync = answered.wire }
         }
     }
 
@@ -49,6 +52,10 @@ extension IKESA {
             }, lifetime: try Lifetime(wire.lifetime), epochShift: try EpochShift(wire),
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "IKESA.established_wall_milliseconds"))
+        counterSync = CounterSync(
+            pending: wire.hasPendingSync ? try SyncRequest(wire.pendingSync) : nil,
+            knownSince: wire.hasCountersKnownSince ? wire.countersKnownSince : nil,
+            answered: wire.hasAnsweredSync ? try SyncAnswer(wire.answeredSync) : nil)
     }
 }
 

@@ -22,6 +22,7 @@ extension PendingRequest {
                 $0.verifyAddress.cookie = WireField.bytes(check.cookie)
                 if let path = check.path { $0.verifyAddress.path = path.wire }
             case .announce: $0.announce = WireNothing()
+            case .syncReplayCounters(let increment): $0.syncReplayCounters = increment
             }
         }
     }
@@ -53,6 +54,7 @@ extension PendingRequest.Purpose {
                     cookie: try WireField.octets(check.cookie, max: PairWireLimits.nonceBytesMax, "AddressCheck.cookie"),
                     path: check.hasPath ? try SessionPath(check.path) : nil))
         case .announce: self = .announce
+        case .syncReplayCounters(let increment): self = .syncReplayCounters(increment)
         case nil: throw .unknownKind("request purpose")
         }
     }

@@ -573,6 +573,30 @@ nonisolated struct WireChange: Sendable {
     set {kind = .detached(newValue)}
   }
 
+  var syncRequested: WireSyncRequested {
+    get {
+      if case .syncRequested(let v)? = kind {return v}
+      return WireSyncRequested()
+    }
+    set {kind = .syncRequested(newValue)}
+  }
+
+  var syncCompleted: WireSyncCompleted {
+    get {
+      if case .syncCompleted(let v)? = kind {return v}
+      return WireSyncCompleted()
+    }
+    set {kind = .syncCompleted(newValue)}
+  }
+
+  var syncAnswered: WireSyncAnswered {
+    get {
+      if case .syncAnswered(let v)? = kind {return v}
+      return WireSyncAnswered()
+    }
+    set {kind = .syncAnswered(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -602,6 +626,9 @@ nonisolated struct WireChange: Sendable {
     case movingSet(WireMovingSet)
     case removed(WireRemoved)
     case detached(WireDetached)
+    case syncRequested(WireSyncRequested)
+    case syncCompleted(WireSyncCompleted)
+    case syncAnswered(WireSyncAnswered)
 
   }
 
@@ -833,6 +860,159 @@ nonisolated struct WireLifetimeSet: Sendable {
   init() {}
 
   fileprivate var _lifetime: WireLifetime? = nil
+}
+
+nonisolated struct WireMessageIDs: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var send: UInt32 = 0
+
+  var receive: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireSyncRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var epoch: UInt64 = 0
+
+  var nonce: UInt32 = 0
+
+  var ids: WireMessageIDs {
+    get {_ids ?? WireMessageIDs()}
+    set {_ids = newValue}
+  }
+  /// Returns true if `ids` has been explicitly set.
+  var hasIds: Bool {self._ids != nil}
+  /// Clears the value of `ids`. Subsequent reads from it will return its default value.
+  mutating func clearIds() {self._ids = nil}
+
+  var increment: UInt64 {
+    get {_increment ?? 0}
+    set {_increment = newValue}
+  }
+  /// Returns true if `increment` has been explicitly set.
+  var hasIncrement: Bool {self._increment != nil}
+  /// Clears the value of `increment`. Subsequent reads from it will return its default value.
+  mutating func clearIncrement() {self._increment = nil}
+
+  var datagram: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _ids: WireMessageIDs? = nil
+  fileprivate var _increment: UInt64? = nil
+}
+
+nonisolated struct WireSyncAnswer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var firstID: UInt32 = 0
+
+  var response: WireCachedResponse {
+    get {_response ?? WireCachedResponse()}
+    set {_response = newValue}
+  }
+  /// Returns true if `response` has been explicitly set.
+  var hasResponse: Bool {self._response != nil}
+  /// Clears the value of `response`. Subsequent reads from it will return its default value.
+  mutating func clearResponse() {self._response = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _response: WireCachedResponse? = nil
+}
+
+nonisolated struct WireSyncRequested: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var localSpi: UInt64 = 0
+
+  var request: WireSyncRequest {
+    get {_request ?? WireSyncRequest()}
+    set {_request = newValue}
+  }
+  /// Returns true if `request` has been explicitly set.
+  var hasRequest: Bool {self._request != nil}
+  /// Clears the value of `request`. Subsequent reads from it will return its default value.
+  mutating func clearRequest() {self._request = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _request: WireSyncRequest? = nil
+}
+
+nonisolated struct WireSyncCompleted: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var localSpi: UInt64 = 0
+
+  var ids: WireMessageIDs {
+    get {_ids ?? WireMessageIDs()}
+    set {_ids = newValue}
+  }
+  /// Returns true if `ids` has been explicitly set.
+  var hasIds: Bool {self._ids != nil}
+  /// Clears the value of `ids`. Subsequent reads from it will return its default value.
+  mutating func clearIds() {self._ids = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _ids: WireMessageIDs? = nil
+}
+
+nonisolated struct WireSyncAnswered: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var localSpi: UInt64 = 0
+
+  var answer: WireSyncAnswer {
+    get {_answer ?? WireSyncAnswer()}
+    set {_answer = newValue}
+  }
+  /// Returns true if `answer` has been explicitly set.
+  var hasAnswer: Bool {self._answer != nil}
+  /// Clears the value of `answer`. Subsequent reads from it will return its default value.
+  mutating func clearAnswer() {self._answer = nil}
+
+  var ids: WireMessageIDs {
+    get {_ids ?? WireMessageIDs()}
+    set {_ids = newValue}
+  }
+  /// Returns true if `ids` has been explicitly set.
+  var hasIds: Bool {self._ids != nil}
+  /// Clears the value of `ids`. Subsequent reads from it will return its default value.
+  mutating func clearIds() {self._ids = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _answer: WireSyncAnswer? = nil
+  fileprivate var _ids: WireMessageIDs? = nil
 }
 
 nonisolated struct WireMoved: Sendable {
@@ -1404,6 +1584,33 @@ nonisolated struct WireIKESA: @unchecked Sendable {
     set {_uniqueStorage()._epochsSpent = newValue}
   }
 
+  var pendingSync: WireSyncRequest {
+    get {_storage._pendingSync ?? WireSyncRequest()}
+    set {_uniqueStorage()._pendingSync = newValue}
+  }
+  /// Returns true if `pendingSync` has been explicitly set.
+  var hasPendingSync: Bool {_storage._pendingSync != nil}
+  /// Clears the value of `pendingSync`. Subsequent reads from it will return its default value.
+  mutating func clearPendingSync() {_uniqueStorage()._pendingSync = nil}
+
+  var countersKnownSince: UInt64 {
+    get {_storage._countersKnownSince ?? 0}
+    set {_uniqueStorage()._countersKnownSince = newValue}
+  }
+  /// Returns true if `countersKnownSince` has been explicitly set.
+  var hasCountersKnownSince: Bool {_storage._countersKnownSince != nil}
+  /// Clears the value of `countersKnownSince`. Subsequent reads from it will return its default value.
+  mutating func clearCountersKnownSince() {_uniqueStorage()._countersKnownSince = nil}
+
+  var answeredSync: WireSyncAnswer {
+    get {_storage._answeredSync ?? WireSyncAnswer()}
+    set {_uniqueStorage()._answeredSync = newValue}
+  }
+  /// Returns true if `answeredSync` has been explicitly set.
+  var hasAnsweredSync: Bool {_storage._answeredSync != nil}
+  /// Clears the value of `answeredSync`. Subsequent reads from it will return its default value.
+  mutating func clearAnsweredSync() {_uniqueStorage()._answeredSync = nil}
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -1502,6 +1709,14 @@ nonisolated struct WirePendingRequest: Sendable {
     set {purpose = .announce(newValue)}
   }
 
+  var syncReplayCounters: UInt64 {
+    get {
+      if case .syncReplayCounters(let v)? = purpose {return v}
+      return 0
+    }
+    set {purpose = .syncReplayCounters(newValue)}
+  }
+
   var collision: WireCollision {
     get {_collision ?? WireCollision()}
     set {_collision = newValue}
@@ -1522,6 +1737,7 @@ nonisolated struct WirePendingRequest: Sendable {
     case updateAddresses(WireMoved)
     case verifyAddress(WireAddressCheck)
     case announce(WireNothing)
+    case syncReplayCounters(UInt64)
 
   }
 
@@ -2639,7 +2855,7 @@ nonisolated extension WireDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{2}\u{a}detached\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{2}\u{a}detached\0\u{3}sync_completed\0\u{3}sync_answered\0\u{3}sync_requested\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2960,6 +3176,45 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .detached(v)
         }
       }()
+      case 51: try {
+        var v: WireSyncCompleted?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .syncCompleted(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .syncCompleted(v)
+        }
+      }()
+      case 52: try {
+        var v: WireSyncAnswered?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .syncAnswered(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .syncAnswered(v)
+        }
+      }()
+      case 53: try {
+        var v: WireSyncRequested?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .syncRequested(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .syncRequested(v)
+        }
+      }()
       default: break
       }
     }
@@ -3074,6 +3329,18 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .detached?: try {
       guard case .detached(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 50)
+    }()
+    case .syncCompleted?: try {
+      guard case .syncCompleted(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 51)
+    }()
+    case .syncAnswered?: try {
+      guard case .syncAnswered(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 52)
+    }()
+    case .syncRequested?: try {
+      guard case .syncRequested(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 53)
     }()
     case nil: break
     }
@@ -3515,6 +3782,256 @@ nonisolated extension WireLifetimeSet: SwiftProtobuf.Message, SwiftProtobuf._Mes
   static func ==(lhs: WireLifetimeSet, rhs: WireLifetimeSet) -> Bool {
     if lhs.spi != rhs.spi {return false}
     if lhs._lifetime != rhs._lifetime {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireMessageIDs: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".MessageIDs"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}send\0\u{1}receive\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.send) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.receive) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.send != 0 {
+      try visitor.visitSingularUInt32Field(value: self.send, fieldNumber: 1)
+    }
+    if self.receive != 0 {
+      try visitor.visitSingularUInt32Field(value: self.receive, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireMessageIDs, rhs: WireMessageIDs) -> Bool {
+    if lhs.send != rhs.send {return false}
+    if lhs.receive != rhs.receive {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireSyncRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".SyncRequest"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{1}nonce\0\u{1}ids\0\u{1}increment\0\u{1}datagram\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 2: try { try decoder.decodeSingularFixed32Field(value: &self.nonce) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._ids) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self._increment) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.datagram) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 1)
+    }
+    if self.nonce != 0 {
+      try visitor.visitSingularFixed32Field(value: self.nonce, fieldNumber: 2)
+    }
+    try { if let v = self._ids {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._increment {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 4)
+    } }()
+    if !self.datagram.isEmpty {
+      try visitor.visitSingularBytesField(value: self.datagram, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireSyncRequest, rhs: WireSyncRequest) -> Bool {
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.nonce != rhs.nonce {return false}
+    if lhs._ids != rhs._ids {return false}
+    if lhs._increment != rhs._increment {return false}
+    if lhs.datagram != rhs.datagram {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireSyncAnswer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".SyncAnswer"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_id\0\u{1}response\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.firstID) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._response) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.firstID != 0 {
+      try visitor.visitSingularUInt32Field(value: self.firstID, fieldNumber: 1)
+    }
+    try { if let v = self._response {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireSyncAnswer, rhs: WireSyncAnswer) -> Bool {
+    if lhs.firstID != rhs.firstID {return false}
+    if lhs._response != rhs._response {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireSyncRequested: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".SyncRequested"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_spi\0\u{1}request\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.localSpi) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._request) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.localSpi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.localSpi, fieldNumber: 1)
+    }
+    try { if let v = self._request {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireSyncRequested, rhs: WireSyncRequested) -> Bool {
+    if lhs.localSpi != rhs.localSpi {return false}
+    if lhs._request != rhs._request {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireSyncCompleted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".SyncCompleted"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_spi\0\u{1}ids\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.localSpi) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._ids) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.localSpi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.localSpi, fieldNumber: 1)
+    }
+    try { if let v = self._ids {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireSyncCompleted, rhs: WireSyncCompleted) -> Bool {
+    if lhs.localSpi != rhs.localSpi {return false}
+    if lhs._ids != rhs._ids {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireSyncAnswered: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".SyncAnswered"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_spi\0\u{1}answer\0\u{1}ids\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.localSpi) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._answer) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._ids) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.localSpi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.localSpi, fieldNumber: 1)
+    }
+    try { if let v = self._answer {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._ids {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireSyncAnswered, rhs: WireSyncAnswered) -> Bool {
+    if lhs.localSpi != rhs.localSpi {return false}
+    if lhs._answer != rhs._answer {return false}
+    if lhs._ids != rhs._ids {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4240,7 +4757,7 @@ nonisolated extension WireDirectionKeys: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".IKESA"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}initiator_spi\0\u{3}responder_spi\0\u{1}role\0\u{1}cipher\0\u{1}integrity\0\u{1}prf\0\u{3}key_exchange_group\0\u{3}derivation_key\0\u{3}initiator_keys\0\u{3}responder_keys\0\u{3}next_send_id\0\u{3}next_receive_id\0\u{1}responses\0\u{3}pending_requests\0\u{3}established_wall_milliseconds\0\u{3}send_window\0\u{3}receive_window\0\u{1}lifetime\0\u{4}\u{c}epoch_offset\0\u{3}epochs_spent\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}initiator_spi\0\u{3}responder_spi\0\u{1}role\0\u{1}cipher\0\u{1}integrity\0\u{1}prf\0\u{3}key_exchange_group\0\u{3}derivation_key\0\u{3}initiator_keys\0\u{3}responder_keys\0\u{3}next_send_id\0\u{3}next_receive_id\0\u{1}responses\0\u{3}pending_requests\0\u{3}established_wall_milliseconds\0\u{3}send_window\0\u{3}receive_window\0\u{1}lifetime\0\u{4}\u{c}epoch_offset\0\u{3}epochs_spent\0\u{4}\u{13}pending_sync\0\u{3}counters_known_since\0\u{3}answered_sync\0")
 
   fileprivate class _StorageClass {
     var _initiatorSpi: UInt64 = 0
@@ -4263,6 +4780,9 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     var _lifetime: WireLifetime? = nil
     var _epochOffset: UInt32 = 0
     var _epochsSpent: UInt32 = 0
+    var _pendingSync: WireSyncRequest? = nil
+    var _countersKnownSince: UInt64? = nil
+    var _answeredSync: WireSyncAnswer? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4293,6 +4813,9 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       _lifetime = source._lifetime
       _epochOffset = source._epochOffset
       _epochsSpent = source._epochsSpent
+      _pendingSync = source._pendingSync
+      _countersKnownSince = source._countersKnownSince
+      _answeredSync = source._answeredSync
     }
   }
 
@@ -4331,6 +4854,9 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
         case 18: try { try decoder.decodeSingularMessageField(value: &_storage._lifetime) }()
         case 30: try { try decoder.decodeSingularUInt32Field(value: &_storage._epochOffset) }()
         case 31: try { try decoder.decodeSingularUInt32Field(value: &_storage._epochsSpent) }()
+        case 50: try { try decoder.decodeSingularMessageField(value: &_storage._pendingSync) }()
+        case 51: try { try decoder.decodeSingularUInt64Field(value: &_storage._countersKnownSince) }()
+        case 52: try { try decoder.decodeSingularMessageField(value: &_storage._answeredSync) }()
         default: break
         }
       }
@@ -4403,6 +4929,15 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       if _storage._epochsSpent != 0 {
         try visitor.visitSingularUInt32Field(value: _storage._epochsSpent, fieldNumber: 31)
       }
+      try { if let v = _storage._pendingSync {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 50)
+      } }()
+      try { if let v = _storage._countersKnownSince {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 51)
+      } }()
+      try { if let v = _storage._answeredSync {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 52)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4432,6 +4967,9 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
         if _storage._lifetime != rhs_storage._lifetime {return false}
         if _storage._epochOffset != rhs_storage._epochOffset {return false}
         if _storage._epochsSpent != rhs_storage._epochsSpent {return false}
+        if _storage._pendingSync != rhs_storage._pendingSync {return false}
+        if _storage._countersKnownSince != rhs_storage._countersKnownSince {return false}
+        if _storage._answeredSync != rhs_storage._answeredSync {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -4483,7 +5021,7 @@ nonisolated extension WireCachedResponse: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".PendingRequest"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{1}datagrams\0\u{1}liveness\0\u{3}delete_ike_sa\0\u{3}delete_child_sa\0\u{3}create_child_sa\0\u{3}rekey_ike_sa\0\u{3}update_addresses\0\u{3}verify_address\0\u{1}announce\0\u{1}collision\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{1}datagrams\0\u{1}liveness\0\u{3}delete_ike_sa\0\u{3}delete_child_sa\0\u{3}create_child_sa\0\u{3}rekey_ike_sa\0\u{3}update_addresses\0\u{3}verify_address\0\u{1}announce\0\u{1}collision\0\u{4}'sync_replay_counters\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4593,6 +5131,14 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
         }
       }()
       case 11: try { try decoder.decodeSingularMessageField(value: &self._collision) }()
+      case 50: try {
+        var v: UInt64?
+        try decoder.decodeSingularUInt64Field(value: &v)
+        if let v = v {
+          if self.purpose != nil {try decoder.handleConflictingOneOf()}
+          self.purpose = .syncReplayCounters(v)
+        }
+      }()
       default: break
       }
     }
@@ -4642,10 +5188,13 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
       guard case .announce(let v)? = self.purpose else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
     }()
-    case nil: break
+    default: break
     }
     try { if let v = self._collision {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+    } }()
+    try { if case .syncReplayCounters(let v)? = self.purpose {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 50)
     } }()
     try unknownFields.traverse(visitor: &visitor)
   }

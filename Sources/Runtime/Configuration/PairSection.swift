@@ -11,7 +11,7 @@ struct PairSection {
 extension Sections {
     func pairSection() -> PairSection? {
         guard let table = root.subtable("pair") else { return nil }
-        table.allow(["peer", "certificate", "key", "peer_certificate", "heartbeat", "commit", "path"])
+        table.allow(["peer", "certificate", "key", "peer_certificate", "heartbeat", "commit", "replay_protection", "path"])
         for (key, example) in [("certificate", "sg1.crt"), ("key", "sg1.key"), ("peer_certificate", "sg2.crt")] where !table.has(key) {
             table.missing(key, "\(key) = \"pair/\(example)\" (tandem pair init makes them)")
         }
@@ -24,6 +24,9 @@ extension Sections {
         let key = secretFile(table, "key")
         let heartbeat = heartbeat(table)
         let commitTimeout = commitTimeout(table)
+        let protection = table.choice("replay_protection", ReplayProtection.allCases.map(\.rawValue)).flatMap {
+            ReplayProtection(rawValue: $0)
+        }
         let paths = paths(table)
         guard let peerName, let certificate, let key, let peerCertificate, !paths.isEmpty else { return nil }
         let secret: SecretBytes
@@ -36,7 +39,7 @@ extension Sections {
         return PairSection(
             node: PairConfiguration(
                 peerName: peerName, secret: secret, heartbeatInterval: heartbeat.interval, deadAfter: heartbeat.deadAfter,
-                commitTimeout: commitTimeout, paths: paths),
+                commitTimeout: commitTimeout, replayProtection: protection ?? .window, paths: paths),
             link: PairLinkSettings(paths: paths, certificatePEM: certificate, keyPEM: key, peerCertificatePEM: peerCertificate))
     }
 
