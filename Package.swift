@@ -12,7 +12,7 @@ let strict: [SwiftSetting] = [
 
 /// The fuzz targets: replayed over their kept corpus by `swift test`; with TANDEM_FUZZ set, a program around libFuzzer (`make fuzz`).
 let fuzzed: [Target.Dependency] = [
-    "Cryptography", "IKEWire", "Session", "IKE", "Pair", "Control", "ESP", "Netlink", "Runtime",
+    "Cryptography", "IKEWire", "Session", "IKE", "Pair", "Context", "Control", "ESP", "Netlink", "Runtime",
 ]
 let fuzzing: Target =
     Context.environment["TANDEM_FUZZ"] == nil
@@ -62,6 +62,7 @@ let package = Package(
             ],
             exclude: ["Wire/pair.proto"],
             swiftSettings: strict),
+        .target(name: "Context", dependencies: ["Session", "Cryptography"], swiftSettings: strict),
         .target(name: "Control", swiftSettings: strict),
         .target(
             name: "Node",
@@ -114,6 +115,7 @@ let package = Package(
         .testTarget(
             name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography", "CertificateSamples"], swiftSettings: strict),
         .testTarget(name: "PairTests", dependencies: ["Pair", "Session", "Cryptography"], swiftSettings: strict),
+        .testTarget(name: "ContextTests", dependencies: ["Context", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
         .testTarget(
             name: "NodeTests", dependencies: ["Node", "IKE", "IKEWire", "Pair", "Session", "Control", "Cryptography"], swiftSettings: strict
