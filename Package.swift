@@ -67,7 +67,7 @@ let package = Package(
         .target(
             name: "Node",
             dependencies: [
-                "IKE", "Pair", "Session", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
+                "IKE", "Pair", "Session", "Context", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
@@ -78,7 +78,7 @@ let package = Package(
         .target(
             name: "Runtime",
             dependencies: [
-                "CLinux", "Cryptography", "IKE", "Session", "Pair", "Control", "Node", "ESP", "Netlink",
+                "CLinux", "Cryptography", "IKE", "Session", "Pair", "Context", "Control", "Node", "ESP", "Netlink",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -118,14 +118,15 @@ let package = Package(
         .testTarget(name: "ContextTests", dependencies: ["Context", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
         .testTarget(
-            name: "NodeTests", dependencies: ["Node", "IKE", "IKEWire", "Pair", "Session", "Control", "Cryptography"], swiftSettings: strict
-        ),
+            name: "NodeTests", dependencies: ["Node", "IKE", "IKEWire", "Pair", "Session", "Context", "Control", "Cryptography"],
+            swiftSettings: strict),
         .testTarget(name: "ESPTests", dependencies: ["ESP", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "NetlinkTests", dependencies: ["Netlink", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(
             name: "RuntimeTests",
             dependencies: [
-                "Runtime", "Node", "IKE", "Pair", "Session", "Control", "Cryptography", "CertificateSamples", "ESP", "Netlink",
+                "Runtime", "Node", "IKE", "Pair", "Session", "Context", "Control", "Cryptography", "CertificateSamples", "ESP",
+                "Netlink",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -1,3 +1,4 @@
+public import Context
 public import Control
 public import Cryptography
 public import IKE
@@ -15,9 +16,12 @@ public struct NodeConfiguration: Sendable {
     public var ike: IKEConfiguration
     /// The version of the software, for `swanctl --version`.
     public var version: String
+    /// The gateways beside the pair that contexts may go to and come from.
+    public var gateways: [GatewayConfiguration]
 
     public init(
-        name: String, id: NodeID, pair: PairConfiguration?, addresses: [SharedAddress], ike: IKEConfiguration, version: String
+        name: String, id: NodeID, pair: PairConfiguration?, addresses: [SharedAddress], ike: IKEConfiguration, version: String,
+        gateways: [GatewayConfiguration] = []
     ) {
         self.name = name
         self.id = id
@@ -25,6 +29,22 @@ public struct NodeConfiguration: Sendable {
         self.addresses = addresses
         self.ike = ike
         self.version = version
+        self.gateways = gateways
+    }
+}
+
+/// `[[gateway]]`.
+public struct GatewayConfiguration: Hashable, Sendable {
+    public var name: String
+    /// Where clients are sent that are to move there.
+    public var redirectTo: GatewayIdentity
+    /// It may take sessions of ours by itself, by CT-Req.
+    public var mayRequest: Bool
+
+    public init(name: String, redirectTo: GatewayIdentity, mayRequest: Bool = false) {
+        self.name = name
+        self.redirectTo = redirectTo
+        self.mayRequest = mayRequest
     }
 }
 
@@ -93,6 +113,10 @@ public enum Input: Sendable {
     case linkOpened
     case linkClosed(reason: String)
     case frame(PairFrame)
+    /// A message of another gateway, whose certificate is the configured one.
+    case transferMessage(from: String, CXTPMessage)
+    /// The link to another gateway ended, or could not be made.
+    case transferLinkClosed(gateway: String, reason: String)
     case dataPlane(DataPlaneEvent)
     /// A data plane command failed; the text names what and why.
     case dataPlaneFailed(String)
@@ -112,6 +136,8 @@ public enum Effect: Hashable, Sendable {
     case send(Datagram)
     case heartbeat(path: Int, bytes: [UInt8])
     case frame(PairFrame)
+    /// A message to another gateway; a link is made for it if there is none.
+    case transfer(to: String, CXTPMessage)
     /// Close the link; the runtime connects again by itself.
     case closeLink(reason: String)
     case dataPlane([DataPlaneCommand])

@@ -90,6 +90,8 @@ public struct Node: Sendable {
         case .linkOpened: linkOpened(now: now)
         case .linkClosed(let reason): linkClosed(reason: reason, now: now)
         case .frame(let frame): frameReceived(frame, now: now)
+        case .transferMessage(let gateway, let message): transferMessageReceived(message, from: gateway, now: now)
+        case .transferLinkClosed(let gateway, let reason): transferLinkClosed(gateway, reason: reason, now: now)
         case .dataPlane(let event): dataPlaneReported(event, now: now)
         case .dataPlaneFailed(let text): dataPlaneFailed(text)
         case .localAddressesChanged(let addresses): localAddressesChanged(addresses, now: now)

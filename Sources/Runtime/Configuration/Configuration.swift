@@ -10,19 +10,22 @@ public struct Configuration: Sendable {
     public var node: NodeConfiguration
     /// `nil`: the node stands alone.
     public var pairLink: PairLinkSettings?
+    /// `nil`: there are no other gateways.
+    public var transferLink: TransferLinkSettings?
     public var dataPlane: DataPlaneSettings
     public var runtime: RuntimeSettings
     /// What an operator should know, and what is no reason not to start: certificates that have expired.
     public var warnings: [ConfigurationError.Problem]
 
     public init(
-        path: String, node: NodeConfiguration, pairLink: PairLinkSettings?, dataPlane: DataPlaneSettings, runtime: RuntimeSettings,
-        warnings: [ConfigurationError.Problem] = []
+        path: String, node: NodeConfiguration, pairLink: PairLinkSettings?, transferLink: TransferLinkSettings? = nil,
+        dataPlane: DataPlaneSettings, runtime: RuntimeSettings, warnings: [ConfigurationError.Problem] = []
     ) {
         self.warnings = warnings
         self.path = path
         self.node = node
         self.pairLink = pairLink
+        self.transferLink = transferLink
         self.dataPlane = dataPlane
         self.runtime = runtime
     }

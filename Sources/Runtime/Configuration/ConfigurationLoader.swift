@@ -27,7 +27,7 @@ extension Configuration {
         case fencing
 
         fileprivate func minds(_ problem: ConfigurationError.Problem) -> Bool {
-            self == .serving || !["connections", "authorities", "secrets", "pools"].contains { problem.key.hasPrefix($0) }
+            self == .serving || !["transfer", "gateway", "connections", "authorities", "secrets", "pools"].contains { problem.key.hasPrefix($0) }
         }
     }
 
@@ -77,7 +77,9 @@ struct Sections {
     let root: TableReader
     var context: ReaderContext { root.context }
 
-    static let names = ["node", "pair", "address", "dataplane", "runtime", "ike", "connections", "authorities", "secrets", "pools"]
+    static let names = [
+        "node", "pair", "address", "transfer", "gateway", "dataplane", "runtime", "ike", "connections", "authorities", "secrets", "pools",
+    ]
 
     /// `nil` when something without which there is no configuration is missing; that has been reported.
     func read() -> Configuration? {
@@ -85,6 +87,7 @@ struct Sections {
         let (name, id) = node()
         let pair = pairSection()
         let addresses = sharedAddresses()
+        let transfer = transferSection(pair: pair?.link)
         let pools = pools()
         let connections = connections(pools: pools, authorities: authorities())
         let secrets = secrets()
@@ -98,8 +101,9 @@ struct Sections {
         return Configuration(
             path: context.file,
             node: NodeConfiguration(
-                name: name, id: id, pair: pair?.node, addresses: addresses, ike: ike, version: TandemVersion.text),
-            pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime, warnings: context.warnings.sorted { $0.line < $1.line })
+                name: name, id: id, pair: pair?.node, addresses: addresses, ike: ike, version: TandemVersion.text,
+                gateways: transfer?.gateways ?? []),
+            pairLink: pair?.link, transferLink: transfer?.link, dataPlane: dataPlane, runtime: runtime, warnings: context.warnings.sorted { $0.line < $1.line })
     }
 
     private func node() -> (String?, NodeID?) {
