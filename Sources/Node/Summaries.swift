@@ -266,6 +266,8 @@ extension IKECounters {
             ("peers_unreachable", peersUnreachable), ("keepalives_sent", keepAlivesSent), ("keepalives_received", keepAlivesReceived),
             ("initiations_started", initiationsStarted), ("initiations_failed", initiationsFailed),
             ("redirects_followed", redirectsFollowed), ("redirects_ignored", redirectsIgnored),
+            ("new_peers_redirected", newPeersRedirected), ("sessions_redirected", sessionsRedirected),
+            ("sessions_handed_on", sessionsHandedOn),
         ]
     }
 }
