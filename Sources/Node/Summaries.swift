@@ -222,6 +222,7 @@ extension PeerCapabilities {
     fileprivate var names: [String] {
         let known: [(PeerCapabilities, String)] = [
             (.mobike, "mobike"), (.messageIDSync, "message-id-sync"), (.redirect, "redirect"), (.fragmentation, "fragmentation"),
+            (.contextTransfer, "context-transfer"), (.replayCounterSync, "replay-counter-sync"),
         ]
         return known.filter { contains($0.0) }.map(\.1)
     }

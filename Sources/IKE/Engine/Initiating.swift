@@ -130,6 +130,7 @@ extension IKEEngine {
         offer.alwaysFloats = connection.mobike
         if connection.mobike { offer.announces.insert(.mobike) }
         if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
+        offer.announces.insert(.contextTransfer)
         offer.additionalAddresses = connection.additionalAddresses
         offer.limits = configuration.limits
         return offer

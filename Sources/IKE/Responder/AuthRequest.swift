@@ -135,6 +135,7 @@ extension IKEEngine {
             payloads.append(.notify(.authLifetime, UInt32(clamping: time.inNanoseconds / 1_000_000_000).networkBytes))
         }
         if session.capabilities.contains(.mobike) { payloads += admission.connection.mobikeNotifies(beside: session.local.address) }
+        if session.capabilities.contains(.contextTransfer) { payloads.append(.vendorID(VendorID.contextTransfer)) }
         return payloads
     }
 

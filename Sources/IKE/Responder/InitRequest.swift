@@ -177,5 +177,6 @@ extension PeerCapabilities {
         self = []
         if payloads.has(.mobikeSupported) { insert(.mobike) }
         if payloads.has(.ikev2MessageIDSyncSupported) { insert(.messageIDSync) }
+        if payloads.vendorIDs.contains(VendorID.contextTransfer) { insert(.contextTransfer) }
     }
 }
