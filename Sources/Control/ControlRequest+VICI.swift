@@ -15,6 +15,7 @@ extension ControlRequest {
         case "rekey": self = .rekey(try RekeyRequest(vici: arguments))
         case "tandem-status": self = .status
         case "tandem-switchover": self = .switchover(force: try arguments.flag("force"))
+        case "tandem-transfer": self = .transfer(try TransferRequest(vici: arguments))
         case "tandem-events": self = .events(after: try arguments.number("after") ?? 0)
         default: self = .unknown(command)
         }
@@ -42,6 +43,7 @@ extension ControlRequest {
         case .switchover(let force):
             arguments.add("force", ifTrue: force)
             return ("tandem-switchover", arguments)
+        case .transfer(let request): return ("tandem-transfer", request.vici())
         case .events(let after):
             arguments.add("after", String(after))
             return ("tandem-events", arguments)
@@ -82,6 +84,27 @@ extension InitiateRequest {
         arguments.add("ike", ifPresent: connection)
         arguments.add(timeoutMilliseconds: timeoutMilliseconds)
         arguments.add("loglevel", String(logLevel))
+        return arguments
+    }
+}
+
+extension TransferRequest {
+    init(vici arguments: VICIMessage) throws(VICIError) {
+        guard let name = arguments["name"], !name.isEmpty else { throw .missing("name") }
+        if let gateway = arguments["to"] {
+            if arguments["from"] != nil { throw .badValue("from") }
+            self.init(name: name, direction: .to, gateway: gateway)
+        } else if let gateway = arguments["from"] {
+            self.init(name: name, direction: .from, gateway: gateway)
+        } else {
+            throw .missing("to")
+        }
+    }
+
+    func vici() -> VICIMessage {
+        var arguments = VICIMessage()
+        arguments.add("name", name)
+        arguments.add(direction.rawValue, gateway)
         return arguments
     }
 }

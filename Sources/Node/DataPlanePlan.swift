@@ -7,19 +7,24 @@ struct DataPlanePlan {
     let node: NodeID
     let isOwner: Bool
 
-    func numbers(of child: ChildSA) -> LeasedNumbers {
+    func numbers(of child: ChildSA, in session: Session) -> LeasedNumbers {
         let lease = isOwner ? child.lease : LeaseStep.next.lease(after: child, for: node)
-        return lease.numbers(extended: child.algorithms.extendedSequenceNumbers)
+        var numbers = lease.numbers(extended: child.algorithms.extendedSequenceNumbers)
+        // Another gateway sends for it still: this one may not, and stands where it will begin.
+        if session.isArriving { numbers.limit = min(numbers.limit, numbers.next - 1) }
+        return numbers
     }
 
     func install(_ child: ChildSA, of session: Session) -> DataPlaneCommand {
         .install(
             ChildInstallation(
                 session: session.id, child: child, local: session.local, remote: session.remote,
-                encapsulation: session.encapsulation, numbers: numbers(of: child)))
+                encapsulation: session.encapsulation, numbers: numbers(of: child, in: session)))
     }
 
-    func arm(_ child: ChildSA) -> DataPlaneCommand { .lease(inboundSPI: child.inboundSPI, numbers: numbers(of: child)) }
+    func arm(_ child: ChildSA, in session: Session) -> DataPlaneCommand {
+        .lease(inboundSPI: child.inboundSPI, numbers: numbers(of: child, in: session))
+    }
 
     func commands(for applied: AppliedDelta) -> [DataPlaneCommand] {
         let before = applied.before
@@ -34,7 +39,7 @@ struct DataPlanePlan {
                 out.append(install(child, of: after))
                 continue
             }
-            if known.lease != child.lease { out.append(arm(child)) }
+            if known.lease != child.lease || before?.isArriving != after.isArriving { out.append(arm(child, in: after)) }
             if !isOwner, known.inboundTop != child.inboundTop {
                 out.append(.advanceInbound(inboundSPI: child.inboundSPI, top: child.inboundTop))
             }

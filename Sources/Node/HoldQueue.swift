@@ -1,5 +1,17 @@
+import Context
 import DequeModule
 import Session
+
+/// A message to another gateway.
+struct TransferOutput {
+    var gateway: String
+    var message: CXTPMessage
+
+    init(to gateway: String, _ message: CXTPMessage) {
+        self.gateway = gateway
+        self.message = message
+    }
+}
 
 /// What has to wait until the standby acknowledges the entry that explains it (law 2): datagrams, and the data plane's part.
 struct HeldOutput {
@@ -8,6 +20,7 @@ struct HeldOutput {
     var commands: [DataPlaneCommand]
     var datagrams: [Datagram]
     var hooks: [HookCall] = []
+    var messages: [TransferOutput] = []
 }
 
 /// Held outputs in the order of their entries. Bounded by the commit timeout: nothing stays longer than that.

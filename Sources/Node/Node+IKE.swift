@@ -13,6 +13,7 @@ extension Node {
             return
         }
         guard !isDraining else { return park(datagram) }
+        if isForArrival(datagram, now: now) { return }
         commit(ike.receive(datagram, table: table, context: context(now)), now: now)
     }
 
@@ -67,6 +68,7 @@ extension Node {
         }
         for event in outcome.events {
             noteCall(event)
+            noteTransfer(event, now: now)
             noteWanted(event, now: now)
             report(event, now: now)
         }
@@ -107,11 +109,13 @@ extension Node {
     /// Lets outputs go now, or when the standby has everything that was sent up to here.
     ///
     /// What follows a held output waits too, though it changed nothing itself: it may repeat what is being held.
-    mutating func release(commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], now: Now) {
-        guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty else { return }
+    mutating func release(
+        commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], messages: [TransferOutput] = [], now: Now
+    ) {
+        guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty || !messages.isEmpty else { return }
         let output = HeldOutput(
             index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams,
-            hooks: hooks)
+            hooks: hooks, messages: messages)
         if sender.holdsReplies, sender.lag > 0 { hold.append(output) } else { emit([output]) }
     }
 
@@ -121,6 +125,7 @@ extension Node {
         for output in outputs {
             if !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
             effects += output.datagrams.map(Effect.send)
+            for output in output.messages { send(output.message, to: output.gateway) }
             run(output.hooks)
         }
     }

@@ -52,6 +52,7 @@ extension Node {
     private mutating func recordLeases(of page: [SessionID], _ step: LeaseStep, now: Now) {
         for id in page {
             guard let session = table[id], !session.children.isEmpty else { continue }
+            if session.isArriving { adoptArrival(session, now: now) }
             let changes = session.children.map { child in
                 SessionChange.leased(inboundSPI: child.inboundSPI, lease: step.lease(after: child, for: configuration.id))
             }
@@ -62,7 +63,7 @@ extension Node {
 
     /// After a hand-over: the SAs of the former owner are set to where it would go on.
     private mutating func armStandby(_ page: [SessionID]) {
-        let commands = page.compactMap { table[$0] }.flatMap { session in session.children.map(plan.arm) }
+        let commands = page.compactMap { table[$0] }.flatMap { session in session.children.map { plan.arm($0, in: session) } }
         if !commands.isEmpty { effects.append(.dataPlane(commands)) }
     }
 
@@ -90,6 +91,7 @@ extension Node {
             if report.inboundTop > child.inboundTop {
                 moved.append(ReplayReport(inboundSPI: report.inboundSPI, top: report.inboundTop))
                 ike.noteInboundTraffic(session: session.id, at: now.instant)
+                if session.isArriving { trafficArrived(for: session, now: now) }
             }
             extendLease(of: child, in: session, next: report.outboundNext, now: now)
         }
@@ -125,9 +127,9 @@ extension Node {
 
     /// Goes on to the next slice well before this one is used up (law 3).
     private mutating func extendLease(of child: ChildSA, in session: Session, next: UInt64, now: Now) {
-        let numbers = plan.numbers(of: child)
+        let numbers = plan.numbers(of: child, in: session)
         // Until they are recorded, the table's leases are those of the former owner.
-        guard !leases.isRecording, next >= numbers.next, numbers.next <= numbers.limit,
+        guard !leases.isRecording, !session.isArriving, next >= numbers.next, numbers.next <= numbers.limit,
             next > numbers.limit || numbers.limit - next < Node.leaseReserve
         else { return }
         let isUrgent = next > numbers.limit || numbers.limit - next < Node.leaseReserve / 4
@@ -142,7 +144,7 @@ extension Node {
 
     /// A NAT gave the peer another port or address; a valid ESP packet proved it (RFC 7296 §2.23).
     private mutating func endpointChanged(inboundSPI: UInt32, remote: Endpoint, now: Now) {
-        guard isOwner, !isHandoverOffered, let session = table.session(inboundSPI: inboundSPI), session.remoteBehindNAT,
+        guard isOwner, !isHandoverOffered, let session = table.session(inboundSPI: inboundSPI), session.remoteBehindNAT, !session.isArriving,
             // A peer that says it has moved is followed when it has shown that it can be reached there.
             session.remote != remote, session.movingTo == nil
         else { return }

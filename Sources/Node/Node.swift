@@ -10,7 +10,7 @@ public import Session
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
 /// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Control` answers
-/// the operator; `Node+Wanted` makes by itself what is to be there.
+/// the operator; `Node+Wanted` makes by itself what is to be there; `Node+Transfer` gives sessions to other gateways and takes theirs.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -45,6 +45,7 @@ public struct Node: Sendable {
     var terminations: [Termination] = []
     var calls: [Call] = []
     var wanted: Wanted
+    var transfers = TransferWork()
     var journal = Journal()
     var counters = NodeCounters()
     var dataPlaneKind = ""
@@ -113,7 +114,7 @@ public struct Node: Sendable {
             // An offered hand-over ends by the roles' deadline, and all else waits for that.
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline, hookWork.nextDeadline,
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
-            mayInitiate ? wanted.nextDeadline : nil,
+            mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
@@ -150,6 +151,7 @@ public struct Node: Sendable {
         relocateSessions(now: now)
         workOnRekeys(now: now)
         advanceIKE(now: now)
+        workOnTransfers(now: now)
         pursueWanted(now: now)
         finishTerminations(now: now)
         finishCalls(now: now)

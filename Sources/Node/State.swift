@@ -161,6 +161,14 @@ struct NodeCounters {
     var stepDowns: UInt64 = 0
     var hooksRun: UInt64 = 0
     var hooksFailed: UInt64 = 0
+    /// Sessions between this gateway and others (RFC 4067).
+    var transfersBegun: UInt64 = 0
+    var transfersGiven: UInt64 = 0
+    var transfersTaken: UInt64 = 0
+    var transfersFailed: UInt64 = 0
+    var transfersRefused: UInt64 = 0
+    var transferMessagesReceived: UInt64 = 0
+    var transferMessagesUnexpected: UInt64 = 0
 
     var named: [(String, UInt64)] {
         [
@@ -170,6 +178,9 @@ struct NodeCounters {
             ("entries_applied", entriesApplied), ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
             ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
             ("hooks_run", hooksRun), ("hooks_failed", hooksFailed),
+            ("transfers_begun", transfersBegun), ("transfers_given", transfersGiven), ("transfers_taken", transfersTaken),
+            ("transfers_failed", transfersFailed), ("transfers_refused", transfersRefused),
+            ("transfer_messages_received", transferMessagesReceived), ("transfer_messages_unexpected", transferMessagesUnexpected),
         ] + HeartbeatRejection.allCases.map { ($0.rawValue, heartbeatsRejected[$0] ?? 0) }
     }
 }

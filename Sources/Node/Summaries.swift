@@ -106,7 +106,7 @@ extension Node {
         var out = SASummary()
         out.name = session.authorization.connection
         out.uniqueID = session.uniqueID
-        out.state = isOwner ? (session.isClosing ? "DELETING" : "ESTABLISHED") : "PASSIVE"
+        out.state = isOwner ? (session.isClosing ? "DELETING" : session.isArriving ? "ARRIVING" : "ESTABLISHED") : "PASSIVE"
         (out.localHost, out.localPort) = ("\(session.local.address)", session.local.port)
         (out.remoteHost, out.remotePort) = ("\(session.remote.address)", session.remote.port)
         out.localID = "\(session.authorization.localIdentity)"
@@ -156,7 +156,7 @@ extension Node {
         out.remoteSelectors = child.remoteSelectors.map { "\($0)" }
         out.inboundTop = max(child.inboundTop, counters?.inboundTop ?? 0)
         out.outboundNext = counters?.outboundNext
-        out.leaseLimit = plan.numbers(of: child).limit
+        out.leaseLimit = plan.numbers(of: child, in: session).limit
         out.leaseSlice = child.lease.slice
         return out
     }

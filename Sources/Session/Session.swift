@@ -169,6 +169,9 @@ public struct Session: Hashable, Sendable {
     public var redirectedTo: IPAddress?
     /// Where we told the peer to go, or it was told before it came (RFC 5685).
     public var redirects = Redirections.none
+    /// Another gateway gave us its context and still speaks for it: it stands ready and is silent, until the giver or the peer says that
+    /// the peer is here (RFC 4067 §2.1.1).
+    public var isArriving = false
     public var establishedWallMilliseconds: Int64
 
     /// Past it the session's state would grow with whatever a peer says.

@@ -29,6 +29,8 @@ public enum SessionChange: Hashable, Sendable {
     case redirected(to: IPAddress)
     /// What we tell the peer of other gateways.
     case redirectsSet(Redirections)
+    /// A session that was arriving is here. The next message IDs are at least these: the giver's last word, or our own.
+    case arrived(nextSendID: UInt32, nextReceiveID: UInt32)
     case childAdded(ChildSA)
     /// The CHILD SA was replaced: it sends no more.
     case childRekeyed(inboundSPI: UInt32)

@@ -107,6 +107,10 @@ public struct SessionTable: Sendable {
             session.reauthenticateAt = at
         case .redirected(let address):
             session.redirectedTo = address
+        case .arrived(let nextSendID, let nextReceiveID):
+            session.isArriving = false
+            session.ikeSA.nextSendID = max(session.ikeSA.nextSendID, nextSendID)
+            session.ikeSA.nextReceiveID = max(session.ikeSA.nextReceiveID, nextReceiveID)
         case .redirectsSet(let redirects):
             guard redirects.times.count <= Redirections.countMax else { throw .tooMany(session: id) }
             session.redirects = redirects

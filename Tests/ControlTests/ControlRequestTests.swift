@@ -13,7 +13,9 @@ import Testing
         .terminate(TerminateRequest(child: "net")), .terminate(TerminateRequest(childUniqueID: 7)),
         .terminate(TerminateRequest(uniqueID: 5)), .rekey(RekeyRequest(connection: "road")), .rekey(RekeyRequest(child: "net")),
         .rekey(RekeyRequest(connection: "road", childUniqueID: 3)),
-        .status, .switchover(force: false), .switchover(force: true), .events(after: .max), .unknown("load-conn"),
+        .status, .switchover(force: false), .switchover(force: true),
+        .transfer(TransferRequest(name: "anna", direction: .to, gateway: "sg3")),
+        .transfer(TransferRequest(name: "10.20.0.1", direction: .from, gateway: "sg3")), .events(after: .max), .unknown("load-conn"),
     ])
     func request_overTheSocket_isTheSame(request: ControlRequest) throws {
         let (command, arguments) = try #require(request.vici())
@@ -30,6 +32,19 @@ import Testing
         arguments.add("force", "yes")
         #expect(throws: VICIError.missing("ike")) { try ControlRequest(command: "terminate", arguments: arguments) }
         #expect(throws: VICIError.missing("child")) { try ControlRequest(command: "initiate", arguments: VICIMessage()) }
+    }
+
+    @Test func transfer_withoutWhatAndWhere_isRefused() throws {
+        func error(_ pairs: [(String, String)]) -> VICIError? {
+            var arguments = VICIMessage()
+            for (key, text) in pairs { arguments.add(key, text) }
+            do throws(VICIError) { _ = try ControlRequest(command: "tandem-transfer", arguments: arguments) } catch { return error }
+            return nil
+        }
+        #expect(error([("to", "sg3")]) == .missing("name"))
+        #expect(error([("name", "anna")]) == .missing("to"))
+        #expect(error([("name", "anna"), ("to", "sg3"), ("from", "sg4")]) == .badValue("from"))
+        #expect(error([("name", "anna"), ("from", "sg4")]) == nil)
     }
 
     @Test func arguments_thatCannotBeRead_areRefused() {

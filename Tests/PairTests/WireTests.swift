@@ -292,7 +292,7 @@ private enum Sample {
             .sendWindowSet(localSPI: 1, size: 16), .pathChanged(session.path), .peerAddressesSet([IPAddress("192.0.2.9")!]),
             .peerAddressesSet([]), .movingSet(session.path), .movingSet(nil),
             .reauthenticationSet(at: 77), .redirected(to: IPAddress("2001:db8::9")!), .reauthenticationSet(at: nil),
-            .redirectsSet(session.redirects), .redirectsSet(.none),
+            .redirectsSet(session.redirects), .redirectsSet(.none), .arrived(nextSendID: .max, nextReceiveID: 7),
             .ikeSAAdded(session.ikeSA),
             .ikeSAAdopted(localSPI: .max), .volumeReached(inboundSPI: 5, volume: Volume(bytes: .max, packets: 1)),
             .childLifetimeSet(inboundSPI: 5, lifetime: Lifetime(rekeyAt: 1, endsAt: nil)),

@@ -45,6 +45,19 @@ public struct TransferStatus: RawRepresentable, Hashable, Sendable {
     /// The mobile node did not agree to move, or did not answer.
     public static let notMoved = TransferStatus(rawValue: 9)
 
+    // What a PUT refuses.
+    public static let alreadyOwned = TransferStatus(rawValue: 16)
+    public static let stale = TransferStatus(rawValue: 17)
+    public static let expired = TransferStatus(rawValue: 18)
+    public static let connectionUnknown = TransferStatus(rawValue: 19)
+    public static let identityRefused = TransferStatus(rawValue: 20)
+    public static let spiInUse = TransferStatus(rawValue: 21)
+    public static let addressInUse = TransferStatus(rawValue: 22)
+    public static let noLocalAddress = TransferStatus(rawValue: 23)
+    public static let tableFull = TransferStatus(rawValue: 24)
+    public static let givenTooOften = TransferStatus(rawValue: 25)
+    public static let numbersExhausted = TransferStatus(rawValue: 26)
+
     /// In words, for an operator.
     public var text: String {
         switch self {
@@ -58,6 +71,17 @@ public struct TransferStatus: RawRepresentable, Hashable, Sendable {
         case .unknownNode: "it has no such session"
         case .notInstallable: "it cannot install the context"
         case .notMoved: "the client did not move"
+        case .alreadyOwned: "it has this session already"
+        case .stale: "a later state of the session was there"
+        case .expired: "the time of the session is over"
+        case .connectionUnknown: "it has no such connection or child"
+        case .identityRefused: "it does not admit the client"
+        case .spiInUse: "another session there has the SPI"
+        case .addressInUse: "the leased address is another client's there"
+        case .noLocalAddress: "it has no address for the session"
+        case .tableFull: "it has no room for a further session"
+        case .givenTooOften: "the session's keys were handed on too often"
+        case .numbersExhausted: "a CHILD SA has no sequence numbers left"
         default: "status \(rawValue)"
         }
     }

@@ -29,7 +29,7 @@ extension IKEEngine {
             } else {
                 after = try? before?.applying(delta.changes)
             }
-            guard let after = after ?? nil else { continue }
+            guard let after = after ?? nil, !after.isArriving else { continue }
             schedule(after, context: context)
             checkPredecessor(of: after, table: table, context: context)
             keepMapping(after, at: now)

@@ -195,7 +195,7 @@ extension IKEEngine {
         // Held once, so that a page costs a page and not a copy of all.
         unswept = nil
         for id in rest.suffix(IKEEngine.sweepPage) {
-            guard let session = table[id] else { continue }
+            guard let session = table[id], !session.isArriving else { continue }
             watch(session, from: context.now.instant)
             keepMapping(session, isOverdue: true, at: context.now.instant)
             schedule(session, context: context)

@@ -61,6 +61,8 @@ extension IKEEngine {
         let sa = session.ikeSA
         let pending = sa.pendingRequests.map(\.purpose)
         if pending.contains(.deleteIKESA) { return .never }
+        // Another gateway speaks for it.
+        if session.isArriving { return .never }
         if session.isHeldStill { return wish == .liveness ? .never : .later }
         if pending.contains(where: { $0.isIKERekey }) {
             if case .rekeyIKESA = wish { return .never }

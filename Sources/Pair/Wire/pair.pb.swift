@@ -338,6 +338,20 @@ nonisolated struct WireDelta: Sendable {
   init() {}
 }
 
+nonisolated struct WireArrived: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var nextSendID: UInt32 = 0
+
+  var nextReceiveID: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 nonisolated struct WireChange: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -537,6 +551,14 @@ nonisolated struct WireChange: Sendable {
     set {kind = .redirectsSet(newValue)}
   }
 
+  var arrived: WireArrived {
+    get {
+      if case .arrived(let v)? = kind {return v}
+      return WireArrived()
+    }
+    set {kind = .arrived(newValue)}
+  }
+
   var movingSet: WireMovingSet {
     get {
       if case .movingSet(let v)? = kind {return v}
@@ -580,6 +602,7 @@ nonisolated struct WireChange: Sendable {
     case ikeLifetimeSet(WireLifetimeSet)
     case redirected(Data)
     case redirectsSet(WireRedirections)
+    case arrived(WireArrived)
     case movingSet(WireMovingSet)
     case removed(WireRemoved)
 
@@ -1007,6 +1030,11 @@ nonisolated struct WireSession: @unchecked Sendable {
   var hasRedirects: Bool {_storage._redirects != nil}
   /// Clears the value of `redirects`. Subsequent reads from it will return its default value.
   mutating func clearRedirects() {_uniqueStorage()._redirects = nil}
+
+  var isArriving: Bool {
+    get {_storage._isArriving}
+    set {_uniqueStorage()._isArriving = newValue}
+  }
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2536,9 +2564,44 @@ nonisolated extension WireDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
   }
 }
 
+nonisolated extension WireArrived: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Arrived"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}next_send_id\0\u{3}next_receive_id\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.nextSendID) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.nextReceiveID) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.nextSendID != 0 {
+      try visitor.visitSingularUInt32Field(value: self.nextSendID, fieldNumber: 1)
+    }
+    if self.nextReceiveID != 0 {
+      try visitor.visitSingularUInt32Field(value: self.nextReceiveID, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireArrived, rhs: WireArrived) -> Bool {
+    if lhs.nextSendID != rhs.nextSendID {return false}
+    if lhs.nextReceiveID != rhs.nextReceiveID {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{4}\u{5}redirects_set\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{4}\u{5}redirects_set\0\u{2}\u{f}arrived\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2859,6 +2922,19 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .redirectsSet(v)
         }
       }()
+      case 60: try {
+        var v: WireArrived?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .arrived(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .arrived(v)
+        }
+      }()
       default: break
       }
     }
@@ -2973,6 +3049,10 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .redirectsSet?: try {
       guard case .redirectsSet(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 45)
+    }()
+    case .arrived?: try {
+      guard case .arrived(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 60)
     }()
     case nil: break
     }
@@ -3500,7 +3580,7 @@ nonisolated extension WireInboundAdvanced: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Session"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{4}\u{3}moving_to\0\u{2}\u{a}predecessor\0\u{3}redirected_to\0\u{2}\u{e}redirects\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{4}\u{3}moving_to\0\u{2}\u{a}predecessor\0\u{3}redirected_to\0\u{2}\u{e}redirects\0\u{4}\u{f}is_arriving\0")
 
   fileprivate class _StorageClass {
     var _id: UInt64 = 0
@@ -3524,6 +3604,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _redirectedTo: Data? = nil
     var _movingTo: WirePath? = nil
     var _redirects: WireRedirections? = nil
+    var _isArriving: Bool = false
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3555,6 +3636,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       _redirectedTo = source._redirectedTo
       _movingTo = source._movingTo
       _redirects = source._redirects
+      _isArriving = source._isArriving
     }
   }
 
@@ -3594,6 +3676,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 30: try { try decoder.decodeSingularFixed64Field(value: &_storage._predecessor) }()
         case 31: try { try decoder.decodeSingularBytesField(value: &_storage._redirectedTo) }()
         case 45: try { try decoder.decodeSingularMessageField(value: &_storage._redirects) }()
+        case 60: try { try decoder.decodeSingularBoolField(value: &_storage._isArriving) }()
         default: break
         }
       }
@@ -3669,6 +3752,9 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       try { if let v = _storage._redirects {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 45)
       } }()
+      if _storage._isArriving != false {
+        try visitor.visitSingularBoolField(value: _storage._isArriving, fieldNumber: 60)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3699,6 +3785,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._redirectedTo != rhs_storage._redirectedTo {return false}
         if _storage._movingTo != rhs_storage._movingTo {return false}
         if _storage._redirects != rhs_storage._redirects {return false}
+        if _storage._isArriving != rhs_storage._isArriving {return false}
         return true
       }
       if !storagesAreEqual {return false}
