@@ -62,8 +62,8 @@ let package = Package(
             ],
             exclude: ["Wire/pair.proto"],
             swiftSettings: strict),
-        .target(name: "Context", dependencies: ["Session", "Cryptography"], swiftSettings: strict),
         .target(name: "Control", swiftSettings: strict),
+        .target(name: "Context", dependencies: ["Session", "Cryptography", "Control"], swiftSettings: strict),
         .target(
             name: "Node",
             dependencies: [
@@ -92,7 +92,9 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "tandem",
-            dependencies: ["Runtime", "Control", "Cryptography", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Runtime", "Context", "Control", "Cryptography", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "session-generator",
@@ -115,8 +117,8 @@ let package = Package(
         .testTarget(
             name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography", "CertificateSamples"], swiftSettings: strict),
         .testTarget(name: "PairTests", dependencies: ["Pair", "Session", "Cryptography"], swiftSettings: strict),
-        .testTarget(name: "ContextTests", dependencies: ["Context", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
+        .testTarget(name: "ContextTests", dependencies: ["Context", "Session", "Control", "Cryptography"], swiftSettings: strict),
         .testTarget(
             name: "NodeTests", dependencies: ["Node", "IKE", "IKEWire", "Pair", "Session", "Context", "Control", "Cryptography"],
             swiftSettings: strict),

@@ -184,7 +184,8 @@ extension PoolConfiguration {
 
     /// Whether an identity that has been away since then has lost its address to whoever wants one.
     public func hasExpired(offlineSince: Int64, at wallMilliseconds: Int64) -> Bool {
-        guard let leaseTime else { return false }
+        // Of another pool an address is kept only while its session is being carried elsewhere.
+        guard let leaseTime = isPersistent ? leaseTime : Reservation.transferTime else { return false }
         return wallMilliseconds - offlineSince >= leaseTime.inNanoseconds / 1_000_000
     }
 

@@ -18,11 +18,13 @@ struct MessageProtection {
     var cipher: Cipher
     var integrity: IntegrityAlgorithm?
     var keys: DirectionKeys
+    var epochShift: EpochShift
 
-    init(_ algorithms: IKEAlgorithms, keys: DirectionKeys) {
+    init(_ algorithms: IKEAlgorithms, keys: DirectionKeys, epochShift: EpochShift = .none) {
         cipher = algorithms.cipher
         integrity = algorithms.integrity
         self.keys = keys
+        self.epochShift = epochShift
     }
 
     /// A message with `payloads` inside: one datagram with an Encrypted payload, or the fragments of it (RFC 7383 §2.5).
@@ -134,13 +136,13 @@ struct MessageProtection {
         return payloads.filter { $0.isKnown }
     }
 
-    /// Where an IV must never come twice: response bit, the epoch's low 15 bits, message ID, the fragment's number. Under one key an ID is
+    /// Where an IV must never come twice: response bit, 15 bits of the epoch (`EpochShift`), message ID, the fragment's number. Under one key an ID is
     /// used once as request and once as response by one owner, and two owners differ in epoch, so that it does not (law 3). Where
     /// nobody may foresee it, it is random.
     private func initializationVector(header: IKEHeader, number: UInt16, context: IKEContext) -> [UInt8] {
         guard cipher.hasCounterIV else { return context.random.bytes(cipher.ivLength) }
         let response: UInt64 = header.isResponse ? 1 << 63 : 0
-        return (response | (context.epoch & 0x7FFF) << 48 | UInt64(header.messageID) << 16 | UInt64(number)).networkBytes
+        return (response | UInt64(epochShift.epochBits(context.epoch)) << 48 | UInt64(header.messageID) << 16 | UInt64(number)).networkBytes
     }
 }
 

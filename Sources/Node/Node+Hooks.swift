@@ -71,7 +71,8 @@ extension Node {
     /// What a change of ours asks for; to be run when the standby has it. What the session is still owed by a takeover comes first.
     mutating func hookCalls(for applied: AppliedDelta) -> [HookCall] {
         guard !hooks.isEmpty else { return [] }
-        let calls = hooks.calls(for: applied)
+        // Programs are for sessions that this gateway serves.
+        let calls = hooks.calls(for: applied.withoutArrival)
         return calls.isEmpty ? [] : owedCalls(for: applied) + calls
     }
 
@@ -102,5 +103,15 @@ extension Node {
         log(
             .warning, "an updown program failed",
             [.init("program", call.program), .init("verb", call.verb.rawValue), .init("what", call.subject), .init("reason", failure)])
+    }
+}
+
+extension AppliedDelta {
+    /// As seen by who knows of no session before it is here.
+    fileprivate var withoutArrival: AppliedDelta {
+        var seen = self
+        if seen.before?.isArriving == true { seen.before = nil }
+        if seen.after?.isArriving == true { seen.after = nil }
+        return seen
     }
 }

@@ -75,6 +75,52 @@ public struct Lifetime: Hashable, Sendable {
     public static let unlimited = Lifetime()
 }
 
+/// How far the epoch in the IVs of an IKE SA is ahead of the pair's own, because its keys came from another gateway.
+///
+/// Of an IV the epoch has 15 bits, and counts on with each owner of a pair. Another pair counts from elsewhere: the shift puts its
+/// epochs behind all those that the giver may have used under the same keys (law 3).
+public struct EpochShift: Hashable, Sendable {
+    /// What is added to the pair's epoch; of the sum the low 15 bits count.
+    public private(set) var offset: UInt16
+    /// Epochs that were left out between givers and takers so far. Never goes down while the keys live.
+    public private(set) var spent: UInt16
+
+    /// - Returns: `nil` for numbers that no gateway makes.
+    public init?(offset: UInt16, spent: UInt16) {
+        guard offset <= EpochShift.mask, spent <= EpochShift.spentMax else { return nil }
+        self.offset = offset
+        self.spent = spent
+    }
+
+    private init(unchecked offset: UInt16, _ spent: UInt16) { (self.offset, self.spent) = (offset, spent) }
+
+    public static let none = EpochShift(unchecked: 0, 0)
+
+    static let mask: UInt16 = 0x7FFF
+    /// Half of what 15 bits can count: the other half is for takeovers under the same keys.
+    public static let spentMax: UInt16 = 1 << 14
+    /// Behind a giver that gave the session away: as many epochs may its pair have come to without knowing of that, each a takeover.
+    public static let afterDetached: UInt16 = 64
+    /// Behind a giver that lives on.
+    public static let afterSnapshot: UInt16 = 1024
+
+    /// The 15 bits that stand in an IV in this epoch of the pair.
+    public func epochBits(_ epoch: Epoch) -> UInt16 { UInt16(truncatingIfNeeded: epoch) &+ offset & EpochShift.mask }
+
+    /// The shift of whoever takes the keys over.
+    ///
+    /// - Parameters:
+    ///   - epoch: of the giver's pair, when it gave.
+    ///   - ownEpoch: of the taker's pair.
+    ///   - gap: `afterDetached` or `afterSnapshot`.
+    /// - Returns: `nil` when the keys have been given too often: the IKE SA has to be rekeyed first.
+    public func next(givenAt epoch: Epoch, takenAt ownEpoch: Epoch, gap: UInt16) -> EpochShift? {
+        guard spent <= EpochShift.spentMax - gap else { return nil }
+        return EpochShift(
+            unchecked: (epochBits(epoch) &+ gap &- UInt16(truncatingIfNeeded: ownEpoch)) & EpochShift.mask, spent + gap)
+    }
+}
+
 /// An IKE SA: keys, windows, and what has to be repeated.
 public struct IKESA: Hashable, Sendable {
     public var spis: IKESPIs
@@ -95,12 +141,13 @@ public struct IKESA: Hashable, Sendable {
     /// Requests of ours that are not answered, by message ID, ascending; at most `sendWindow`.
     public var pendingRequests: [PendingRequest]
     public var lifetime: Lifetime
+    public var epochShift: EpochShift
     public var establishedWallMilliseconds: Int64
 
     public init(
         spis: IKESPIs, role: IKERole, algorithms: IKEAlgorithms, keys: IKEKeys, nextSendID: UInt32, nextReceiveID: UInt32,
         sendWindow: UInt32 = 1, receiveWindow: UInt32 = 1, responses: [CachedResponse] = [], pendingRequests: [PendingRequest] = [],
-        lifetime: Lifetime = .unlimited, establishedWallMilliseconds: Int64
+        lifetime: Lifetime = .unlimited, epochShift: EpochShift = .none, establishedWallMilliseconds: Int64
     ) {
         self.spis = spis
         self.role = role
@@ -113,6 +160,7 @@ public struct IKESA: Hashable, Sendable {
         self.responses = responses
         self.pendingRequests = pendingRequests
         self.lifetime = lifetime
+        self.epochShift = epochShift
         self.establishedWallMilliseconds = establishedWallMilliseconds
     }
 

@@ -6,6 +6,10 @@ public struct Reservation: Hashable, Sendable {
     /// When the session that had it ended, in milliseconds since 1970, as the delta said; `nil`: a session has it.
     public var offlineSince: Int64?
 
+    /// How long an address of a pool that is not `persistent` is kept for the peer of a session that was given away: whoever carries
+    /// the context to another gateway is done by then, or comes too late.
+    public static let transferTime: Duration = .seconds(600)
+
     public init(identity: Identity, pool: String, address: IPAddress, offlineSince: Int64?) {
         self.identity = identity
         self.pool = pool

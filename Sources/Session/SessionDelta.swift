@@ -5,6 +5,9 @@ public enum SessionChange: Hashable, Sendable {
     /// The session ended; the text says why, for people. `at`: when, in milliseconds since 1970 by the owner's wall clock; from then
     /// on its persistent leases are offline, on both nodes.
     case removed(reason: String, at: Int64)
+    /// The session leaves these gateways, and the peer is not told: its context goes to another one. Its leases stay its peer's for a
+    /// while (`Reservation.transferTime`). `at`: as in `removed`.
+    case detached(at: Int64)
     /// The peer's request was accepted and answered. `localSPI` names one of the session's IKE SAs.
     case answered(localSPI: UInt64, response: CachedResponse)
     /// We sent a request.

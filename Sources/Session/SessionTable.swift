@@ -52,6 +52,7 @@ public struct SessionTable: Sendable {
             after = try SessionTable.apply(change, to: after, id: delta.session)
         }
         try commit(before: before, after: after, at: delta.removalTime)
+        if delta.isDetachment, let before { keepLeases(of: before, at: delta.removalTime) }
         return AppliedDelta(delta: delta, before: before, after: after)
     }
 
@@ -88,7 +89,7 @@ public struct SessionTable: Sendable {
         switch change {
         case .created(let created):
             return created
-        case .removed:
+        case .removed, .detached:
             return nil
         case .answered, .requested, .requestCompleted, .collided, .sendWindowSet, .ikeLifetimeSet, .ikeSARekeyed, .ikeSAAdded,
             .ikeSAAdopted, .ikeSARemoved:
@@ -177,6 +178,17 @@ public struct SessionTable: Sendable {
         }
     }
 
+    /// Nobody else gets the addresses while the context is under way.
+    private mutating func keepLeases(of session: Session, at wallMilliseconds: Int64) {
+        for lease in session.virtualAddresses where byVirtualAddress[lease.address] == nil && !lease.isPersistent {
+            guard reservations.count(in: lease.pool) < Reservations.perPoolMax else { continue }
+            reservations.put(
+                Reservation(
+                    identity: session.authorization.remoteIdentity, pool: lease.pool, address: lease.address,
+                    offlineSince: wallMilliseconds))
+        }
+    }
+
     private mutating func unindex(_ session: Session) {
         sessions[session.id] = nil
         for spi in session.localSPIs { byLocalSPI[spi] = nil }
@@ -220,9 +232,20 @@ public struct AppliedDelta: Hashable, Sendable {
 }
 
 extension SessionDelta {
+    /// The session was given away.
+    public var isDetachment: Bool {
+        for case .detached in changes { return true }
+        return false
+    }
+
     /// When it says that the session ended.
     fileprivate var removalTime: Int64 {
-        for case .removed(_, let at) in changes { return at }
+        for change in changes {
+            switch change {
+            case .removed(_, let at), .detached(let at): return at
+            default: continue
+            }
+        }
         return 0
     }
 }

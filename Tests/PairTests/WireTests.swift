@@ -279,7 +279,7 @@ private enum Sample {
 
     static let changes: [SessionChange] =
         [
-            .created(session), .removed(reason: "deleted by peer", at: 1_700_000_000_555),
+            .created(session), .removed(reason: "deleted by peer", at: 1_700_000_000_555), .detached(at: 1_700_000_000_556),
             .answered(localSPI: 0x8000_0000_0000_0001, response: response),
             .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .deleteChildSA(0xC0FF_EE00), datagrams: [[1]])),
             .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .liveness, datagrams: [])),
@@ -380,7 +380,7 @@ private enum Sample {
                 responder: DirectionKeys(encryption: key(0xE2, 36), integrity: .empty)), nextSendID: 0, nextReceiveID: 2,
             sendWindow: 4, receiveWindow: 2, responses: [response],
             pendingRequests: pending ? [PendingRequest(messageID: 1, purpose: .liveness, datagrams: [[4, 5]])] : [],
-            lifetime: Lifetime(rekeyAt: 5, endsAt: 6),
+            lifetime: Lifetime(rekeyAt: 5, endsAt: 6), epochShift: EpochShift(offset: 0x7FFF, spent: 1 << 14)!,
             establishedWallMilliseconds: 1_700_000_000_000)
     }
 

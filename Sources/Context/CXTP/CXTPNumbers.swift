@@ -100,8 +100,8 @@ public enum CXTPLimits {
     public static let statusesMax = 64
     /// A token's key: no hash function of ours has a longer output.
     public static let keyBytesMax = 64
-    /// A context: some 2 kB for each CHILD SA; sixteen sessions' worth of the largest that a peer can build here.
-    public static let contextBytesMax = 256 << 10
+    /// A context: what a document of it may have (`ContextFormat.bytesMax`).
+    public static let contextBytesMax = ContextFormat.bytesMax
 }
 
 /// Why bytes are not a CXTP message, or a value cannot be said as one. Whoever reads drops the message and counts it.

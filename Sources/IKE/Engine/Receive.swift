@@ -135,7 +135,7 @@ extension IKEEngine {
         let header = IKEHeader(
             initiatorSPI: sa.spis.initiator, responderSPI: sa.spis.responder, exchangeType: message.header.exchangeType,
             isInitiator: sa.role == .initiator, isResponse: true, messageID: message.header.messageID)
-        let protection = MessageProtection(sa.algorithms, keys: sa.sendingKeys)
+        let protection = MessageProtection(sa.algorithms, keys: sa.sendingKeys, epochShift: sa.epochShift)
         let length = fragmentLength(
             message.session.capabilities, local: message.datagram.local, remote: message.datagram.remote)
         guard let datagrams = try? protection.seal(answer.payloads, header: header, fragmentLength: length, context: context) else {

@@ -92,7 +92,7 @@ extension IKEEngine {
             initiatorSPI: sa.spis.initiator, responderSPI: sa.spis.responder, exchangeType: draft.exchange,
             isInitiator: sa.role == .initiator, isResponse: false, messageID: sa.nextSendID)
         let length = fragmentLength(session.capabilities, local: session.ikePath.local, remote: session.ikePath.remote)
-        return try? MessageProtection(sa.algorithms, keys: sa.sendingKeys).seal(
+        return try? MessageProtection(sa.algorithms, keys: sa.sendingKeys, epochShift: sa.epochShift).seal(
             draft.payloads, header: header, fragmentLength: length, context: context)
     }
 

@@ -26,6 +26,7 @@ extension SessionChange {
             case .removed(let reason, let at):
                 $0.removed.reason = WireField.shortened(reason)
                 $0.removed.atWallMilliseconds = at
+            case .detached(let at): $0.detached.atWallMilliseconds = at
             case .answered(let localSPI, let response):
                 $0.answered.localSpi = localSPI
                 $0.answered.response = response.wire
@@ -88,6 +89,8 @@ extension SessionChange {
             self = .removed(
                 reason: try WireField.text(removed.reason, max: PairWireLimits.reasonBytesMax, "Removed.reason"),
                 at: try WireField.wallMilliseconds(removed.atWallMilliseconds, "Removed.at_wall_milliseconds"))
+        case .detached(let detached):
+            self = .detached(at: try WireField.wallMilliseconds(detached.atWallMilliseconds, "Detached.at_wall_milliseconds"))
         case .answered(let answered):
             let response = try CachedResponse(WireField.present(answered.hasResponse, answered.response, "Answered.response"))
             self = .answered(localSPI: answered.localSpi, response: response)

@@ -22,6 +22,8 @@ extension IKESA {
             $0.responses = responses.map(\.wire)
             $0.pendingRequests = pendingRequests.map(\.wire)
             if lifetime != .unlimited { $0.lifetime = lifetime.wire }
+            $0.epochOffset = UInt32(epochShift.offset)
+            $0.epochsSpent = UInt32(epochShift.spent)
             $0.establishedWallMilliseconds = establishedWallMilliseconds
         }
     }
@@ -44,7 +46,7 @@ extension IKESA {
             },
             pendingRequests: try WireField.list(wire.pendingRequests, max: PairWireLimits.windowMax, "IKESA.pending_requests") {
                 (request) throws(PairWireError) in try PendingRequest(request)
-            }, lifetime: try Lifetime(wire.lifetime),
+            }, lifetime: try Lifetime(wire.lifetime), epochShift: try EpochShift(wire),
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "IKESA.established_wall_milliseconds"))
     }
@@ -97,6 +99,15 @@ extension DirectionKeys {
         self.init(
             encryption: try WireField.secret(wire.encryption, count: cipher.keyMaterialLength, "DirectionKeys.encryption"),
             integrity: try WireField.secret(wire.integrity, count: algorithm?.keyLength ?? 0, "DirectionKeys.integrity"))
+    }
+}
+
+extension EpochShift {
+    fileprivate init(_ wire: WireIKESA) throws(PairWireError) {
+        let offset = try WireField.narrow(wire.epochOffset, to: UInt16.self, "IKESA.epoch_offset")
+        let spent = try WireField.narrow(wire.epochsSpent, to: UInt16.self, "IKESA.epochs_spent")
+        guard let shift = EpochShift(offset: offset, spent: spent) else { throw .invalid("IKESA.epochs_spent") }
+        self = shift
     }
 }
 

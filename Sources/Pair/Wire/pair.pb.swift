@@ -575,6 +575,14 @@ nonisolated struct WireChange: Sendable {
     set {kind = .removed(newValue)}
   }
 
+  var detached: WireDetached {
+    get {
+      if case .detached(let v)? = kind {return v}
+      return WireDetached()
+    }
+    set {kind = .detached(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -605,6 +613,7 @@ nonisolated struct WireChange: Sendable {
     case arrived(WireArrived)
     case movingSet(WireMovingSet)
     case removed(WireRemoved)
+    case detached(WireDetached)
 
   }
 
@@ -617,6 +626,18 @@ nonisolated struct WireRemoved: Sendable {
   // methods supported on all messages.
 
   var reason: String = String()
+
+  var atWallMilliseconds: Int64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireDetached: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
 
   var atWallMilliseconds: Int64 = 0
 
@@ -1502,6 +1523,16 @@ nonisolated struct WireIKESA: @unchecked Sendable {
   var hasLifetime: Bool {_storage._lifetime != nil}
   /// Clears the value of `lifetime`. Subsequent reads from it will return its default value.
   mutating func clearLifetime() {_uniqueStorage()._lifetime = nil}
+
+  var epochOffset: UInt32 {
+    get {_storage._epochOffset}
+    set {_uniqueStorage()._epochOffset = newValue}
+  }
+
+  var epochsSpent: UInt32 {
+    get {_storage._epochsSpent}
+    set {_uniqueStorage()._epochsSpent = newValue}
+  }
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2601,7 +2632,7 @@ nonisolated extension WireArrived: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{4}\u{5}redirects_set\0\u{2}\u{f}arrived\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{4}\u{5}redirects_set\0\u{2}\u{5}detached\0\u{2}\u{a}arrived\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2922,6 +2953,19 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .redirectsSet(v)
         }
       }()
+      case 50: try {
+        var v: WireDetached?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .detached(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .detached(v)
+        }
+      }()
       case 60: try {
         var v: WireArrived?
         var hadOneofValue = false
@@ -3050,6 +3094,10 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       guard case .redirectsSet(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 45)
     }()
+    case .detached?: try {
+      guard case .detached(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 50)
+    }()
     case .arrived?: try {
       guard case .arrived(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 60)
@@ -3095,6 +3143,36 @@ nonisolated extension WireRemoved: SwiftProtobuf.Message, SwiftProtobuf._Message
 
   static func ==(lhs: WireRemoved, rhs: WireRemoved) -> Bool {
     if lhs.reason != rhs.reason {return false}
+    if lhs.atWallMilliseconds != rhs.atWallMilliseconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireDetached: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Detached"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}at_wall_milliseconds\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self.atWallMilliseconds) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.atWallMilliseconds != 0 {
+      try visitor.visitSingularInt64Field(value: self.atWallMilliseconds, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireDetached, rhs: WireDetached) -> Bool {
     if lhs.atWallMilliseconds != rhs.atWallMilliseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
@@ -4353,7 +4431,7 @@ nonisolated extension WireDirectionKeys: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".IKESA"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}initiator_spi\0\u{3}responder_spi\0\u{1}role\0\u{1}cipher\0\u{1}integrity\0\u{1}prf\0\u{3}key_exchange_group\0\u{3}derivation_key\0\u{3}initiator_keys\0\u{3}responder_keys\0\u{3}next_send_id\0\u{3}next_receive_id\0\u{1}responses\0\u{3}pending_requests\0\u{3}established_wall_milliseconds\0\u{3}send_window\0\u{3}receive_window\0\u{1}lifetime\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}initiator_spi\0\u{3}responder_spi\0\u{1}role\0\u{1}cipher\0\u{1}integrity\0\u{1}prf\0\u{3}key_exchange_group\0\u{3}derivation_key\0\u{3}initiator_keys\0\u{3}responder_keys\0\u{3}next_send_id\0\u{3}next_receive_id\0\u{1}responses\0\u{3}pending_requests\0\u{3}established_wall_milliseconds\0\u{3}send_window\0\u{3}receive_window\0\u{1}lifetime\0\u{4}\u{c}epoch_offset\0\u{3}epochs_spent\0")
 
   fileprivate class _StorageClass {
     var _initiatorSpi: UInt64 = 0
@@ -4374,6 +4452,8 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     var _sendWindow: UInt32 = 0
     var _receiveWindow: UInt32 = 0
     var _lifetime: WireLifetime? = nil
+    var _epochOffset: UInt32 = 0
+    var _epochsSpent: UInt32 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4402,6 +4482,8 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       _sendWindow = source._sendWindow
       _receiveWindow = source._receiveWindow
       _lifetime = source._lifetime
+      _epochOffset = source._epochOffset
+      _epochsSpent = source._epochsSpent
     }
   }
 
@@ -4438,6 +4520,8 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
         case 16: try { try decoder.decodeSingularUInt32Field(value: &_storage._sendWindow) }()
         case 17: try { try decoder.decodeSingularUInt32Field(value: &_storage._receiveWindow) }()
         case 18: try { try decoder.decodeSingularMessageField(value: &_storage._lifetime) }()
+        case 30: try { try decoder.decodeSingularUInt32Field(value: &_storage._epochOffset) }()
+        case 31: try { try decoder.decodeSingularUInt32Field(value: &_storage._epochsSpent) }()
         default: break
         }
       }
@@ -4504,6 +4588,12 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       try { if let v = _storage._lifetime {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
       } }()
+      if _storage._epochOffset != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._epochOffset, fieldNumber: 30)
+      }
+      if _storage._epochsSpent != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._epochsSpent, fieldNumber: 31)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4531,6 +4621,8 @@ nonisolated extension WireIKESA: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
         if _storage._sendWindow != rhs_storage._sendWindow {return false}
         if _storage._receiveWindow != rhs_storage._receiveWindow {return false}
         if _storage._lifetime != rhs_storage._lifetime {return false}
+        if _storage._epochOffset != rhs_storage._epochOffset {return false}
+        if _storage._epochsSpent != rhs_storage._epochsSpent {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -1,0 +1,86 @@
+import Control
+import Cryptography
+import Session
+
+extension SessionContext {
+    /// The document in one line: the form in which it goes from gateway to gateway. The same context is always the same bytes.
+    public func encode() -> [UInt8] { Array(document.line.utf8) }
+
+    /// The document for people and files, indented.
+    public var text: String { document.text + "\n" }
+
+    /// The members, and behind them the digest of all that stands before it.
+    private var document: JSON {
+        let members = self.members
+        return .object(members + [JSON.Member("sha256", .string(SessionContext.digest(members)))])
+    }
+
+    private static func digest(_ members: [JSON.Member]) -> String { hexadecimal(sha256(Array(JSON.object(members).line.utf8))) }
+
+    /// Reads a document that is not sealed.
+    public init(parsing bytes: [UInt8]) throws(ContextError) {
+        var members = try JSON.members(of: bytes, limit: ContextFormat.bytesMax * 2)
+        try self.init(checking: &members)
+    }
+
+    private init(checking members: inout [JSON.Member]) throws(ContextError) {
+        let all = ContextFields(members, path: "")
+        switch try all.text("schema") {
+        case ContextFormat.schema: break
+        case ContextFormat.sealedSchema: throw .passphraseNeeded
+        default: throw .malformed("another schema")
+        }
+        try ContextFormat.check(version: try all.text("version"))
+        guard let last = members.popLast(), last.name == "sha256", case .string(let digest) = last.value else { throw .damaged }
+        guard constantTimeEquals(Array(digest.utf8), Array(SessionContext.digest(members).utf8)) else { throw .damaged }
+        try self.init(ContextFields(members, path: ""))
+    }
+}
+
+extension ContextFormat {
+    static var version: String { "\(major).\(minor)" }
+
+    /// Any minor version of ours is read.
+    static func check(version: String) throws(ContextError) {
+        let parts = version.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let major = UInt16(parts[0]), UInt16(parts[1]) != nil, version.utf8.count <= 11 else {
+            throw .invalid("version")
+        }
+        guard major == self.major else { throw .unsupportedVersion(version) }
+    }
+}
+
+extension JSON {
+    /// The members of a document that is one object.
+    static func members(of bytes: [UInt8], limit: Int) throws(ContextError) -> [JSON.Member] {
+        let value: JSON
+        do throws(JSONError) { value = try JSON(parsing: bytes, limit: limit) } catch { throw .malformed("\(error)") }
+        guard case .object(let members) = value else { throw .malformed("not an object") }
+        return members
+    }
+}
+
+func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+}
+
+/// Lower case only, so that no octet has two forms.
+func octets(hexadecimal text: String) -> [UInt8]? {
+    let digits = Array(text.utf8)
+    guard digits.count % 2 == 0 else { return nil }
+    func value(_ digit: UInt8) -> UInt8? {
+        switch digit {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+        default: nil
+        }
+    }
+    var out: [UInt8] = []
+    out.reserveCapacity(digits.count / 2)
+    for index in stride(from: 0, to: digits.count, by: 2) {
+        guard let high = value(digits[index]), let low = value(digits[index + 1]) else { return nil }
+        out.append(high << 4 | low)
+    }
+    return out
+}
