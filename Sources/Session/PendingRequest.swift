@@ -21,7 +21,7 @@ public struct PendingRequest: Hashable, Sendable {
         /// Notifies that want no more than an acknowledgement: additional addresses, AUTH_LIFETIME.
         case announce
         /// REDIRECT, as `Session.redirects` has it (RFC 5685 §5). The nonce is that of IPSEC_SYN beside it; `nil` without.
-        case redirect(nonce: [UInt8]?)
+        case redirect(nonce: UInt64?)
     }
 
     public var messageID: UInt32

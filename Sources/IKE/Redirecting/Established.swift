@@ -105,8 +105,9 @@ extension IKEEngine {
     }
 
     /// The peer's answer: usually empty, and it says nothing of whether the peer goes.
-    mutating func settleRedirect(nonce: [UInt8]?, response: PayloadSet, message: ReceivedMessage, effects: inout ResponseEffects, context: IKEContext)
-    {
+    mutating func settleRedirect(
+        nonce: UInt64?, response: PayloadSet, message: ReceivedMessage, effects: inout ResponseEffects, context: IKEContext
+    ) {
         let session = message.session
         guard var order = session.redirects.order, order.stage == .sent else { return }
         order.stage = .answered

@@ -64,8 +64,8 @@ extension IKEEngine {
         guard id == sa.nextReceiveID, id < .max - 1, syn.nextSendID == id + 1, syn.nextReceiveID == sa.oldestUnanswered else {
             throw .badSynchronization
         }
-        let told = Dictionary(syn.children.map { ($0.spi, $0.firstNumber) }) { first, _ in first }
-        guard told.count == syn.children.count, session.children.allSatisfy({ $0.isRekeyed || told[$0.inboundSPI] != nil }) else {
+        let told = Dictionary(syn.starts.map { ($0.spi, $0.number) }) { first, _ in first }
+        guard session.children.allSatisfy({ $0.isRekeyed || told[$0.inboundSPI] != nil }) else {
             throw .badSynchronization
         }
         for (spi, number) in told {
@@ -85,9 +85,9 @@ extension IKEEngine {
     private func reply(to syn: IPsecSyn, in session: Session) -> IPsecSyn {
         IPsecSyn(
             nonce: syn.nonce, nextSendID: syn.nextReceiveID, nextReceiveID: syn.nextSendID,
-            children: session.children.filter { !$0.isRekeyed }.map {
+            starts: session.children.filter { !$0.isRekeyed }.map {
                 let numbers = next($0).numbers(extended: $0.algorithms.extendedSequenceNumbers)
-                return IPsecSyn.Child(spi: $0.outboundSPI, firstNumber: numbers.next)
+                return IPsecSyn.Start(spi: $0.outboundSPI, number: numbers.next)
             })
     }
 
@@ -97,7 +97,7 @@ extension IKEEngine {
             changes.append(.leased(inboundSPI: child.inboundSPI, lease: next(child)))
             // The window slides by itself with the first packet; raised before, it would refuse what is still under way. Only where the
             // high half of a number would be guessed wrongly (RFC 4303 §A2.2) it has to be.
-            let number = syn.children.first { $0.spi == child.inboundSPI }?.firstNumber ?? 0
+            let number = syn.starts.first { $0.spi == child.inboundSPI }?.number ?? 0
             if number > child.inboundTop, number - child.inboundTop >= 1 << 31 {
                 changes.append(.inboundAdvanced(inboundSPI: child.inboundSPI, top: number - 1))
             }

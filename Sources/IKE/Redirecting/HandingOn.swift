@@ -54,10 +54,10 @@ extension IKEEngine {
     func draftHandingOn(_ redirect: Payload, in session: Session, context: IKEContext) -> RequestDraft? {
         let sa = session.ikeSA
         guard sa.nextSendID < .max - 1 else { return nil }
-        let nonce = context.random.bytes(IPsecSyn.nonceLength)
+        let nonce = context.random.uint64()
         let syn = IPsecSyn(
             nonce: nonce, nextSendID: sa.nextSendID + 1, nextReceiveID: sa.nextReceiveID,
-            children: session.children.map { IPsecSyn.Child(spi: $0.outboundSPI, firstNumber: $0.numberAfterHandingOn) })
+            starts: session.children.map { IPsecSyn.Start(spi: $0.outboundSPI, number: $0.numberAfterHandingOn) })
         return RequestDraft(
             purpose: .redirect(nonce: nonce),
             payloads: [redirect, .notify(.noReauthIPsecContextTransmitted), .notify(.ipsecSyn, syn.encode())])
@@ -65,7 +65,7 @@ extension IKEEngine {
 
     /// The peer goes on with the session there, or stays, or goes by itself as every client does.
     mutating func settleHandingOn(
-        _ order: RedirectOrder, nonce: [UInt8], response: PayloadSet, message: ReceivedMessage, effects: inout ResponseEffects,
+        _ order: RedirectOrder, nonce: UInt64, response: PayloadSet, message: ReceivedMessage, effects: inout ResponseEffects,
         context: IKEContext
     ) {
         let session = message.session
@@ -76,7 +76,7 @@ extension IKEEngine {
             return effects.events.append(.redirectAnswered(session: session.id, accepted: false))
         }
         guard response.has(.noReauthIPsecContextTransmitted), let notify = response.notify(.ipsecSyn),
-            let syn = try? IPsecSyn(parsing: notify.data), constantTimeEquals(syn.nonce, nonce)
+            let syn = try? IPsecSyn(parsing: notify.data), syn.nonce == nonce
         else { return leave(order, in: session, effects: &effects, context: context) }
         var redirects = session.redirects
         redirects.order = order
@@ -84,9 +84,9 @@ extension IKEEngine {
         redirects.order?.endsAt = context.now.wallMilliseconds + IKEEngine.holdTime.inNanoseconds / 1_000_000
         effects.changes.append(.redirectsSet(redirects))
         // The peer sends nothing below this any more: whoever holds the session refuses what it sent before.
-        for told in syn.children {
-            guard let child = session.child(inboundSPI: told.spi), told.firstNumber > child.inboundTop + 1 else { continue }
-            effects.changes.append(.inboundAdvanced(inboundSPI: child.inboundSPI, top: told.firstNumber - 1))
+        for told in syn.starts {
+            guard let child = session.child(inboundSPI: told.spi), told.number > child.inboundTop + 1 else { continue }
+            effects.changes.append(.inboundAdvanced(inboundSPI: child.inboundSPI, top: told.number - 1))
         }
         effects.events.append(.redirectAnswered(session: session.id, accepted: true))
     }

@@ -22,7 +22,7 @@ extension PendingRequest {
                 $0.verifyAddress.cookie = WireField.bytes(check.cookie)
                 $0.verifyAddress.path = check.path.wire
             case .announce: $0.announce = WireNothing()
-            case .redirect(let nonce): $0.redirect = WireRedirect.with { if let nonce { $0.nonce = WireField.bytes(nonce) } }
+            case .redirect(let nonce): $0.redirect = WireRedirect.with { if let nonce { $0.nonce = nonce } }
             }
         }
     }
@@ -55,9 +55,7 @@ extension PendingRequest.Purpose {
                     path: try SessionPath(WireField.present(check.hasPath, check.path, "AddressCheck.path"))))
         case .announce: self = .announce
         case .redirect(let redirect):
-            self = .redirect(
-                nonce: redirect.hasNonce
-                    ? try WireField.octets(redirect.nonce, max: PairWireLimits.nonceBytesMax, "Redirect.nonce") : nil)
+            self = .redirect(nonce: redirect.hasNonce ? redirect.nonce : nil)
         case nil: throw .unknownKind("request purpose")
         }
     }
