@@ -238,6 +238,7 @@ extension PendingRequest.Purpose {
         case .rekeyIKESA: "IKE_REKEY"
         case .updateAddresses, .verifyAddress: "IKE_MOBIKE"
         case .announce: "IKE_INFO"
+        case .redirect: "IKE_REDIRECT"
         }
     }
 }

@@ -213,7 +213,9 @@ public struct SessionTable: Sendable {
         byRemoteIdentity[session.authorization.remoteIdentity, default: []].insert(session.id)
         byConnection[session.authorization.connection, default: []].insert(session.id)
         if let predecessor = session.predecessor { byPredecessor[predecessor] = session.id }
-        if session.hasPendingRequest || session.movingTo != nil || session.redirects.order?.stage == .prepared { withPendingRequest.insert(session.id) }
+        if session.hasPendingRequest || session.movingTo != nil || session.redirects.order?.stage == .prepared {
+            withPendingRequest.insert(session.id)
+        }
         childCount += session.children.count
     }
 }

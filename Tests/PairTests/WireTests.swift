@@ -313,7 +313,7 @@ private enum Sample {
         .rekeyIKESA(IKEOffer(spi: 9, nonce: [2], keyExchange: KeyExchangeOffer(group: .curve25519, privateValue: key(0xA2, 32)))),
         .updateAddresses(AddressUpdate(local: session.local, remote: session.remote)),
         .verifyAddress(AddressCheck(cookie: [1, 2, 3, 4, 5, 6, 7, 8], path: session.path)), .announce,
-        .redirect(nonce: nil), .redirect(nonce: [1, 2, 3, 4, 5, 6, 7, 8]),
+        .redirect(nonce: nil), .redirect(nonce: .max),
     ].map {
         PendingRequest(messageID: 3, purpose: $0, datagrams: [[1], [2]], collision: RekeyCollision(lowestNonce: [5], localSPI: 6))
     }

@@ -1070,8 +1070,8 @@ nonisolated struct WireRedirect: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  var nonce: Data {
-    get {_nonce ?? Data()}
+  var nonce: UInt64 {
+    get {_nonce ?? 0}
     set {_nonce = newValue}
   }
   /// Returns true if `nonce` has been explicitly set.
@@ -1083,7 +1083,7 @@ nonisolated struct WireRedirect: Sendable {
 
   init() {}
 
-  fileprivate var _nonce: Data? = nil
+  fileprivate var _nonce: UInt64? = nil
 }
 
 nonisolated struct WireRedirections: Sendable {
@@ -3883,7 +3883,7 @@ nonisolated extension WireRedirect: SwiftProtobuf.Message, SwiftProtobuf._Messag
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularBytesField(value: &self._nonce) }()
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self._nonce) }()
       default: break
       }
     }
@@ -3895,7 +3895,7 @@ nonisolated extension WireRedirect: SwiftProtobuf.Message, SwiftProtobuf._Messag
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
     try { if let v = self._nonce {
-      try visitor.visitSingularBytesField(value: v, fieldNumber: 1)
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 1)
     } }()
     try unknownFields.traverse(visitor: &visitor)
   }
