@@ -23,6 +23,11 @@ extension SessionContext {
         try self.init(checking: &members)
     }
 
+    /// A document in one line, as it goes over a wire; members that are not known here stay.
+    public static func compact(_ bytes: [UInt8]) throws(ContextError) -> [UInt8] {
+        Array(JSON.object(try JSON.members(of: bytes, limit: ContextFormat.bytesMax * 2)).line.utf8)
+    }
+
     private init(checking members: inout [JSON.Member]) throws(ContextError) {
         let all = ContextFields(members, path: "")
         switch try all.text("schema") {

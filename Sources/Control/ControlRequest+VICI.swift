@@ -13,6 +13,8 @@ extension ControlRequest {
         case "initiate": self = .initiate(try InitiateRequest(vici: arguments))
         case "terminate": self = .terminate(try TerminateRequest(vici: arguments))
         case "rekey": self = .rekey(try RekeyRequest(vici: arguments))
+        case "tandem-get": self = .get(try GetRequest(vici: arguments))
+        case "tandem-put": self = .put(try PutRequest(vici: arguments))
         case "tandem-status": self = .status
         case "tandem-switchover": self = .switchover(force: try arguments.flag("force"))
         case "tandem-transfer": self = .transfer(try TransferRequest(vici: arguments))
@@ -39,6 +41,8 @@ extension ControlRequest {
         case .initiate(let request): return ("initiate", request.vici())
         case .terminate(let request): return ("terminate", request.vici())
         case .rekey(let request): return ("rekey", request.vici())
+        case .get(let request): return ("tandem-get", request.vici())
+        case .put(let request): return ("tandem-put", request.vici())
         case .status: return ("tandem-status", arguments)
         case .switchover(let force):
             arguments.add("force", ifTrue: force)
@@ -125,6 +129,34 @@ extension RekeyRequest {
         arguments.add("ike", ifPresent: connection)
         arguments.add("child-id", ifPresent: childUniqueID.map(String.init))
         arguments.add("ike-id", ifPresent: uniqueID.map(String.init))
+        return arguments
+    }
+}
+
+extension GetRequest {
+    init(vici arguments: VICIMessage) throws(VICIError) {
+        guard let name = arguments["name"], !name.isEmpty else { throw .missing("name") }
+        self.init(name: name, detach: try arguments.flag("detach"))
+    }
+
+    func vici() -> VICIMessage {
+        var arguments = VICIMessage()
+        arguments.add("name", name)
+        arguments.add("detach", ifTrue: detach)
+        return arguments
+    }
+}
+
+extension PutRequest {
+    init(vici arguments: VICIMessage) throws(VICIError) {
+        guard let parts = arguments.list("document"), !parts.isEmpty else { throw .missing("document") }
+        self.init(document: parts.joined(), local: arguments["local"])
+    }
+
+    func vici() -> VICIMessage {
+        var arguments = VICIMessage()
+        arguments.add("document", list: ContextSummary.parts(of: document))
+        arguments.add("local", ifPresent: local)
         return arguments
     }
 }

@@ -22,6 +22,10 @@ public enum ControlRequest: Hashable, Sendable {
     case terminate(TerminateRequest)
     /// `rekey`: begins to replace what matches, answered by `.done` at once.
     case rekey(RekeyRequest)
+    /// `tandem-get`: a session as a document for another gateway, answered by `.context`. Keys are in it.
+    case get(GetRequest)
+    /// `tandem-put`: takes such a document's session, answered by `.context`.
+    case put(PutRequest)
     /// `tandem-status`, answered by `.status`.
     case status
     /// `tandem-switchover`, answered by any number of `.progress`, then `.switchover`. With `force` also to a standby that is not ready.
@@ -117,6 +121,32 @@ public struct RekeyRequest: Hashable, Sendable {
 
     /// The CHILD SAs are meant, not the IKE SAs.
     public var isForChildren: Bool { child != nil || childUniqueID != nil }
+}
+
+/// `tandem-get`: the one session that an operator means.
+public struct GetRequest: Hashable, Sendable {
+    /// As `SessionFilter.name`.
+    public var name: String
+    /// The session leaves this gateway.
+    public var detach: Bool
+
+    public init(name: String, detach: Bool = false) {
+        self.name = name
+        self.detach = detach
+    }
+}
+
+/// `tandem-put`.
+public struct PutRequest: Hashable, Sendable {
+    /// The document, not sealed.
+    public var document: String
+    /// The address of this gateway at which the session goes on; `nil`: the giver's, or one that the connection may use.
+    public var local: String?
+
+    public init(document: String, local: String? = nil) {
+        self.document = document
+        self.local = local
+    }
 }
 
 /// `terminate`: close the sessions, or the CHILD SAs, that match everything that is given. At least one is.

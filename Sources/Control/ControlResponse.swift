@@ -11,6 +11,7 @@ public enum ControlResponse: Hashable, Sendable {
     case switchover(SwitchoverSummary)
     case transfer(TransferSummary)
     case events([EventSummary])
+    case context(ContextSummary)
     /// A log line of a command that is under way; more answers follow.
     case progress(ControlLogLine)
     case done(DoneSummary)

@@ -1,4 +1,5 @@
 import Context
+import Control
 import DequeModule
 import Session
 
@@ -21,6 +22,13 @@ struct HeldOutput {
     var datagrams: [Datagram]
     var hooks: [HookCall] = []
     var messages: [TransferOutput] = []
+    /// An operator is told only what the standby knows too.
+    var responses: [HeldResponse] = []
+}
+
+struct HeldResponse {
+    var token: RequestToken
+    var response: ControlResponse
 }
 
 /// Held outputs in the order of their entries. Bounded by the commit timeout: nothing stays longer than that.

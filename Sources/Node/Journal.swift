@@ -15,6 +15,7 @@ struct Journal {
         case pairState = "pair_state"
         case transfer
         case ike
+        case context
     }
 
     private(set) var events: [EventSummary] = []

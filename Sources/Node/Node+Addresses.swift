@@ -55,7 +55,7 @@ extension Node {
     }
 
     /// An address of the host that the session's connection may use, if it cannot use its own any more.
-    private func newLocalAddress(of session: Session) -> IPAddress? {
+    func newLocalAddress(of session: Session) -> IPAddress? {
         let (local, remote) = (session.ikePath.local.address, session.ikePath.remote.address)
         // The shared addresses are the owner's, also in the moment in which they are being claimed.
         let shared = configuration.addresses.map(\.prefix.address)

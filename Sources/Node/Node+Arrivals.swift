@@ -90,7 +90,9 @@ extension Node {
         do {
             let context = try SessionContext(parsing: bytes)
             guard context.session.mobileNode == mobileNode else { throw ContextError.invalid("the client's address") }
-            session = try arriving(context, now: now)
+            var adopted = try adoption(of: context, local: nil, now: now).session
+            adopted.isArriving = true
+            session = adopted
         } catch let error as ContextError {
             throw .because("\(error)", .malformed)
         } catch let error as AdoptionRefusal {
@@ -98,18 +100,19 @@ extension Node {
         } catch {
             throw .because("\(error)", .notInstallable)
         }
-        guard let applied = applyOwn(SessionDelta(session: session.id, changes: [.created(session)]), now: now) else {
+        guard let delta = ike.adopt(session, table: table, context: context(now)).deltas.first, let applied = applyOwn(delta, now: now) else {
             throw .because("the session does not fit into the table", .notInstallable)
         }
+        let id = delta.session
         transfers.arrivals[mobileNode]?.stage = .held
-        transfers.arrivals[mobileNode]?.session = session.id
+        transfers.arrivals[mobileNode]?.session = id
         transfers.arrivals[mobileNode]?.deadline = now.instant + TransferWork.heldTime
         transfers.arrivals[mobileNode]?.contextBytes = bytes.count
         transfers.arrivals[mobileNode]?.installedAt = now.instant
         let reply = DataReply(isSuccess: true, mobileNode: mobileNode, statuses: [ProfileStatus(.ipsecContext, .success)])
         // Whoever takes over here must have it before the client is told to come (law 2).
         release(commands: plan.commands(for: applied), datagrams: [], messages: [.init(to: gateway, .dataReply(reply))], now: now)
-        log(.info, "session \(session.id) stands ready for \(gateway)", [.init("client", "\(mobileNode)")])
+        log(.info, "session \(id) stands ready for \(gateway)", [.init("client", "\(mobileNode)")])
     }
 
     // MARK: - The last word

@@ -18,6 +18,8 @@ extension Node {
         case .initiate(let request): initiate(request, token: token, now: now)
         case .terminate(let request): terminate(request, token: token, now: now)
         case .rekey(let request): rekey(request, token: token, now: now)
+        case .get(let request): get(request, token: token, now: now)
+        case .put(let request): put(request, token: token, now: now)
         case .status: respond(token, .status(statusSummary(now)))
         case .switchover(let force): switchover(force: force, token: token, now: now)
         case .transfer(let request): transfer(request, token: token, now: now)

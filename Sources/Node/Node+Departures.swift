@@ -62,10 +62,7 @@ extension Node {
         var given = session
         given.redirects.order = nil
         given.ikeSA.nextSendID += 1
-        let context = SessionContext(
-            kind: .detached, giver: configuration.name, giverNode: configuration.id, epoch: roles.epoch,
-            givenAtWallMilliseconds: now.wallMilliseconds, session: given)
-        let bytes = context.encode()
+        let bytes = self.context(of: given, kind: .detached, now: now).encode()
         guard let blocks = try? ContextDataBlock.blocks(of: bytes, transfer: departure.transfer) else { return nil }
         let key = TokenKey(
             algorithm: TokenAlgorithm.hmacSHA256.rawValue,
@@ -130,7 +127,7 @@ extension Node {
         transfers.departures[mobileNode]?.stage = .handedOver
         transfers.departures[mobileNode]?.deadline = now.instant + TransferWork.confirmTime
         // From here on this gateway is silent for the session, whatever becomes of the message.
-        commit(ike.forgetMoved(session: session.id, table: table, context: context(now)), now: now)
+        detach(session, answer: nil, now: now)
         send(.data(message), to: departure.gateway.name)
     }
 

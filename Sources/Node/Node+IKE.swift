@@ -81,6 +81,7 @@ extension Node {
             let applied = try table.apply(delta)
             replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
+            noteDeparture(applied, now: now)
             if isAlone(now), let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }
             return applied
         } catch {
@@ -110,12 +111,13 @@ extension Node {
     ///
     /// What follows a held output waits too, though it changed nothing itself: it may repeat what is being held.
     mutating func release(
-        commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], messages: [TransferOutput] = [], now: Now
+        commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], messages: [TransferOutput] = [],
+        responses: [HeldResponse] = [], now: Now
     ) {
-        guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty || !messages.isEmpty else { return }
+        guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty || !messages.isEmpty || !responses.isEmpty else { return }
         let output = HeldOutput(
             index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams,
-            hooks: hooks, messages: messages)
+            hooks: hooks, messages: messages, responses: responses)
         if sender.holdsReplies, sender.lag > 0 { hold.append(output) } else { emit([output]) }
     }
 
@@ -127,6 +129,7 @@ extension Node {
             effects += output.datagrams.map(Effect.send)
             for output in output.messages { send(output.message, to: output.gateway) }
             run(output.hooks)
+            for held in output.responses { respond(held.token, held.response) }
         }
     }
 
@@ -139,6 +142,7 @@ extension Node {
             if !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
             // What came is the new owner's; what went was ours.
             run(output.hooks.filter { $0.verb == .down })
+            for held in output.responses { respondLate(held) }
         }
     }
 

@@ -137,6 +137,7 @@ extension Node {
             for change in applied {
                 forgetTraffic(of: change)
                 settleHooks(for: change)
+                noteDeparture(change, now: now)
             }
             if !commands.isEmpty { effects.append(.dataPlane(commands)) }
             acknowledge(frame)

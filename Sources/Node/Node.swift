@@ -10,7 +10,8 @@ public import Session
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
 /// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Control` answers
-/// the operator; `Node+Wanted` makes by itself what is to be there; `Node+Transfer` gives sessions to other gateways and takes theirs.
+/// the operator; `Node+Context` takes contexts out and puts them in; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by
+/// itself what is to be there.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -34,6 +35,7 @@ public struct Node: Sendable {
     var host = HostAddresses()
     var rekeys = RekeyWork()
     var hookWork = HookWork()
+    var departures = Departures()
     /// Calls that have not come back.
     var hooksOutstanding = 0
     var announcements: Deque<Instant> = []
@@ -113,6 +115,7 @@ public struct Node: Sendable {
             beat.next, configuration.pair == nil ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first,
             // An offered hand-over ends by the roles' deadline, and all else waits for that.
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline, hookWork.nextDeadline,
+            departures.nextDeadline,
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
@@ -147,6 +150,7 @@ public struct Node: Sendable {
         announceIfDue(now: now)
         workOnLeases(now: now)
         workOnHooks(now: now)
+        forgetDepartures(now: now)
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)

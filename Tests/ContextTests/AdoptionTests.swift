@@ -37,6 +37,7 @@ import Testing
 
     @Test func keys_givenFromHandToHand_endBeforeTheirEpochsDo() throws {
         var context = Self.context(.snapshot)
+        context.session.children = []
         var last = context.session.ikeSA.epochShift.epochBits(context.epoch)
         var steps = 0
         var walked = 0

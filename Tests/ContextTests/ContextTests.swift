@@ -49,7 +49,9 @@ import Testing
     }
 
     @Test func anyBit_changed_isRefused() {
-        let bytes = Self.small.encode()
+        var context = Self.small
+        (context.session.children, context.session.virtualAddresses, context.session.movingTo, context.traffic) = ([], [], nil, [:])
+        let bytes = context.encode()
         for index in bytes.indices {
             for bit in 0..<8 {
                 var changed = bytes

@@ -42,7 +42,7 @@ enum Sample {
             connection: "roadwarriors", localIdentity: Identity(text: "sg.example"),
             remoteIdentity: Identity(kind: .keyID, data: [0, 0xFF]), method: .preSharedKey),
         capabilities: [.mobike, .messageIDSync, PeerCapabilities(rawValue: 1 << 31)],
-        local: Endpoint(IPAddress("2001:db8::1")!, 4500), remote: Endpoint(IPAddress("198.51.100.7")!, 65535), encapsulation: true,
+        local: Endpoint(IPAddress("2001:db8::1")!, 4500), remote: Endpoint(IPAddress("2001:db8::64")!, 65535), encapsulation: true,
         localBehindNAT: false, remoteBehindNAT: true, ikeSA: ikeSA(role: .responder, pending: true),
         otherIKESAs: [ikeSA(role: .initiator, pending: false)], children: [aeadChild, cbcChild],
         virtualAddresses: [

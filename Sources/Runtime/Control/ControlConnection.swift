@@ -149,7 +149,7 @@ final class ControlConnection: ChannelInboundHandler {
         case .sessionIDs(let identifiers): startListing(identifiers)
         case .sas(let summaries): showPage(summaries)
         case .connections(let connections): showConnections(connections)
-        case .version, .stats, .pools, .status, .switchover, .transfer, .events, .done, .unknownCommand: finish(response)
+        case .version, .stats, .pools, .status, .switchover, .transfer, .events, .context, .done, .unknownCommand: finish(response)
         }
     }
 
@@ -257,6 +257,7 @@ extension ControlResponse {
         case .switchover(let summary): return .response(summary.vici())
         case .transfer(let summary): return .response(summary.vici())
         case .events(let events): return .response(EventSummary.vici(events))
+        case .context(let summary): return .response(summary.vici())
         case .done(let summary): return .response(summary.vici())
         case .unknownCommand: return .unknownCommand
         // Streamed before; the answer itself is empty.
