@@ -33,6 +33,7 @@ public struct Node: Sendable {
     var leases = LeaseWork()
     var host = HostAddresses()
     var rekeys = RekeyWork()
+    var redirects = RedirectWork()
     var hookWork = HookWork()
     /// Calls that have not come back.
     var hooksOutstanding = 0
@@ -113,6 +114,7 @@ public struct Node: Sendable {
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
+            isDraining ? nil : redirects.nextDeadline,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -147,6 +149,7 @@ public struct Node: Sendable {
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)
+        workOnRedirects(now: now)
         advanceIKE(now: now)
         pursueWanted(now: now)
         finishTerminations(now: now)
