@@ -15,6 +15,7 @@ extension ControlRequest {
         case "rekey": self = .rekey(try RekeyRequest(vici: arguments))
         case "tandem-get": self = .get(try GetRequest(vici: arguments))
         case "tandem-put": self = .put(try PutRequest(vici: arguments))
+        case "tandem-redirect": self = .redirect(try RedirectRequest(vici: arguments))
         case "tandem-status": self = .status
         case "tandem-switchover": self = .switchover(force: try arguments.flag("force"))
         case "tandem-transfer": self = .transfer(try TransferRequest(vici: arguments))
@@ -43,6 +44,7 @@ extension ControlRequest {
         case .rekey(let request): return ("rekey", request.vici())
         case .get(let request): return ("tandem-get", request.vici())
         case .put(let request): return ("tandem-put", request.vici())
+        case .redirect(let request): return ("tandem-redirect", request.vici())
         case .status: return ("tandem-status", arguments)
         case .switchover(let force):
             arguments.add("force", ifTrue: force)
@@ -185,13 +187,13 @@ extension TerminateRequest {
 }
 
 extension VICIMessage {
-    fileprivate func number<Number: FixedWidthInteger>(_ key: String) throws(VICIError) -> Number? {
+    func number<Number: FixedWidthInteger>(_ key: String) throws(VICIError) -> Number? {
         guard let text = self[key] else { return nil }
         guard let value = Number(text) else { throw .badValue(key) }
         return value
     }
 
-    fileprivate func flag(_ key: String) throws(VICIError) -> Bool {
+    func flag(_ key: String) throws(VICIError) -> Bool {
         guard let text = self[key] else { return false }
         switch text {
         case "yes", "true", "1": return true

@@ -26,6 +26,8 @@ public enum ControlRequest: Hashable, Sendable {
     case get(GetRequest)
     /// `tandem-put`: takes such a document's session, answered by `.context`.
     case put(PutRequest)
+    /// `tandem-redirect`, answered by `.redirect` when the last session that is meant was told.
+    case redirect(RedirectRequest)
     /// `tandem-status`, answered by `.status`.
     case status
     /// `tandem-switchover`, answered by any number of `.progress`, then `.switchover`. With `force` also to a standby that is not ready.

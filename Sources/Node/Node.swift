@@ -34,6 +34,7 @@ public struct Node: Sendable {
     var leases = LeaseWork()
     var host = HostAddresses()
     var rekeys = RekeyWork()
+    var redirects = RedirectWork()
     var hookWork = HookWork()
     var departures = Departures()
     /// Calls that have not come back.
@@ -119,6 +120,7 @@ public struct Node: Sendable {
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
+            isDraining ? nil : redirects.nextDeadline,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -154,6 +156,7 @@ public struct Node: Sendable {
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)
+        workOnRedirects(now: now)
         advanceIKE(now: now)
         workOnTransfers(now: now)
         pursueWanted(now: now)

@@ -16,6 +16,10 @@ import Testing
         .status, .switchover(force: false), .switchover(force: true),
         .transfer(TransferRequest(name: "anna", direction: .to, gateway: "sg3")),
         .transfer(TransferRequest(name: "10.20.0.1", direction: .from, gateway: "sg3")), .events(after: .max), .unknown("load-conn"),
+        .redirect(RedirectRequest(.name("eu@example.net"), to: "192.0.2.20")), .redirect(RedirectRequest(.all, to: "gw2.example.net")),
+        .redirect(RedirectRequest(.share(25), to: "2001:db8::2")), .redirect(RedirectRequest(.newPeersOff)),
+        .redirect(RedirectRequest(.newPeers(.initial), to: "192.0.2.20")),
+        .redirect(RedirectRequest(.newPeers(.authenticated), to: "192.0.2.20")),
     ])
     func request_overTheSocket_isTheSame(request: ControlRequest) throws {
         let (command, arguments) = try #require(request.vici())

@@ -13,6 +13,7 @@ public enum RedirectObjection: String, Error, Hashable, Sendable, CaseIterable {
     case tooMany = "the peer was redirected five times within five minutes, and would take the next for a loop"
     case isClosing = "the session is being deleted"
     case isUnderWay = "a redirect of the session is under way"
+    case notHeldStill = "its context was not taken, or is too old"
     case isBusy = "an exchange of the session is under way"
     case noContextTransfer = "the peer authenticates anew wherever it goes"
     case exhausted = "the message IDs or sequence numbers that are left are too few"
@@ -35,7 +36,7 @@ extension IKEEngine {
         if contextTransmitted, !session.capabilities.contains(.contextTransfer) { return .noContextTransfer }
         if let order = session.redirects.order {
             let isOwnPreparation = contextTransmitted && order.contextTransmitted && order.stage == .prepared
-            if order.stage != .answered, !isOwnPreparation { return .isUnderWay }
+            if order.stage != .answered || order.contextTransmitted, !isOwnPreparation { return .isUnderWay }
         }
         let wall = context.now.wallMilliseconds
         if session.redirects.recent(at: wall).count >= Redirections.countMax { return .tooMany }
@@ -59,7 +60,7 @@ extension IKEEngine {
     /// `IKELimits.redirectDeleteDelay` after its answer we delete. With one it keeps the session, and how it answered is told by
     /// `redirectAnswered`; see Docs/context-transfer.md.
     ///
-    /// - Parameter contextTransmitted: the target holds the session's context as it is now.
+    /// - Parameter contextTransmitted: the target holds the session's context as it is since `prepareHandingOn`.
     public mutating func redirect(
         session id: SessionID, to target: GatewayIdentity, contextTransmitted: Bool, table: SessionTable, context: IKEContext
     ) throws(RedirectObjection) -> IKEOutcome {
@@ -69,6 +70,8 @@ extension IKEEngine {
             throw objection
         }
         guard let session = table[id] else { throw .unknownSession }
+        // What the target holds would not be true any more.
+        if contextTransmitted, !session.isHeldStill || session.redirects.order?.target != target { throw .notHeldStill }
         var redirects = session.redirects
         redirects.order = RedirectOrder(target: target, contextTransmitted: contextTransmitted)
         let changes = [SessionChange.redirectsSet(redirects)]

@@ -51,7 +51,8 @@ extension IKEEngine {
 
     // MARK: What the other gateway goes on with
 
-    /// IPSEC_SYN, if it goes on exactly where this request leaves off. Nothing goes backwards, and nothing is left out.
+    /// IPSEC_SYN, if it goes on exactly where this request leaves off. Nothing goes backwards, and nothing is left out. A request of ours
+    /// that is answered and whose answer got lost is repeated to the other gateway, which has the answer.
     private func synchronization(_ request: PayloadSet, message: ReceivedMessage) throws(RedirectRefusal) -> IPsecSyn {
         let session = message.session
         let sa = message.sa
@@ -61,7 +62,9 @@ extension IKEEngine {
             throw .badSynchronization
         }
         let id = message.header.messageID
-        guard id == sa.nextReceiveID, id < .max - 1, syn.nextSendID == id + 1, syn.nextReceiveID == sa.oldestUnanswered else {
+        guard id == sa.nextReceiveID, id < .max - 1, syn.nextSendID == id + 1,
+            (sa.oldestUnanswered...sa.nextSendID).contains(syn.nextReceiveID)
+        else {
             throw .badSynchronization
         }
         let told = Dictionary(syn.starts.map { ($0.spi, $0.number) }) { first, _ in first }

@@ -256,6 +256,7 @@ extension ControlResponse {
         case .status(let summary): return .response(summary.vici())
         case .switchover(let summary): return .response(summary.vici())
         case .transfer(let summary): return .response(summary.vici())
+        case .redirect(let summary): return .response(summary.vici())
         case .events(let events): return .response(EventSummary.vici(events))
         case .context(let summary): return .response(summary.vici())
         case .done(let summary): return .response(summary.vici())
