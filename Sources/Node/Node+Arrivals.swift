@@ -1,6 +1,8 @@
 import Context
 import Control
+import Cryptography
 import IKE
+import Pair
 import Session
 
 /// Sessions that come from another gateway: silent from the context's PUT on, until the giver says that the client is here.

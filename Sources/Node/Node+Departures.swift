@@ -2,6 +2,7 @@ import Context
 import Control
 import Cryptography
 import IKE
+import Pair
 import Session
 
 /// Sessions that go to another gateway: CTD, its CTDR, REDIRECT, the client's answer, the last word (the paper's section III.D).

@@ -109,9 +109,7 @@ extension Node {
 extension AppliedDelta {
     /// As seen by who knows of no session before it is here.
     fileprivate var withoutArrival: AppliedDelta {
-        var seen = self
-        if seen.before?.isArriving == true { seen.before = nil }
-        if seen.after?.isArriving == true { seen.after = nil }
-        return seen
+        func here(_ session: Session?) -> Session? { session.flatMap { $0.isArriving ? nil : $0 } }
+        return AppliedDelta(delta: delta, before: here(before), after: here(after))
     }
 }

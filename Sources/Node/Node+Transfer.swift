@@ -1,6 +1,8 @@
 import Context
 import Control
+import Cryptography
 import IKE
+import Pair
 import Session
 
 /// Context transfer with gateways that are no pair with this one (RFC 4067): who says what, and when each session has which owner.

@@ -8,7 +8,7 @@ import Testing
 @testable import Node
 
 /// A client, the gateway that it called, and another one, each a node of its own, in virtual time.
-private final class Three {
+final class Three {
     static let client = IPAddress("198.51.100.7")!
     static let old = IPAddress("192.0.2.10")!
     static let new = IPAddress("203.0.113.20")!
@@ -30,6 +30,10 @@ private final class Three {
     var fromClient = Stream()
     var toClient = Stream()
     var firstMessages = 0
+    /// Whose IKE datagrams go nowhere.
+    var silenced: Set<IPAddress> = []
+    /// Between the gateways.
+    var links = TransferWires()
     private var sealed: [[UInt8]: [UInt8]] = [:]
     private var queue: [(at: UInt64, action: (Three) -> Void)] = []
     private var tokens: UInt64 = 0
@@ -50,11 +54,20 @@ private final class Three {
 
     var time: Now { Now(instant: Instant(nanoseconds: now), wallMilliseconds: 1_700_000_000_000 + Int64(now / 1_000_000)) }
 
+    /// The gateways know each other, and the new one may ask for sessions.
+    private static func gateways(of name: String) -> [GatewayConfiguration] {
+        switch name {
+        case "old": [GatewayConfiguration(name: "new", redirectTo: .address(new), mayRequest: true)]
+        case "new": [GatewayConfiguration(name: "old", redirectTo: .address(old))]
+        default: []
+        }
+    }
+
     private static func node(_ name: String, _ address: IPAddress, _ ike: IKEConfiguration, _ random: RandomSource, _ now: Now) -> Node {
         let shared = SharedAddress(prefix: IPPrefix(host: address), interface: "eth0")
         return Node(
-            configuration: NodeConfiguration(name: name, id: .zero, pair: nil, addresses: [shared], ike: ike, version: "test"), boot: 1,
-            random: random, now: now)
+            configuration: NodeConfiguration(name: name, id: .zero, pair: nil, addresses: [shared], ike: ike, version: "test",
+                gateways: gateways(of: name)), boot: 1, random: random, now: now)
     }
 
     private static func ike(
@@ -101,6 +114,7 @@ private final class Three {
         case .send(let datagram):
             #expect(datagram.local.address == address)
             note(datagram.bytes, fromClient: address == Self.client)
+            guard !silenced.contains(address) else { return }
             after(5_000_000) { three in
                 guard three.nodes[datagram.remote.address] != nil else { return }
                 three.feed(
@@ -115,6 +129,7 @@ private final class Three {
             }
         case .respond(let token, let response): answers[token, default: []].append(response)
         case .milestone(let step): passed.append(step)
+        case .transfer(let gateway, let message): links.carry(message, to: gateway, self)
         default: break
         }
     }
