@@ -42,7 +42,9 @@ extension Node {
         // Held once, so that a page costs a page and not a copy of all.
         host.sessions = nil
         for id in rest.suffix(HostAddresses.page) {
-            guard let session = table[id], session.capabilities.contains(.mobike), !session.isArriving, let address = newLocalAddress(of: session) else {
+            guard let session = table[id], session.capabilities.contains(.mobike), !session.isArriving,
+                let address = newLocalAddress(of: session)
+            else {
                 continue
             }
             let local = Endpoint(address, session.ikePath.local.port)

@@ -102,7 +102,8 @@ extension Node {
         } catch {
             throw .because("\(error)", .notInstallable)
         }
-        guard let delta = ike.adopt(session, table: table, context: context(now)).deltas.first, let applied = applyOwn(delta, now: now) else {
+        guard let delta = ike.adopt(session, table: table, context: context(now)).deltas.first, let applied = applyOwn(delta, now: now)
+        else {
             throw .because("the session does not fit into the table", .notInstallable)
         }
         let id = delta.session
@@ -146,7 +147,8 @@ extension Node {
             guard let known = before.child(inboundSPI: child.inboundSPI), known.inboundTop < child.inboundTop else { return nil }
             return .advanceInbound(inboundSPI: child.inboundSPI, top: child.inboundTop)
         }
-        release(commands: plan.commands(for: applied) + windows, datagrams: [], hooks: hookCalls(for: applied), messages: messages, now: now)
+        release(
+            commands: plan.commands(for: applied) + windows, datagrams: [], hooks: hookCalls(for: applied), messages: messages, now: now)
         ike.arrived(session: id, table: table, context: context(now))
         log(.notice, "session \(id) came from \(arrival.gateway)", [.init("client", "\(mobileNode)")])
         note(.transfer, "session \(id) of \(mobileNode) came from \(arrival.gateway)", now: now)
@@ -163,7 +165,9 @@ extension Node {
         let parked = arrival.parked
         arrival.parked = []
         transfers.arrivals[mobileNode] = arrival
-        log(.warning, "\(arrival.gateway) says nothing of a session that was to come; its client decides", [.init("client", "\(mobileNode)")])
+        log(
+            .warning, "\(arrival.gateway) says nothing of a session that was to come; its client decides",
+            [.init("client", "\(mobileNode)")])
         for datagram in parked { receivedForArrival(datagram, mobileNode, now: now) }
     }
 
@@ -189,7 +193,8 @@ extension Node {
             delta.session == id && delta.changes.contains { if case .answered = $0 { true } else { false } }
         }
         guard isAuthentic else { return commit(outcome, now: now) }
-        arrive(mobileNode, [.arrived(nextSendID: before.ikeSA.nextSendID, nextReceiveID: before.ikeSA.nextReceiveID)], messages: [], now: now)
+        arrive(
+            mobileNode, [.arrived(nextSendID: before.ikeSA.nextSendID, nextReceiveID: before.ikeSA.nextReceiveID)], messages: [], now: now)
         commit(outcome, now: now)
     }
 

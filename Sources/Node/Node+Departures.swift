@@ -85,7 +85,8 @@ extension Node {
         guard let gateway = transfers.departures[mobileNode]?.gateway.name else { return }
         guard reply.isSuccess else {
             let status = reply.statuses.first { $0.status != .success }?.status ?? .malformed
-            return fail(mobileNode, because: "\(gateway) refused: \(status.text)", tell: false, now: now)
+            // Should the reply be to something else, there may be a copy all the same.
+            return fail(mobileNode, because: "\(gateway) refused: \(status.text)", tell: true, now: now)
         }
         transfers.departures[mobileNode]?.installedAt = now.instant
         transfers.departures[mobileNode]?.stage = .moving

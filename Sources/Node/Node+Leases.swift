@@ -144,7 +144,8 @@ extension Node {
 
     /// A NAT gave the peer another port or address; a valid ESP packet proved it (RFC 7296 §2.23).
     private mutating func endpointChanged(inboundSPI: UInt32, remote: Endpoint, now: Now) {
-        guard isOwner, !isHandoverOffered, let session = table.session(inboundSPI: inboundSPI), session.remoteBehindNAT, !session.isArriving,
+        guard isOwner, !isHandoverOffered, let session = table.session(inboundSPI: inboundSPI), session.remoteBehindNAT,
+            !session.isArriving,
             // A peer that says it has moved is followed when it has shown that it can be reached there.
             session.remote != remote, session.movingTo == nil
         else { return }

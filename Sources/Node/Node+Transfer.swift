@@ -28,7 +28,8 @@ extension Node {
         }
     }
 
-    private mutating func give(named name: String, to gateway: GatewayConfiguration, token: RequestToken, now: Now) throws(TransferRefusal) {
+    private mutating func give(named name: String, to gateway: GatewayConfiguration, token: RequestToken, now: Now) throws(TransferRefusal)
+    {
         let found = find(SessionFilter(name: name), now: now)
         guard let id = found.first, let session = table[SessionID(rawValue: id)] else {
             throw .because("no session is called \(name)", .unknownNode)
@@ -88,7 +89,8 @@ extension Node {
     mutating func transferLinkClosed(_ gateway: String, reason: String, now: Now) {
         for (mobileNode, departure) in transfers.departures where departure.gateway.name == gateway {
             switch departure.stage {
-            case .offered: fail(mobileNode, because: "the link to \(gateway): \(reason)", tell: false, now: now)
+            // Over another link, if there is one: the copy need not wait for its time to be over.
+            case .offered: fail(mobileNode, because: "the link to \(gateway): \(reason)", tell: true, now: now)
             case .handedOver: finish(mobileNode, unconfirmed: "\(gateway) has not confirmed it: \(reason)", now: now)
             // The client is told already, or need not be told by way of the other gateway.
             case .settling, .moving, .redirecting: break

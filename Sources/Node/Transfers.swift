@@ -122,8 +122,16 @@ struct TransferWork {
 enum TransferRefusal: Error {
     case because(String, TransferStatus)
 
-    var text: String { switch self { case .because(let text, _): text } }
-    var status: TransferStatus { switch self { case .because(_, let status): status } }
+    var text: String {
+        switch self {
+        case .because(let text, _): text
+        }
+    }
+    var status: TransferStatus {
+        switch self {
+        case .because(_, let status): status
+        }
+    }
 }
 
 extension Session {

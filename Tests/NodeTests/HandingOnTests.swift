@@ -66,7 +66,8 @@ final class Three {
     private static func node(_ name: String, _ address: IPAddress, _ ike: IKEConfiguration, _ random: RandomSource, _ now: Now) -> Node {
         let shared = SharedAddress(prefix: IPPrefix(host: address), interface: "eth0")
         return Node(
-            configuration: NodeConfiguration(name: name, id: .zero, pair: nil, addresses: [shared], ike: ike, version: "test",
+            configuration: NodeConfiguration(
+                name: name, id: .zero, pair: nil, addresses: [shared], ike: ike, version: "test",
                 gateways: gateways(of: name)), boot: 1, random: random, now: now)
     }
 
@@ -94,7 +95,8 @@ final class Three {
 
     private static func called(mobike: Bool) -> IKEConfiguration {
         ike(
-            "road", local: [], remote: [], own: "gw.example.net", peer: "client.example.net", inside: "10.10.0.0/16", outside: "10.20.0.0/16",
+            "road", local: [], remote: [], own: "gw.example.net", peer: "client.example.net", inside: "10.10.0.0/16",
+            outside: "10.20.0.0/16",
             mobike: mobike)
     }
 

@@ -25,7 +25,9 @@ struct TransferWires {
 }
 
 extension Three {
-    func transfer(_ name: String = "client.example.net", _ direction: TransferRequest.Direction = .to, _ gateway: String = "new") -> RequestToken {
+    func transfer(_ name: String = "client.example.net", _ direction: TransferRequest.Direction = .to, _ gateway: String = "new")
+        -> RequestToken
+    {
         request(
             direction == .to ? Three.old : Three.new, .transfer(TransferRequest(name: name, direction: direction, gateway: gateway)))
     }
@@ -143,7 +145,8 @@ extension Three {
                 .dataPlane(
                     .counters([
                         CounterReport(
-                            inboundSPI: session.children[0].inboundSPI, inboundTop: top, outboundNext: 1, inboundPackets: 1, inboundBytes: 1,
+                            inboundSPI: session.children[0].inboundSPI, inboundTop: top, outboundNext: 1, inboundPackets: 1,
+                            inboundBytes: 1,
                             outboundPackets: 0, outboundBytes: 0)
                     ])))
         }
@@ -230,6 +233,7 @@ extension Three {
         three.tell(Three.old, .request(ContextRequest(mobileNode: client, sequenceNumber: 8, token: token)))
         #expect(three.links.carried.last == .dataReply(Self.refused(client, .unauthorized)))
         #expect(three.session(Three.old)?.redirects.order == nil)
+        three.run(for: 10)
         three.tell(Three.old, .request(ContextRequest(mobileNode: client, sequenceNumber: 7, token: token)))
         three.run(for: 100)
         three.checkGoesOn(at: Three.new)

@@ -27,7 +27,8 @@ extension Configuration {
         case fencing
 
         fileprivate func minds(_ problem: ConfigurationError.Problem) -> Bool {
-            self == .serving || !["transfer", "gateway", "connections", "authorities", "secrets", "pools"].contains { problem.key.hasPrefix($0) }
+            self == .serving
+                || !["transfer", "gateway", "connections", "authorities", "secrets", "pools"].contains { problem.key.hasPrefix($0) }
         }
     }
 
@@ -103,7 +104,8 @@ struct Sections {
             node: NodeConfiguration(
                 name: name, id: id, pair: pair?.node, addresses: addresses, ike: ike, version: TandemVersion.text,
                 gateways: transfer?.gateways ?? []),
-            pairLink: pair?.link, transferLink: transfer?.link, dataPlane: dataPlane, runtime: runtime, warnings: context.warnings.sorted { $0.line < $1.line })
+            pairLink: pair?.link, transferLink: transfer?.link, dataPlane: dataPlane, runtime: runtime,
+            warnings: context.warnings.sorted { $0.line < $1.line })
     }
 
     private func node() -> (String?, NodeID?) {
