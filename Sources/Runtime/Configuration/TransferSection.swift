@@ -1,5 +1,4 @@
 import Cryptography
-import IKE
 import Node
 import Session
 
@@ -75,7 +74,7 @@ extension Sections {
         let certificates = (table.strings("certificate") ?? []).map { certificate(table, "certificate", file: $0) }
         if table.has("certificate"), certificates.isEmpty { table.problem("certificate", "names no file", "name one") }
         let target = table.value("redirect_to", "an address or a name") { text in
-            text.isEmpty ? nil : IPAddress(text).map(GatewayIdentity.address) ?? .name(text)
+            GatewayIdentity(text: text)
         }
         let mayRequest = table.boolean("may_request") ?? false
         guard let name, let link, !certificates.isEmpty, !certificates.contains(where: { $0 == nil }),
