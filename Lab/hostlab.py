@@ -26,10 +26,11 @@ from tandemlab.trials.keys import foreign_keys
 from tandemlab.trials.redirect import redirect
 from tandemlab.trials.refusals import refusals
 from tandemlab.trials.swanctl import swanctl
+from tandemlab.trials.transfer import transfer
 from tandemlab.trials.wire import check_wire
 
 #: Those that need no pair, and come before it.
-APART = ("files", "redirect")
+APART = ("files", "redirect", "transfer")
 TRIALS = (
     *APART, "swanctl", "initiate", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
 
@@ -47,6 +48,9 @@ class HostLab:
         if "redirect" in wanted:
             print("— redirect", flush=True)
             self.checks.run("redirect", lambda: redirect(self.lab, self.checks))
+        if "transfer" in wanted:
+            print("— transfer", flush=True)
+            self.checks.run("transfer", lambda: transfer(self.lab, self.checks))
         if set(wanted) <= set(APART):
             return
         self.lab.start_pair()
