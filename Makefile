@@ -8,7 +8,7 @@ FLAGS = --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib $(FLAGS)
 BUILD = .build/release
 
-.PHONY: help packages lab-packages build demo test unit lint fuzz lab host-lab interop interop-short units bench install clean
+.PHONY: help packages lab-packages build demo test unit lint fuzz lab host-lab moves interop interop-short units bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -49,8 +49,14 @@ fuzz: packages ## every codec under libFuzzer, SECONDS=60 each; ONLY=vici,esp so
 units: ## the systemd units: valid, and tight
 	Systemd/check
 
-host-lab: build lab-packages ## network namespaces, user data plane, stock strongSwan (root)
+host-moves: build lab-packages ## 20 moves and takeovers in a row, and what the wire says of them (root)
+	python3 Lab/moves.py --build $(BUILD) --out .build/moves
+
+lab: build lab-packages ## network namespaces, user data plane, stock strongSwan (root)
 	python3 Lab/hostlab.py --build $(BUILD) --out .build/host-lab
+
+moves: build lab-packages ## 20 moves and takeovers in a row, and what the wire says of them (root)
+	python3 Lab/moves.py --build $(BUILD) --out .build/moves
 
 lab: build lab-packages ## a real kernel with ESP in User-Mode Linux: XFRM, stock strongSwan (root)
 	mkdir -p .build/lab

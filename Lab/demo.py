@@ -194,11 +194,13 @@ def _judge_wire(demo, checks):
     checks.expect("no ESP packet was dropped as a replay by the client", demo.replay_drops == 0, drops)
     checks.expect("no ESP number was used twice", not found.reused_numbers, _esp_seen(found))
     checks.expect("no IKE IV was used twice", not found.reused_ivs, str(found.reused_ivs[:2] or 0))
+    checks.expect("no IKE message ID was used twice", not found.reused_message_ids, str(found.reused_message_ids[:2] or 0))
     checks.expect("no packet in clear", not found.clear, str(found.clear[:2] or 0))
     return {
         "replay_drops": demo.replay_drops, "clear_packets": len(found.clear), "reused_esp_numbers": len(found.reused_numbers),
         "late_esp_numbers": len(found.late_numbers),
-        "reused_ike_ivs": len(found.reused_ivs), "recorded_packets": found.packets, "recorder_dropped": dropped}
+        "reused_ike_ivs": len(found.reused_ivs), "reused_message_ids": len(found.reused_message_ids),
+        "recorded_packets": found.packets, "recorder_dropped": dropped}
 
 
 def _esp_seen(found):

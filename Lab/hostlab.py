@@ -17,10 +17,13 @@ from takeovers import DOWNLOAD_RATE, check_download, takeovers
 from tandemlab.checks import Checks
 from tandemlab.gateway import Pair
 from tandemlab.laboratory import Laboratory
+from tandemlab.namespaces import OUTER_SHARED
+from tandemlab.strongswan import road_conf
 from tandemlab.trials.failures import Failures
 from tandemlab.trials.files import files
 from tandemlab.trials.flood import flood
 from tandemlab.trials.garbage import garbage
+from tandemlab.trials.getput import getput
 from tandemlab.trials.initiate import initiate
 from tandemlab.trials.keys import foreign_keys
 from tandemlab.trials.redirect import redirect
@@ -32,7 +35,8 @@ from tandemlab.trials.wire import check_wire
 #: Those that need no pair, and come before it.
 APART = ("files", "redirect", "transfer")
 TRIALS = (
-    *APART, "swanctl", "initiate", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
+    *APART, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly",
+    "takeovers")
 
 
 class HostLab:
@@ -54,7 +58,8 @@ class HostLab:
         if set(wanted) <= set(APART):
             return
         self.lab.start_pair()
-        self.lab.start_client()
+        # A client that asks soon whether the gateway lives: it must bear the pause between GET and PUT.
+        self.lab.start_client(road_conf(OUTER_SHARED, dpd="2s") if set(wanted) == {"getput"} else None)
         self.lab.start_probes(100)
         self.lab.start_download(DOWNLOAD_RATE, 1)
         for name in wanted:
@@ -73,6 +78,7 @@ class HostLab:
         trials = {
             "swanctl": lambda: swanctl(self.lab, self.checks, active, standby),
             "initiate": lambda: initiate(self.lab, self.checks, active, standby),
+            "getput": lambda: self.figures.update(getput=getput(self.lab, self.checks, active, standby)),
             "refusals": lambda: refusals(self.lab, self.checks, active),
             "garbage": lambda: garbage(self.lab, self.checks, active, standby),
             "flood": lambda: self.figures.update(flood=flood(self.lab, self.checks, active, standby)),

@@ -9,12 +9,11 @@ import json
 import os
 import statistics
 import sys
-import time
 
 from demo import add_options, guarded, settings_of
 from tandemlab.checks import Checks
 from tandemlab.laboratory import Laboratory
-from tandemlab.trials.span import measure
+from tandemlab.trials.acts import Acts
 from tandemlab.trials.wire import check_wire
 
 #: A slow download that goes on over all of them: one TCP connection, whatever happens.
@@ -24,52 +23,19 @@ RATE = 100
 
 
 def takeovers(lab, checks, count, times_count=True):
-    """Runs them under the running probes; returns a list of {kind, blackout_ms, lost}."""
-    seen = []
+    """Runs them under the running probes; returns a list of {kind, blackout_ms, lost, cause}."""
+    acts, seen = Acts(lab, checks), []
     for index in range(count):
         kind = ("kill", "switchover")[index % 2]
-        seen.append(_one(lab, checks, kind, f"takeover {index + 1} ({kind})"))
+        seen.append(acts.run(kind, f"takeover {index + 1} ({kind})"))
         lab.download.check_alive()
     for kind, limit in LIMITS_MS.items():
-        gaps = [each["blackout_ms"] for each in seen if each["kind"] == kind]
+        gaps = [act.blackout_ms for act in seen if act.kind == kind]
         if gaps:
             detail = f"median {statistics.median(gaps):.1f} ms, longest {max(gaps):.1f} ms of {len(gaps)}"
             name = f"{kind}: no blackout above {limit} ms" if times_count else f"{kind}: blackouts, not judged here"
             checks.expect(name, max(gaps) <= limit or not times_count, detail)
-    return seen
-
-
-def _one(lab, checks, kind, name):
-    old, new = lab.pair.wait_paired()
-    before, epoch, start = lab.client.proof(), int(new.status()["epoch"]), time.monotonic()
-    if kind == "kill":
-        old.kill()
-    else:
-        old.command("switchover")
-    state = lab.pair.wait_active(new, epoch)
-    lab.probes.wait_flowing(time.monotonic())
-    time.sleep(0.3)
-    after = lab.client.proof()
-    gaps = measure(lab, start, time.monotonic() - 0.1)
-    worst, lost = max(gap.blackout_ms for gap in gaps), max(gap.lost for gap in gaps)
-    same = before == after
-    rekeyed = same and _rekey(lab, after)
-    lab.probes.wait_flowing(time.monotonic())
-    checks.expect(
-        f"{name}: the same tunnel, and both rekeys work", same and rekeyed,
-        f"{state['last_takeover']['cause']}, epoch {state['epoch']}, blackout {worst:.1f} ms, {lost} lost, same {same}, rekeyed {rekeyed}")
-    if kind == "kill":
-        old.start()
-    return {"kind": kind, "blackout_ms": round(worst, 3), "lost": lost, "cause": state["last_takeover"]["cause"]}
-
-
-def _rekey(lab, proof):
-    """The client rekeys its CHILD SA, then its IKE SA; each must leave exactly one, and a new one."""
-    lab.client.rekey_child("net")
-    child = lab.client.settled_proof(unlike=lambda now: now.child_unique_id != proof.child_unique_id)
-    lab.client.rekey_ike("road")
-    ike = lab.client.settled_proof(unlike=lambda now: now.ike_unique_id != proof.ike_unique_id)
-    return ike.child_spis == child.child_spis and ike.virtual_address == proof.virtual_address
+    return [act.result() for act in seen]
 
 
 def check_download(lab, checks):

@@ -1,46 +1,46 @@
-import Context
 import Cryptography
 import Session
 
+@testable import Context
+
 extension FuzzTarget {
-    /// CXTP messages of another gateway, the parts of a context in them, and a context's counters.
-    static let cxtp = FuzzTarget(
-        name: "cxtp", seeds: { try cxtpSeeds() },
+    /// A session's document, as a file or another gateway brings it: with the digest that it has, and with one that fits, so that what is
+    /// behind the digest is reached too.
+    static let sessionContext = FuzzTarget(
+        name: "session-context", lengthMax: 16_384, seeds: { try contextSeeds() },
         run: { bytes in
-            guard let message = try? CXTPMessage(parsing: bytes) else { return }
-            try require((try? CXTPMessage.length(of: bytes)) == bytes.count, "the length of a whole message is another")
-            let again = (try? message.encode()).flatMap { try? CXTPMessage(parsing: $0) }
-            try require(again == message, "said again it is \(String(describing: again)), not \(message)")
-            guard case .data(let data) = message else { return }
-            var assembler = ContextAssembler()
-            for block in data.blocks {
-                let context = (try? assembler.add(block)) ?? nil
-                try require(context?.count ?? 0 <= CXTPLimits.contextBytesMax, "a context beyond the limit")
-                if let counters = try? ContextCounters(block) {
-                    try require((try? ContextCounters(counters.block)) == counters, "other counters")
-                }
-            }
+            try expectStable(bytes)
+            if let members = try? SessionContext.compact(bytes) { try expectStable(withDigest(members)) }
+            _ = SealedContext.isSealed(bytes)
         })
 
-    private static func cxtpSeeds() throws -> [[UInt8]] {
-        let (client, gateway) = (IPAddress("192.0.2.7")!, IPAddress("198.51.100.1")!)
-        let client6 = IPAddress("2001:db8::7")!
-        let named = [ContextDataBlock(.ipsecContext)]
-        let counters = ContextCounters(transfer: 7, nextSendID: 1, nextReceiveID: 2, inbound: [.init(spi: 3, top: 4)])
-        let context = try ContextDataBlock.blocks(of: Array("{\"schema\":1}".utf8), transfer: 7)
-        let messages: [CXTPMessage] = [
-            .activateRequest(
-                ActivateRequest(
-                    wantsAcknowledgement: true, mobileNode: client, otherGateway: gateway, sequenceNumber: 1, token: 2, blocks: named)),
-            .activateAcknowledge(ActivateAcknowledge(mobileNode: client6, failures: [ProfileStatus(.ipsecContext, .busy)])),
-            .data(ContextData(wantsReply: true, elapsedMilliseconds: 3, mobileNode: client6, blocks: [counters.block])),
-            .data(
-                ContextData(
-                    wantsReply: true, elapsedMilliseconds: 0, mobileNode: client,
-                    tokenKey: TokenKey(algorithm: 1, key: SecretBytes([1, 2, 3, 4])), blocks: context)),
-            .dataReply(DataReply(isSuccess: true, mobileNode: client, statuses: [ProfileStatus(.ipsecContext, .success)])),
-            .cancel(client), .request(ContextRequest(mobileNode: client, sequenceNumber: 5, token: 0, blocks: named)),
-        ]
-        return try messages.map { try $0.encode() }
+    private static func expectStable(_ bytes: [UInt8]) throws {
+        guard let context = try? SessionContext(parsing: bytes) else { return }
+        try require(try SessionContext(parsing: context.encode()) == context, "said again it is another context")
+        // Whatever it says, a taker refuses it or goes on beyond it.
+        guard let adoption = try? context.adopted(by: .zero, epoch: 3, local: context.session.local.address, at: 0) else { return }
+        for child in adoption.session.children {
+            let before = context.session.child(inboundSPI: child.inboundSPI)?.lease.slice ?? .max
+            try require(child.lease.slice > min(before, Lease.sliceMax), "slice \(child.lease.slice) is not beyond \(before)")
+        }
+    }
+
+    /// The document in one line, its last member taken for the digest.
+    private static func withDigest(_ line: [UInt8]) -> [UInt8] {
+        guard let comma = line.lastIndex(of: UInt8(ascii: ",")) else { return line }
+        let body = Array(line[..<comma])
+        let digest = sha256(body + [UInt8(ascii: "}")])
+        return body + Array(", \"sha256\": \"\(hexadecimal(digest))\"}".utf8)
+    }
+
+    private static func contextSeeds() throws -> [[UInt8]] {
+        let session = try Scene.established().table.sessions.values
+        return session.flatMap { session in
+            SessionContext.Kind.allCases.map { kind in
+                SessionContext(
+                    kind: kind, giver: "sg1", giverNode: .zero, epoch: 7, givenAtWallMilliseconds: 1_700_000_000_000, session: session
+                ).encode()
+            }
+        }
     }
 }

@@ -1,8 +1,8 @@
-"""What passed on the outer net, recorded on the switch: ESP numbers, packets in clear, announcements.
+"""What passed on the outer net, recorded on the switch: ESP numbers, IKE messages, packets in clear, announcements.
 
 tcpdump writes the first bytes of every frame that crosses the outer bridge (each once, whoever sent it); afterwards the file is read
-by a reader of our own. An ESP (SPI, sequence number) or an IKE IV that is used twice breaks the third law; an inner
-address on the outer net is a packet in clear.
+by a reader of our own. An ESP (SPI, sequence number), an IKE IV or an IKE message ID that is used twice breaks the third law,
+whichever gateway sent it; an inner address on the outer net is a packet in clear.
 """
 
 import collections
@@ -13,7 +13,7 @@ import struct
 import time
 from dataclasses import dataclass, field
 
-from .namespaces import INNER_NET, POOL_NET, SITE_NET
+from .namespaces import INNER_NET, OUTER, OUTER_SHARED, POOL_NET, SITE_NET
 from .processes import Process
 
 #: libpcap hands a block of the kernel's ring over after a second at the latest; what is in an unread block dies with tcpdump.
@@ -26,9 +26,13 @@ RECORD = struct.Struct("<IIII")
 PCAP_NANOSECONDS = 0xA1B23C4D
 ETHERTYPE_IPV4, ETHERTYPE_ARP = 0x0800, 0x0806
 UDP, ESP, PORT_NATT, PORT_IKE = 17, 50, 4500, 500
-SK_PAYLOAD = 46
+SK_PAYLOAD, SKF_PAYLOAD = 46, 53
+IKE_SA_INIT, IKE_AUTH, INFORMATIONAL = 34, 35, 37
+FLAG_INITIATOR, FLAG_RESPONSE = 0x08, 0x20
 #: strongSwan's default.
 REPLAY_WINDOW = 32
+#: A session that moves keeps its SPIs: towards a gateway they name the SA whichever gateway it is.
+GATEWAYS = {int(ipaddress.ip_address(address)) for address in (OUTER_SHARED, *OUTER.values())}
 IKE_HEADER = struct.Struct("!QQBBBBII")
 
 
@@ -57,6 +61,12 @@ class Findings:
     #: New numbers that came so far behind the highest that a receiver's window has left them: it must take them for replays.
     late_numbers: list = field(default_factory=list)
     reused_ivs: list = field(default_factory=list)
+    reused_message_ids: list = field(default_factory=list)
+    #: (time, initiator's SPI) of every IKE_SA_INIT request, and of every IKE SA's first IKE_AUTH request.
+    inits: list = field(default_factory=list)
+    authentications: list = field(default_factory=list)
+    #: Further messages with message ID 0 of INFORMATIONAL exchanges: RFC 6311 section 5.1 has them on purpose.
+    synchronizations: int = 0
     clear: list = field(default_factory=list)
     #: (time, sender's hardware address, destination IP) of every ESP packet, for the first packet after an event.
     esp_times: list = field(default_factory=list)
@@ -114,11 +124,18 @@ def frames(path, offset):
         position += captured
 
 
+class _Seen:
+    """What each IV and each message ID was first used for, by IKE SA and sender."""
+
+    def __init__(self):
+        self.ivs, self.messages, self.authentications = {}, {}, set()
+
+
 def analyse(recording, forger=None):
     """Goes through a recording once."""
     found = Findings()
     inner = [(int(net.network_address), int(net.netmask)) for net in map(ipaddress.ip_network, (INNER_NET, POOL_NET, SITE_NET))]
-    ivs = {}
+    seen = _Seen()
     for when, frame in recording:
         found.packets += 1
         kind = frame[12] << 8 | frame[13]
@@ -134,11 +151,11 @@ def analyse(recording, forger=None):
             continue
         if frame[6:12] == forger:
             continue
-        _protected(found, ivs, when, frame, source, destination)
+        _protected(found, seen, when, frame, destination)
     return found
 
 
-def _protected(found, ivs, when, frame, source, destination):
+def _protected(found, seen, when, frame, destination):
     protocol, start = frame[23], 14 + (frame[14] & 15) * 4
     if protocol == ESP:
         _esp(found, when, frame, start, destination)
@@ -148,16 +165,16 @@ def _protected(found, ivs, when, frame, source, destination):
             if frame[start + 8 : start + 12] != b"\0\0\0\0":
                 _esp(found, when, frame, start + 8, destination)
             else:
-                _ike(found, ivs, when, frame, start + 12, source)
+                _ike(found, seen, when, frame[start + 12 :])
         elif PORT_IKE in ports:
-            _ike(found, ivs, when, frame, start + 8, source)
+            _ike(found, seen, when, frame[start + 8 :])
 
 
 def _esp(found, when, frame, start, destination):
     if len(frame) < start + 8:
         return
     spi, number = struct.unpack_from("!II", frame, start)
-    seen = found.esp[(destination, spi)]
+    seen = found.esp[("gateway" if destination in GATEWAYS else destination, spi)]
     first, this = seen.numbers.get(number), (frame[22], hash(frame[start:]))
     if first and first[1] == this[1] and this[0] < first[0]:
         found.forwarded += 1
@@ -176,13 +193,26 @@ def _esp(found, when, frame, start, destination):
     found.esp_times.append((when, sender, destination))
 
 
-def _ike(found, ivs, when, frame, start, source):
-    """The 8-byte explicit IV of AES-GCM under one key (SPIs and sender name it) with two different texts behind it."""
-    if len(frame) < start + 48:
+def _ike(found, seen, when, text):
+    """One IKE message, or a fragment of one; two with one number and the same octets are a retransmission."""
+    if len(text) < IKE_HEADER.size + 20:
         return
-    initiator, responder, following = IKE_HEADER.unpack_from(frame, start)[:3]
-    if following != SK_PAYLOAD or not responder:
+    initiator, responder, following, _, exchange, flags, message_id, _ = IKE_HEADER.unpack_from(text)
+    if exchange == IKE_SA_INIT and not flags & FLAG_RESPONSE:
+        found.inits.append((when, f"{initiator:016x}"))
+    if following not in (SK_PAYLOAD, SKF_PAYLOAD) or not responder:
         return
-    text = frame[start : ]
-    if ivs.setdefault((source, initiator, responder, text[32:40]), text) != text:
-        found.reused_ivs.append((when, f"{initiator:016x}", text[32:40].hex()))
+    if exchange == IKE_AUTH and initiator not in seen.authentications:
+        seen.authentications.add(initiator)
+        found.authentications.append((when, f"{initiator:016x}"))
+    fragment = text[32:34] if following == SKF_PAYLOAD else b""
+    # The 8-byte explicit IV of AES-GCM; which end sent it says which key it is.
+    iv = text[36:44] if following == SKF_PAYLOAD else text[32:40]
+    if seen.ivs.setdefault((initiator, responder, flags & FLAG_INITIATOR, iv), text) != text:
+        found.reused_ivs.append((when, f"{initiator:016x}", iv.hex()))
+    number = (initiator, responder, flags & (FLAG_INITIATOR | FLAG_RESPONSE), message_id, fragment)
+    if seen.messages.setdefault(number, text) != text:
+        if message_id == 0 and exchange == INFORMATIONAL:
+            found.synchronizations += 1
+        else:
+            found.reused_message_ids.append((when, f"{initiator:016x}", message_id))

@@ -151,8 +151,8 @@ extension GetRequest {
 
 extension PutRequest {
     init(vici arguments: VICIMessage) throws(VICIError) {
-        guard let parts = arguments.list("document"), !parts.isEmpty else { throw .missing("document") }
-        self.init(document: parts.joined(), local: arguments["local"])
+        guard let document = arguments.list("document")?.joined(), !document.isEmpty else { throw .missing("document") }
+        self.init(document: document, local: arguments["local"])
     }
 
     func vici() -> VICIMessage {

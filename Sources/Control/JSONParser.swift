@@ -56,8 +56,9 @@ private struct JSONParser {
 
     private mutating func value(depth: Int) throws(JSONError) -> JSON {
         skipSpace()
-        guard depth <= JSON.depthMax else { throw .tooDeep(offset: position) }
-        switch try peek() {
+        let first = try peek()
+        guard depth < JSON.depthMax || (first != UInt8(ascii: "{") && first != UInt8(ascii: "[")) else { throw .tooDeep(offset: position) }
+        switch first {
         case UInt8(ascii: "{"): return .object(try members(depth: depth))
         case UInt8(ascii: "["): return .array(try items(depth: depth))
         case UInt8(ascii: "\""): return .string(try string())

@@ -107,7 +107,8 @@ struct PoolView {
     /// Of identities that are away, the address of the one that has been so for longest. While this node is alone there is none: the
     /// other one may be giving it to whose it is.
     var abandoned: IPAddress? {
-        guard !request.isAlone else { return nil }
+        // In a pool that is not persistent what is kept is on its way to another gateway, and is not abandoned.
+        guard !request.isAlone, pool.isPersistent else { return nil }
         return table.reservations.longestOffline(in: pool.name, from: pool.first, through: pool.last)?.address
     }
 

@@ -46,15 +46,15 @@ struct GetCommand: ParsableCommand {
             }
             let text = try document(summary.text, passphrase)
             guard let target else { return write(text) }
-            do throws(NewFile.Failure) {
+            do {
                 try target.fill(Array(text.utf8))
-            } catch {
+            } catch let failure as NewFile.Failure {
                 // A detached session is nowhere else any more.
                 if detach {
                     write(text)
-                    throw complaint("\(error.message); the context went to standard output")
+                    throw complaint("\(failure.message); the context went to standard output")
                 }
-                throw complaint(error.message)
+                throw complaint(failure.message)
             }
             if format.json { print(summary.json.text) } else { print(printable(told(summary))) }
         }
@@ -184,24 +184,21 @@ struct FreshFile {
                 throw complaint("\(path) exists and is not a file of your own; it is not replaced")
             }
         }
-        do throws(NewFile.Failure) {
-            try [UInt8]().withUnsafeBytes { (bytes) throws(NewFile.Failure) in
-                try NewFile.write(bytes, to: temporary, mode: 0o600, replacing: false)
-            }
-        } catch {
-            throw complaint(error.message)
-        }
+        do { try write([], replacing: false) } catch let failure as NewFile.Failure { throw complaint(failure.message) }
     }
 
-    func fill(_ bytes: [UInt8]) throws(NewFile.Failure) {
-        try bytes.withUnsafeBytes { (bytes) throws(NewFile.Failure) in
-            try NewFile.write(bytes, to: temporary, mode: 0o600, replacing: true)
-        }
+    /// - Throws: `NewFile.Failure`; then there is no new file, and an old one is as it was.
+    func fill(_ bytes: [UInt8]) throws {
+        try write(bytes, replacing: true)
         guard rename(temporary, path) == 0 else {
             let code = errno
             unlink(temporary)
-            throw .system(path: path, code: code)
+            throw NewFile.Failure.system(path: path, code: code)
         }
+    }
+
+    private func write(_ bytes: [UInt8], replacing: Bool) throws {
+        try bytes.withUnsafeBytes { try NewFile.write($0, to: temporary, mode: 0o600, replacing: replacing) }
     }
 
     func discard() { unlink(temporary) }

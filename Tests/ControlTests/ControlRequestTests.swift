@@ -13,6 +13,8 @@ import Testing
         .terminate(TerminateRequest(child: "net")), .terminate(TerminateRequest(childUniqueID: 7)),
         .terminate(TerminateRequest(uniqueID: 5)), .rekey(RekeyRequest(connection: "road")), .rekey(RekeyRequest(child: "net")),
         .rekey(RekeyRequest(connection: "road", childUniqueID: 3)),
+        .get(GetRequest(name: "anna")), .get(GetRequest(name: "7", detach: true)), .put(PutRequest(document: "{}", local: "192.0.2.1")),
+        .put(PutRequest(document: String(repeating: "0123456789äöü", count: 20_000))),
         .status, .switchover(force: false), .switchover(force: true),
         .transfer(TransferRequest(name: "anna", direction: .to, gateway: "sg3")),
         .transfer(TransferRequest(name: "10.20.0.1", direction: .from, gateway: "sg3")), .events(after: .max), .unknown("load-conn"),

@@ -23,6 +23,37 @@ import Testing
         #expect(json.line == #"{"b": [1, null], "a": {}, "c": [], "d": true}"#)
     }
 
+    @Test(arguments: [
+        #"null"#, #"[true, false, {}]"#, #"{"a": [1, -5, 18446744073709551615], "b": "\"\\\n\u0001ä"}"#, #"-9223372036854775808"#,
+        String(repeating: "[", count: 16) + String(repeating: "]", count: 16),
+    ]) func document_parsedAndWritten_isTheSame(text: String) throws {
+        let value = try JSON(parsing: Array(text.utf8), limit: 1000)
+        #expect(value.line == text)
+        #expect(try JSON(parsing: Array(value.text.utf8), limit: 1000) == value)
+    }
+
+    @Test func escapes_ofAnyKind_areRead() throws {
+        let text = #" [ "\/\b\f\r\t\u00e4\uD83D\uDE00" , 0 ] "#
+        #expect(try JSON(parsing: Array(text.utf8), limit: 100) == .array([.string("/\u{8}\u{C}\r\t\u{E4}\u{1F600}"), .integer(0)]))
+    }
+
+    @Test(arguments: [
+        ("", JSONError.truncated), ("{\"a\":1", .truncated), ("[1,]", .unexpected(offset: 3)), ("{} x", .unexpected(offset: 3)),
+        ("{a: 1}", .unexpected(offset: 1)), ("{\"a\":1,\"a\":2}", .repeated(member: "a")), ("01", .number(offset: 0)),
+        ("-0", .number(offset: 0)), ("1.5", .number(offset: 0)), ("1e3", .number(offset: 0)), ("-", .number(offset: 0)),
+        ("18446744073709551616", .number(offset: 0)), ("-9223372036854775809", .number(offset: 0)), ("\"\\x\"", .text(offset: 2)),
+        ("\"\\uD800\"", .unexpected(offset: 7)), ("\"\\uD800\\u0041\"", .text(offset: 3)), ("\"\\uDC00\"", .text(offset: 3)),
+        ("\"\u{1}\"", .text(offset: 1)), ("nul", .truncated), ("trux", .unexpected(offset: 3)), ("\"abc", .truncated),
+        (String(repeating: "[", count: 17) + String(repeating: "]", count: 17), .tooDeep(offset: 16)),
+        (String(repeating: "[", count: 18), .tooDeep(offset: 16)), (String(repeating: " ", count: 101), .tooLong(count: 101, limit: 100)),
+    ]) func text_thatIsNotWhatIsReadHere_isAnError(text: String, error: JSONError) {
+        #expect(throws: error) { try JSON(parsing: Array(text.utf8), limit: 100) }
+    }
+
+    @Test func bytes_thatAreNoText_areAnError() {
+        #expect(throws: JSONError.text(offset: 1)) { try JSON(parsing: [0x22, 0xFF, 0x22], limit: 100) }
+    }
+
     @Test func status_hasStableKeysAlsoWhereNothingIsKnown() {
         func keys(_ status: StatusSummary) -> [String] {
             guard case .object(let members) = status.json else { return [] }

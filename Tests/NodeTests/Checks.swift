@@ -17,6 +17,7 @@ struct Checks {
     var hasSplit = false
     /// Until then two owners are what nobody can avoid: wires were cut until a moment ago.
     var splitAllowedUntil: UInt64 = 0
+    var ike = IKERecord()
     var usedNumbers: [UInt32: Set<UInt64>] = [:]
     /// The highest number that each SA's end-user has seen.
     var userTop: [UInt32: UInt64] = [:]
@@ -53,6 +54,10 @@ extension World {
         checks.userTop[spi] = max(number, top)
         // Of two owners at once one is behind the other: its packets are lost, none is taken twice.
         expect(number > top || checks.hasSplit, "the end-user drops \(number) of \(hex) from node \(index) as a replay: it saw \(top)")
+    }
+
+    func checkIKE(_ datagram: Datagram) {
+        if let problem = checks.ike.note(datagram.bytes, byTwoOwners: checks.hasSplit) { expect(false, problem) }
     }
 
     // MARK: - Law 2: nothing leaves before the standby has what explains it

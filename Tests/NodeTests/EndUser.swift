@@ -72,6 +72,7 @@ extension World {
 
     func post(_ datagrams: [Datagram]) {
         for datagram in datagrams {
+            checkIKE(datagram)
             after(wires.latency) { world in
                 guard let index = world.addressee, world.holdsAddress[index] else { return }
                 world.feed(index, .datagram(Datagram(local: datagram.remote, remote: datagram.local, bytes: datagram.bytes)))

@@ -119,6 +119,7 @@ final class World {
         case .send(let datagram):
             sentByNodes += 1
             expect(holdsAddress[index], "a datagram left node \(index) without the address")
+            checkIKE(datagram)
             after(wires.latency) { $0.deliver(datagram) }
         case .heartbeat(let path, let bytes):
             guard !wires.lost.contains(.path(path, from: index)) else { return }

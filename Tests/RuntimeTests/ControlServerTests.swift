@@ -11,9 +11,9 @@ import Testing
 @Suite struct ControlServerTests {
     // MARK: The socket
 
-    @Test func start_makesTheSocketForRootAndGroupOnly() async throws {
+    @Test func start_makesTheSocketForItsOwnerOnly() async throws {
         try await withServer { path, _ in
-            #expect(mode(of: path) == 0o660)
+            #expect(mode(of: path) == 0o600)
             #expect(mode(of: String(path[..<path.lastIndex(of: "/")!])) == 0o750)
         }
     }
@@ -78,6 +78,20 @@ import Testing
             #expect(answer["success"] == "no")
             #expect(answer["errmsg"] == "terminate: 'ike' is missing")
             #expect(try client.request("version")["daemon"] == "tandemd")
+        }
+    }
+
+    /// The longest context goes over the socket in both directions.
+    @Test func contexts_ofTheGreatestLength_goThrough() async throws {
+        try await withServer { path, _ in
+            let client = try TestClient(path)
+            let request = try #require(ControlRequest.get(GetRequest(name: "44000")).vici())
+            let got = try ContextSummary(vici: client.request(request.command, request.arguments))
+            #expect(got.success && got.text.utf8.count == 440_000)
+            let back = try #require(ControlRequest.put(PutRequest(document: got.text)).vici())
+            let told = try ContextSummary(vici: client.request(back.command, back.arguments))
+            #expect(!told.success && told.code == "told" && told.error == "440000")
+            #expect(!got.json.line.contains("document"))
         }
     }
 

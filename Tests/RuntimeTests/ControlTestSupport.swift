@@ -51,7 +51,13 @@ final class CannedNode: Sendable {
             respond(.progress(ControlLogLine(group: "IKE", level: 1, thread: 0, message: "level 1")))
             respond(.done(DoneSummary(success: true, error: "", matches: 1, terminated: 1)))
             respond(.done(.failure("twice")))
-        case .listConnections, .listPools, .initiate, .rekey, .switchover, .transfer, .events, .unknown: respond(.unknownCommand)
+        case .get(let request):
+            var summary = ContextSummary()
+            summary.success = true
+            summary.text = String(repeating: "0123456789", count: Int(request.name) ?? 0)
+            respond(.context(summary))
+        case .put(let request): respond(.context(.failure("told", "\(request.document.utf8.count)")))
+        case .listConnections, .listPools, .initiate, .rekey, .switchover, .redirect, .transfer, .events, .unknown: respond(.unknownCommand)
         }
     }
 

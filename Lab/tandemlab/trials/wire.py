@@ -16,6 +16,7 @@ def check_wire(lab, checks):
     numbers = f"{len(found.esp)} SPIs, {found.reused_numbers[:2] or f'{len(found.esp_times)} packets'}"
     checks.expect("no ESP number was used twice", not found.reused_numbers, numbers)
     checks.expect("no IKE IV was used twice", not found.reused_ivs, str(found.reused_ivs[:2] or 0))
+    checks.expect("no IKE message ID was used twice", not found.reused_message_ids, str(found.reused_message_ids[:2] or 0))
     checks.expect("no packet in clear", not found.clear, str(found.clear[:2] or 0))
     checks.expect("no process is left behind", not lab.left_behind, str(lab.left_behind or 0))
     return found

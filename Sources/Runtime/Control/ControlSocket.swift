@@ -21,12 +21,12 @@ public enum ControlSocketError: Error, Hashable, Sendable, CustomStringConvertib
     }
 }
 
-/// The listening Unix socket: made so that at no moment anyone but root and the group may connect.
+/// The listening Unix socket: made so that at no moment anyone but its owner may connect.
 enum ControlSocket {
     /// `sun_path` with its terminating zero.
     static let pathBytesMax = 107
 
-    /// A bound descriptor at `path` (mode 0660). A folder that is missing is made (mode 0750), only the last one of the path. A
+    /// A bound descriptor at `path` (mode 0600: keys may go over it). A folder that is missing is made (mode 0750), only the last one of the path. A
     /// socket on which nobody listens is removed.
     static func bind(path: String) throws(ControlSocketError) -> Int32 {
         guard path.utf8.count <= pathBytesMax else { throw .pathTooLong(path) }
@@ -36,10 +36,10 @@ enum ControlSocket {
         guard descriptor >= 0 else { throw .system(call: "socket", path: path, code: errno) }
         do throws(ControlSocketError) {
             // Before bind, so that the file never has more than this mode, whatever the umask.
-            guard fchmod(descriptor, 0o660) == 0 else { throw .system(call: "fchmod", path: path, code: errno) }
+            guard fchmod(descriptor, 0o600) == 0 else { throw .system(call: "fchmod", path: path, code: errno) }
             let result = withAddress(path) { Glibc.bind(descriptor, $0, $1) }
             guard result == 0 else { throw .system(call: "bind", path: path, code: errno) }
-            guard chmod(path, 0o660) == 0 else { throw .system(call: "chmod", path: path, code: errno) }
+            guard chmod(path, 0o600) == 0 else { throw .system(call: "chmod", path: path, code: errno) }
             return descriptor
         } catch {
             close(descriptor)
