@@ -55,7 +55,7 @@ extension Node {
 
     /// Nothing here speaks for the session from now on. The operator has the context when the standby has let go of it too (law 2): a
     /// standby that took over in between would otherwise go on with what lives elsewhere.
-    mutating func detach(_ session: Session, answer: HeldResponse?, now: Now) {
+    mutating func detach(_ session: Session, answer: HeldResponse?, messages: [TransferOutput] = [], now: Now) {
         noteTerminated(session)
         ike.release(session: session.id)
         let delta = SessionDelta(session: session.id, changes: [.detached(at: now.wallMilliseconds)])
@@ -64,7 +64,7 @@ extension Node {
             return
         }
         release(
-            commands: plan.commands(for: applied), datagrams: [], hooks: hookCalls(for: applied),
+            commands: plan.commands(for: applied), datagrams: [], hooks: hookCalls(for: applied), messages: messages,
             responses: answer.map { [$0] } ?? [], now: now)
         if let change = wantedChange(applied) { note(change, events: [], now: now) }
         log(.notice, "session detached", [.init("session", "\(session.id)"), .init("peer", "\(session.authorization.remoteIdentity)")])

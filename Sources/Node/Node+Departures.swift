@@ -63,7 +63,8 @@ extension Node {
         var given = session
         given.redirects.order = nil
         given.ikeSA.nextSendID += 1
-        let bytes = self.context(of: given, kind: .detached, now: now).encode()
+        // The taker leaves room for what this pair may use until the client has answered, a takeover here included.
+        let bytes = self.context(of: given, kind: .snapshot, now: now).encode()
         guard let blocks = try? ContextDataBlock.blocks(of: bytes, transfer: departure.transfer) else { return nil }
         let key = TokenKey(
             algorithm: TokenAlgorithm.hmacSHA256.rawValue,
@@ -128,9 +129,9 @@ extension Node {
             mobileNode: mobileNode, blocks: [last.block])
         transfers.departures[mobileNode]?.stage = .handedOver
         transfers.departures[mobileNode]?.deadline = now.instant + TransferWork.confirmTime
-        // From here on this gateway is silent for the session, whatever becomes of the message.
-        detach(session, answer: nil, now: now)
-        send(.data(message), to: departure.gateway.name)
+        // From here on this gateway is silent for the session, whatever becomes of the message; and so is its standby, when the taker hears
+        // of it (law 2).
+        detach(session, answer: nil, messages: [TransferOutput(to: departure.gateway.name, .data(message))], now: now)
     }
 
     // MARK: - Ends

@@ -325,6 +325,7 @@ private enum Sample {
         var session = plainSession
         session.predecessor = SessionID(rawValue: 0x8000_0000_0000_0041)
         session.redirectedTo = IPAddress("2001:db8::5")!
+        session.isArriving = true
         session.redirects = Redirections(
             times: [1, 1_700_000_000_000],
             order: RedirectOrder(target: .name("gw2.example"), contextTransmitted: true, stage: .sent, endsAt: 1_700_000_060_000),
