@@ -12,7 +12,7 @@ let strict: [SwiftSetting] = [
 
 /// The fuzz targets: replayed over their kept corpus by `swift test`; with TANDEM_FUZZ set, a program around libFuzzer (`make fuzz`).
 let fuzzed: [Target.Dependency] = [
-    "Cryptography", "IKEWire", "Session", "IKE", "Pair", "Control", "Context", "ESP", "Netlink", "Runtime",
+    "Cryptography", "IKEWire", "Session", "IKE", "Pair", "Context", "Control", "ESP", "Netlink", "Runtime",
 ]
 let fuzzing: Target =
     Context.environment["TANDEM_FUZZ"] == nil
@@ -69,7 +69,7 @@ let package = Package(
         .target(
             name: "Node",
             dependencies: [
-                "Context", "IKE", "Pair", "Session", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
+                "IKE", "Pair", "Session", "Context", "Control", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
@@ -80,7 +80,7 @@ let package = Package(
         .target(
             name: "Runtime",
             dependencies: [
-                "CLinux", "Cryptography", "IKE", "Session", "Pair", "Control", "Node", "ESP", "Netlink",
+                "CLinux", "Cryptography", "IKE", "Session", "Pair", "Context", "Control", "Node", "ESP", "Netlink",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -122,15 +122,15 @@ let package = Package(
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
         .testTarget(name: "ContextTests", dependencies: ["Context", "Session", "Control", "Cryptography"], swiftSettings: strict),
         .testTarget(
-            name: "NodeTests", dependencies: ["Node", "Context", "IKE", "IKEWire", "Pair", "Session", "Control", "Cryptography"],
-            swiftSettings: strict
-        ),
+            name: "NodeTests", dependencies: ["Node", "IKE", "IKEWire", "Pair", "Session", "Context", "Control", "Cryptography"],
+            swiftSettings: strict),
         .testTarget(name: "ESPTests", dependencies: ["ESP", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "NetlinkTests", dependencies: ["Netlink", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(
             name: "RuntimeTests",
             dependencies: [
-                "Runtime", "Node", "IKE", "Pair", "Session", "Control", "Cryptography", "CertificateSamples", "ESP", "Netlink",
+                "Runtime", "Node", "IKE", "Pair", "Session", "Context", "Control", "Cryptography", "CertificateSamples", "ESP",
+                "Netlink",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -27,16 +27,20 @@ from tandemlab.trials.garbage import garbage
 from tandemlab.trials.getput import getput
 from tandemlab.trials.initiate import initiate
 from tandemlab.trials.keys import foreign_keys
+from tandemlab.trials.redirect import redirect
 from tandemlab.trials.refusals import refusals
 from tandemlab.trials.swanctl import swanctl
+from tandemlab.trials.transfer import transfer
 from tandemlab.trials.twocities import twocities
 from tandemlab.trials.wire import check_wire
 
-TRIALS = (
-    "files", "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly",
-    "counters", "takeovers", "twocities")
+#: Those that need no pair, and come before it.
+BEFORE = ("files", "redirect", "transfer")
 #: Those that have a laboratory of their own.
-APART = {"twocities"}
+APART = ("twocities",)
+TRIALS = (
+    *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly",
+    "counters", "takeovers", *APART)
 
 
 class HostLab:
@@ -49,7 +53,13 @@ class HostLab:
         if "files" in wanted:
             pair = Pair(self.lab.network, os.path.join(self.lab.directory, "files"), self.lab.settings.build)
             self.checks.run("files", lambda: files(self.checks, pair.nodes["sg1"]))
-        if set(wanted) == {"files"}:
+        if "redirect" in wanted:
+            print("— redirect", flush=True)
+            self.checks.run("redirect", lambda: redirect(self.lab, self.checks))
+        if "transfer" in wanted:
+            print("— transfer", flush=True)
+            self.checks.run("transfer", lambda: transfer(self.lab, self.checks))
+        if set(wanted) <= set(BEFORE):
             return
         self.lab.start_pair()
         # A client that asks soon whether the gateway lives: it must bear the pause between GET and PUT.
@@ -57,7 +67,7 @@ class HostLab:
         self.lab.start_probes(100)
         self.lab.start_download(DOWNLOAD_RATE, 1)
         for name in wanted:
-            if name != "files":
+            if name not in BEFORE:
                 print(f"— {name}", flush=True)
                 self.checks.run(name, lambda: self._trial(name))
         self.checks.run("download", lambda: check_download(self.lab, self.checks))

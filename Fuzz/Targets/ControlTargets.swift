@@ -46,13 +46,15 @@ extension FuzzTarget {
         try expect(try? StatsSummary(vici: message)) { try? StatsSummary(vici: $0.vici()) }
         try expect(try? EventSummary(vici: message)) { try? EventSummary(vici: $0.vici()) }
         try expect(try? SwitchoverSummary(vici: message)) { try? SwitchoverSummary(vici: $0.vici()) }
+        try expect(try? TransferSummary(vici: message)) { try? TransferSummary(vici: $0.vici()) }
     }
 
     private static func viciSeeds() throws -> [[UInt8]] {
         let requests: [ControlRequest] = [
             .version, .findSessions(SessionFilter(includesHeld: true, connection: "road", uniqueID: 3, name: "anna")),
             .listPools(name: "road", withLeases: true), .initiate(InitiateRequest(child: "net", timeoutMilliseconds: 500)),
-            .terminate(TerminateRequest(connection: "road", uniqueID: 7, force: true)), .switchover(force: true), .events(after: 12),
+            .terminate(TerminateRequest(connection: "road", uniqueID: 7, force: true)), .switchover(force: true),
+            .transfer(TransferRequest(name: "anna", direction: .to, gateway: "sg3")), .events(after: 12),
         ]
         var status = StatusSummary()
         status.addresses = [AddressSummary(address: "192.0.2.10/24", interface: "eth0", isHeld: true)]

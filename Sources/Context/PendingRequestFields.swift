@@ -9,6 +9,7 @@ extension PendingRequest {
             $0.add("purpose", purpose.word)
             switch purpose {
             case .liveness, .deleteIKESA, .announce: break
+            case .redirect(let nonce): $0.add("nonce", ifPresent: nonce)
             case .deleteChildSA(let spi): $0.add("inbound_spi", spi: spi)
             case .createChildSA(let offer): $0.add("offer", offer.json)
             case .rekeyIKESA(let offer): $0.add("offer", offer.json)
@@ -42,6 +43,7 @@ extension PendingRequest.Purpose {
         case .updateAddresses: "update_addresses"
         case .verifyAddress: "verify_address"
         case .announce: "announce"
+        case .redirect: "redirect"
         }
     }
 
@@ -58,6 +60,7 @@ extension PendingRequest.Purpose {
             let cookie = try fields.octets("cookie", max: ContextFormat.nonceBytesMax)
             self = .verifyAddress(AddressCheck(cookie: cookie, path: try SessionPath(try fields.fields("path"))))
         case "announce": self = .announce
+        case "redirect": self = .redirect(nonce: try fields.number(ifPresent: "nonce"))
         default: throw .invalid(fields.name("purpose"))
         }
     }

@@ -15,8 +15,10 @@ extension ControlRequest {
         case "rekey": self = .rekey(try RekeyRequest(vici: arguments))
         case "tandem-get": self = .get(try GetRequest(vici: arguments))
         case "tandem-put": self = .put(try PutRequest(vici: arguments))
+        case "tandem-redirect": self = .redirect(try RedirectRequest(vici: arguments))
         case "tandem-status": self = .status
         case "tandem-switchover": self = .switchover(force: try arguments.flag("force"))
+        case "tandem-transfer": self = .transfer(try TransferRequest(vici: arguments))
         case "tandem-events": self = .events(after: try arguments.number("after") ?? 0)
         default: self = .unknown(command)
         }
@@ -42,10 +44,12 @@ extension ControlRequest {
         case .rekey(let request): return ("rekey", request.vici())
         case .get(let request): return ("tandem-get", request.vici())
         case .put(let request): return ("tandem-put", request.vici())
+        case .redirect(let request): return ("tandem-redirect", request.vici())
         case .status: return ("tandem-status", arguments)
         case .switchover(let force):
             arguments.add("force", ifTrue: force)
             return ("tandem-switchover", arguments)
+        case .transfer(let request): return ("tandem-transfer", request.vici())
         case .events(let after):
             arguments.add("after", String(after))
             return ("tandem-events", arguments)
@@ -86,6 +90,27 @@ extension InitiateRequest {
         arguments.add("ike", ifPresent: connection)
         arguments.add(timeoutMilliseconds: timeoutMilliseconds)
         arguments.add("loglevel", String(logLevel))
+        return arguments
+    }
+}
+
+extension TransferRequest {
+    init(vici arguments: VICIMessage) throws(VICIError) {
+        guard let name = arguments["name"], !name.isEmpty else { throw .missing("name") }
+        if let gateway = arguments["to"] {
+            if arguments["from"] != nil { throw .badValue("from") }
+            self.init(name: name, direction: .to, gateway: gateway)
+        } else if let gateway = arguments["from"] {
+            self.init(name: name, direction: .from, gateway: gateway)
+        } else {
+            throw .missing("to")
+        }
+    }
+
+    func vici() -> VICIMessage {
+        var arguments = VICIMessage()
+        arguments.add("name", name)
+        arguments.add(direction.rawValue, gateway)
         return arguments
     }
 }
@@ -162,13 +187,13 @@ extension TerminateRequest {
 }
 
 extension VICIMessage {
-    fileprivate func number<Number: FixedWidthInteger>(_ key: String) throws(VICIError) -> Number? {
+    func number<Number: FixedWidthInteger>(_ key: String) throws(VICIError) -> Number? {
         guard let text = self[key] else { return nil }
         guard let value = Number(text) else { throw .badValue(key) }
         return value
     }
 
-    fileprivate func flag(_ key: String) throws(VICIError) -> Bool {
+    func flag(_ key: String) throws(VICIError) -> Bool {
         guard let text = self[key] else { return false }
         switch text {
         case "yes", "true", "1": return true

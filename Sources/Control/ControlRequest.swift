@@ -26,10 +26,14 @@ public enum ControlRequest: Hashable, Sendable {
     case get(GetRequest)
     /// `tandem-put`: takes such a document's session, answered by `.context`.
     case put(PutRequest)
+    /// `tandem-redirect`, answered by `.redirect` when the last session that is meant was told.
+    case redirect(RedirectRequest)
     /// `tandem-status`, answered by `.status`.
     case status
     /// `tandem-switchover`, answered by any number of `.progress`, then `.switchover`. With `force` also to a standby that is not ready.
     case switchover(force: Bool)
+    /// `tandem-transfer`, answered by `.transfer`.
+    case transfer(TransferRequest)
     /// `tandem-events`: what is remembered with an index above `after`, oldest first, at most `eventsMax`; answered by `.events`.
     case events(after: UInt64)
     /// Not a command of ours: answered by `.unknownCommand`.

@@ -9,6 +9,8 @@ public enum ControlResponse: Hashable, Sendable {
     case pools([PoolSummary])
     case status(StatusSummary)
     case switchover(SwitchoverSummary)
+    case transfer(TransferSummary)
+    case redirect(RedirectSummary)
     case events([EventSummary])
     case context(ContextSummary)
     /// A log line of a command that is under way; more answers follow.

@@ -1,3 +1,4 @@
+public import Context
 public import Control
 public import Cryptography
 public import IKE
@@ -19,10 +20,12 @@ public struct NodeConfiguration: Sendable {
     public var version: String
     /// How many connections of the peers are followed, at most; `nil`: none.
     public var flowLimit: Int?
+    /// The gateways beside the pair that contexts may go to and come from.
+    public var gateways: [GatewayConfiguration]
 
     public init(
         name: String, id: NodeID, pair: PairConfiguration?, addresses: [SharedAddress], nodeAddresses: NodeAddresses = .none,
-        ike: IKEConfiguration, version: String, flowLimit: Int? = nil
+        ike: IKEConfiguration, version: String, flowLimit: Int? = nil, gateways: [GatewayConfiguration] = []
     ) {
         self.nodeAddresses = nodeAddresses
         self.name = name
@@ -32,6 +35,22 @@ public struct NodeConfiguration: Sendable {
         self.ike = ike
         self.version = version
         self.flowLimit = flowLimit
+        self.gateways = gateways
+    }
+}
+
+/// `[[gateway]]`.
+public struct GatewayConfiguration: Hashable, Sendable {
+    public var name: String
+    /// Where clients are sent that are to move there.
+    public var redirectTo: GatewayIdentity
+    /// It may take sessions of ours by itself, by CT-Req.
+    public var mayRequest: Bool
+
+    public init(name: String, redirectTo: GatewayIdentity, mayRequest: Bool = false) {
+        self.name = name
+        self.redirectTo = redirectTo
+        self.mayRequest = mayRequest
     }
 }
 
@@ -110,6 +129,10 @@ public enum Input: Sendable {
     case linkOpened
     case linkClosed(reason: String)
     case frame(PairFrame)
+    /// A message of another gateway, whose certificate is the configured one.
+    case transferMessage(from: String, CXTPMessage)
+    /// The link to another gateway ended, or could not be made.
+    case transferLinkClosed(gateway: String, reason: String)
     case dataPlane(DataPlaneEvent)
     /// A data plane command failed; the text names what and why.
     case dataPlaneFailed(String)
@@ -133,6 +156,8 @@ public enum Effect: Hashable, Sendable {
     case send(Datagram)
     case heartbeat(path: Int, bytes: [UInt8])
     case frame(PairFrame)
+    /// A message to another gateway; a link is made for it if there is none.
+    case transfer(to: String, CXTPMessage)
     /// Close the link; the runtime connects again by itself.
     case closeLink(reason: String)
     case dataPlane([DataPlaneCommand])

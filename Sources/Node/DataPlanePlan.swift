@@ -12,9 +12,12 @@ struct DataPlanePlan {
     /// The standby's windows stand past what the owner may accept unheard (`ReplayProtection.strict`).
     var isStrict = false
 
-    func numbers(of child: ChildSA) -> LeasedNumbers {
+    func numbers(of child: ChildSA, in session: Session) -> LeasedNumbers {
         let lease = isOwner ? child.lease : LeaseStep.next.lease(after: child, for: node)
-        return lease.numbers(extended: child.algorithms.extendedSequenceNumbers)
+        var numbers = lease.numbers(extended: child.algorithms.extendedSequenceNumbers)
+        // Another gateway sends for it still: this one may not, and stands where it will begin.
+        if session.isArriving { numbers.limit = min(numbers.limit, numbers.next - 1) }
+        return numbers
     }
 
     func install(_ child: ChildSA, of session: Session) -> DataPlaneCommand {
@@ -23,7 +26,7 @@ struct DataPlanePlan {
         return .install(
             ChildInstallation(
                 session: session.id, child: child, local: addresses.here(session.local), remote: session.remote,
-                encapsulation: session.encapsulation, numbers: numbers(of: child)))
+                encapsulation: session.encapsulation, numbers: numbers(of: child, in: session)))
     }
 
     /// Where the window of the SA stands.
@@ -34,10 +37,12 @@ struct DataPlanePlan {
     /// What a node that has just become standby sets its SA to.
     func standBy(_ child: ChildSA, of session: Session) -> [DataPlaneCommand] {
         let top = inboundTop(of: child, in: session)
-        return [arm(child)] + (top > child.inboundTop ? [.advanceInbound(inboundSPI: child.inboundSPI, top: top)] : [])
+        return [arm(child, in: session)] + (top > child.inboundTop ? [.advanceInbound(inboundSPI: child.inboundSPI, top: top)] : [])
     }
 
-    func arm(_ child: ChildSA) -> DataPlaneCommand { .lease(inboundSPI: child.inboundSPI, numbers: numbers(of: child)) }
+    func arm(_ child: ChildSA, in session: Session) -> DataPlaneCommand {
+        .lease(inboundSPI: child.inboundSPI, numbers: numbers(of: child, in: session))
+    }
 
     func commands(for applied: AppliedDelta) -> [DataPlaneCommand] {
         let before = applied.before
@@ -55,7 +60,7 @@ struct DataPlanePlan {
                 out.append(install(child, of: after))
                 continue
             }
-            if known.lease != child.lease { out.append(arm(child)) }
+            if known.lease != child.lease || before?.isArriving != after.isArriving { out.append(arm(child, in: after)) }
             if !isOwner, known.inboundTop != child.inboundTop {
                 out.append(.advanceInbound(inboundSPI: child.inboundSPI, top: inboundTop(of: child, in: after)))
             }

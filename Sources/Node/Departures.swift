@@ -50,6 +50,8 @@ extension Node {
     mutating func noteDeparture(_ applied: AppliedDelta, now: Now) {
         let before = departures.traps
         if let session = applied.before, applied.after == nil {
+            // A copy that was never used is as if it had not been here.
+            guard !session.isArriving else { return }
             let wasGiven = session.ikeSAs.contains { $0.epochShift.spent > 0 }
             guard applied.delta.isDetachment || wasGiven else { return }
             let spent = Dictionary(session.ikeSAs.map { ($0.localSPI, $0.epochShift.spent) }) { max($0, $1) }

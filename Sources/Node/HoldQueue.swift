@@ -1,6 +1,18 @@
+import Context
 import Control
 import DequeModule
 import Session
+
+/// A message to another gateway.
+struct TransferOutput {
+    var gateway: String
+    var message: CXTPMessage
+
+    init(to gateway: String, _ message: CXTPMessage) {
+        self.gateway = gateway
+        self.message = message
+    }
+}
 
 /// What has to wait until the standby acknowledges the entry that explains it (law 2): datagrams, and the data plane's part.
 struct HeldOutput {
@@ -9,6 +21,7 @@ struct HeldOutput {
     var commands: [DataPlaneCommand]
     var datagrams: [Datagram]
     var hooks: [HookCall] = []
+    var messages: [TransferOutput] = []
     /// An operator is told only what the standby knows too.
     var responses: [HeldResponse] = []
 }

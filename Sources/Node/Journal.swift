@@ -13,6 +13,7 @@ struct Journal {
         case stepDown = "step_down"
         case standBy = "stand_by"
         case pairState = "pair_state"
+        case transfer
         case ike
         case context
     }
@@ -73,10 +74,11 @@ extension IKEEvent {
             .replaced(let session, _),
             .requestRefused(let session, _, _), .deletedByPeer(let session), .terminated(let session), .peerDead(let session),
             .moved(let session, _, _), .successorWanted(let session), .successorIncomplete(let session, _), .relocated(let session, _, _),
-            .unreachable(let session, _), .stayed(let session, _), .synchronized(let session, _, _, _):
+            .unreachable(let session, _), .stayed(let session, _), .synchronized(let session, _, _, _), .redirectAnswered(let session, _),
+            .handedOn(let session):
             session
         case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired,
-            .initiationFailed, .redirected, .redirectIgnored:
+            .initiationFailed, .redirected, .redirectIgnored, .peerRedirected:
             nil
         }
     }

@@ -83,7 +83,7 @@ extension Node {
 
     /// - Returns: whether it goes to another address now.
     private mutating func relocate(_ session: Session, now: Now) -> Bool {
-        guard session.capabilities.contains(.mobike), let address = newLocalAddress(of: session) else { return false }
+        guard session.capabilities.contains(.mobike), !session.isArriving, let address = newLocalAddress(of: session) else { return false }
         let isOthers = configuration.nodeAddresses.counterpart(of: session.ikePath.local.address) != nil
         // Whoever does not follow stays where it is, and is answered when it comes. Behind a NAT it may hear us, and may not: it is told all
         // the same (RFC 4555 §2.3).

@@ -55,7 +55,7 @@ extension Node {
 
     /// Nothing here speaks for the session from now on. The operator has the context when the standby has let go of it too (law 2): a
     /// standby that took over in between would otherwise go on with what lives elsewhere.
-    mutating func detach(_ session: Session, answer: HeldResponse?, now: Now) {
+    mutating func detach(_ session: Session, answer: HeldResponse?, messages: [TransferOutput] = [], now: Now) {
         noteTerminated(session)
         ike.release(session: session.id)
         let delta = SessionDelta(session: session.id, changes: [.detached(at: now.wallMilliseconds)])
@@ -64,7 +64,7 @@ extension Node {
             return
         }
         release(
-            commands: plan.commands(for: applied), datagrams: [], hooks: hookCalls(for: applied),
+            commands: plan.commands(for: applied), datagrams: [], hooks: hookCalls(for: applied), messages: messages,
             responses: answer.map { [$0] } ?? [], now: now)
         if let change = wantedChange(applied) { note(change, events: [], now: now) }
         log(.notice, "session detached", [.init("session", "\(session.id)"), .init("peer", "\(session.authorization.remoteIdentity)")])
@@ -104,14 +104,9 @@ extension Node {
     /// - Parameter wanted: the address at which it goes on; `nil`: the giver's if it is ours, else one that the connection may use.
     /// - Returns: the session as it is in the table.
     mutating func adopt(_ context: SessionContext, local wanted: IPAddress?, now: Now) throws(AdoptionRefusal) -> Session {
-        guard isOwner, handover == nil else { throw .notActive(roles.role.name) }
         let given = context.session
-        try checkSPIs(of: given)
-        try checkAuthorization(of: given)
-        try checkLeases(of: given, now: now)
-        guard table.count < SessionTable.sessionCountMax else { throw .tableFull }
-        let local = try localAddress(for: given, wanted: wanted)
-        let adoption = try context.adopted(by: configuration.id, epoch: roles.epoch, local: local, at: now.wallMilliseconds)
+        let adoption = try adoption(of: context, local: wanted, now: now)
+        let local = adoption.session.local.address
         var session = adoption.session
         // A peer that speaks MOBIKE is told of the new address as of any other change of ours.
         let isTold = adoption.hasMoved && session.capabilities.contains(.mobike)
@@ -126,6 +121,18 @@ extension Node {
         if isTold { tellMove(of: taken, to: local, now: now) }
         if adoption.needsSynchronization { needsSynchronization(taken, now: now) }
         return table[id] ?? taken
+    }
+
+    /// The session of a context as this node would go on with it.
+    func adoption(of context: SessionContext, local wanted: IPAddress?, now: Now) throws(AdoptionRefusal) -> Adoption {
+        guard isOwner, handover == nil else { throw .notActive(roles.role.name) }
+        let given = context.session
+        try checkSPIs(of: given)
+        try checkAuthorization(of: given)
+        try checkLeases(of: given, now: now)
+        guard table.count < SessionTable.sessionCountMax else { throw .tableFull }
+        let local = try localAddress(for: given, wanted: wanted)
+        return try context.adopted(by: configuration.id, epoch: roles.epoch, local: local, at: now.wallMilliseconds)
     }
 
     /// The gateway is at another address than the peer thinks: it is told from there, with the engine's own means (RFC 4555 §3.5, §3.6).

@@ -20,8 +20,10 @@ extension Node {
         case .rekey(let request): rekey(request, token: token, now: now)
         case .get(let request): get(request, token: token, now: now)
         case .put(let request): put(request, token: token, now: now)
+        case .redirect(let request): redirect(request, token: token, now: now)
         case .status: respond(token, .status(statusSummary(now)))
         case .switchover(let force): switchover(force: force, token: token, now: now)
+        case .transfer(let request): transfer(request, token: token, now: now)
         case .events(let after): respond(token, .events(journal.events(after: after, limit: ControlRequest.eventsMax)))
         case .unknown: respond(token, .unknownCommand)
         }

@@ -71,7 +71,8 @@ extension Node {
     /// What a change of ours asks for; to be run when the standby has it. What the session is still owed by a takeover comes first.
     mutating func hookCalls(for applied: AppliedDelta) -> [HookCall] {
         guard !hooks.isEmpty else { return [] }
-        let calls = hooks.calls(for: applied)
+        // Programs are for sessions that this gateway serves.
+        let calls = hooks.calls(for: applied.withoutArrival)
         return calls.isEmpty ? [] : owedCalls(for: applied) + calls
     }
 
@@ -102,5 +103,13 @@ extension Node {
         log(
             .warning, "an updown program failed",
             [.init("program", call.program), .init("verb", call.verb.rawValue), .init("what", call.subject), .init("reason", failure)])
+    }
+}
+
+extension AppliedDelta {
+    /// As seen by who knows of no session before it is here.
+    fileprivate var withoutArrival: AppliedDelta {
+        func here(_ session: Session?) -> Session? { session.flatMap { $0.isArriving ? nil : $0 } }
+        return AppliedDelta(delta: delta, before: here(before), after: here(after))
     }
 }

@@ -13,6 +13,7 @@ extension Node {
             return
         }
         guard !isDraining else { return park(datagram) }
+        if isForArrival(datagram, now: now) { return }
         commit(ike.receive(datagram, table: table, context: context(now)), now: now)
     }
 
@@ -67,6 +68,7 @@ extension Node {
         }
         for event in outcome.events {
             noteCall(event)
+            noteTransfer(event, now: now)
             noteWanted(event, now: now)
             report(event, now: now)
         }
@@ -111,12 +113,13 @@ extension Node {
     ///
     /// What follows a held output waits too, though it changed nothing itself: it may repeat what is being held.
     mutating func release(
-        commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], responses: [HeldResponse] = [], now: Now
+        commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], messages: [TransferOutput] = [],
+        responses: [HeldResponse] = [], now: Now
     ) {
-        guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty || !responses.isEmpty else { return }
+        guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty || !messages.isEmpty || !responses.isEmpty else { return }
         let output = HeldOutput(
             index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams,
-            hooks: hooks, responses: responses)
+            hooks: hooks, messages: messages, responses: responses)
         if sender.holdsReplies, sender.lag > 0 { hold.append(output) } else { emit([output]) }
     }
 
@@ -126,6 +129,7 @@ extension Node {
         for output in outputs {
             if !output.commands.isEmpty { effects.append(.dataPlane(output.commands)) }
             effects += output.datagrams.map(Effect.send)
+            for output in output.messages { send(output.message, to: output.gateway) }
             run(output.hooks)
             for held in output.responses { respond(held.token, held.response) }
         }

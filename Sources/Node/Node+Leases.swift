@@ -53,6 +53,7 @@ extension Node {
     private mutating func recordLeases(of page: [SessionID], _ step: LeaseStep, now: Now) {
         for id in page {
             guard let session = table[id], !session.children.isEmpty else { continue }
+            if session.isArriving { adoptArrival(session, now: now) }
             var changes = session.children.map { child in
                 SessionChange.leased(inboundSPI: child.inboundSPI, lease: step.lease(after: child, for: configuration.id))
             }
@@ -94,6 +95,7 @@ extension Node {
                 replay.noteReport(report.inboundSPI)
                 moved.append(ReplayReport(inboundSPI: report.inboundSPI, top: report.inboundTop))
                 ike.noteInboundTraffic(session: session.id, at: now.instant)
+                if session.isArriving { trafficArrived(for: session, now: now) }
             }
             extendLease(of: child, in: session, next: report.outboundNext, now: now)
         }
@@ -129,9 +131,9 @@ extension Node {
 
     /// Goes on to the next slice well before this one is used up (law 3).
     private mutating func extendLease(of child: ChildSA, in session: Session, next: UInt64, now: Now) {
-        let numbers = plan.numbers(of: child)
+        let numbers = plan.numbers(of: child, in: session)
         // Until they are recorded, the table's leases are those of the former owner.
-        guard !leases.isRecording, next >= numbers.next, numbers.next <= numbers.limit,
+        guard !leases.isRecording, !session.isArriving, next >= numbers.next, numbers.next <= numbers.limit,
             next > numbers.limit || numbers.limit - next < Node.leaseReserve
         else { return }
         let isUrgent = next > numbers.limit || numbers.limit - next < Node.leaseReserve / 4
@@ -147,6 +149,7 @@ extension Node {
     /// A NAT gave the peer another port or address; a valid ESP packet proved it (RFC 7296 §2.23).
     private mutating func endpointChanged(inboundSPI: UInt32, remote: Endpoint, now: Now) {
         guard isOwner, !isHandoverOffered, let session = table.session(inboundSPI: inboundSPI), session.remoteBehindNAT,
+            !session.isArriving,
             // A peer that says it has moved is followed when it has shown that it can be reached there.
             session.remote != remote, session.movingTo == nil
         else { return }

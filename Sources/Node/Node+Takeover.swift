@@ -57,7 +57,7 @@ extension Node {
         let sessions = step == .next ? unarmed : Array(table.sessions.keys)
         guard !sessions.isEmpty else { return }
         let node = configuration.id
-        let commands = sessions.compactMap { table[$0] }.flatMap { session in
+        let commands = sessions.compactMap { table[$0] }.filter { !$0.isArriving }.flatMap { session in
             session.children.map { child in
                 let lease = step.lease(after: child, for: node)
                 return DataPlaneCommand.lease(
@@ -79,6 +79,7 @@ extension Node {
         rekeys = RekeyWork()
         host.stop()
         replay = ReplayWork()
+        leaveTransfers()
         ike.lostOwnership()
         wanted.reset()
         sender.goSolo(.noLink, at: now.instant)

@@ -10,8 +10,8 @@ public import Session
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
 /// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets the
-/// standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Context` gives sessions to other gateways
-/// and takes them; `Node+Wanted` makes by itself what is to be there.
+/// standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Context` takes contexts out and puts them
+/// in; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by itself what is to be there.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -37,6 +37,7 @@ public struct Node: Sendable {
     var recentTraffic = RecentTraffic()
     var rekeys = RekeyWork()
     var replay = ReplayWork()
+    var redirects = RedirectWork()
     var hookWork = HookWork()
     var departures = Departures()
     var flows: FlowWork
@@ -53,6 +54,7 @@ public struct Node: Sendable {
     var terminations: [Termination] = []
     var calls: [Call] = []
     var wanted: Wanted
+    var transfers = TransferWork()
     var journal = Journal()
     var counters = NodeCounters()
     var dataPlaneKind = ""
@@ -101,6 +103,8 @@ public struct Node: Sendable {
         case .linkOpened: linkOpened(now: now)
         case .linkClosed(let reason): linkClosed(reason: reason, now: now)
         case .frame(let frame): frameReceived(frame, now: now)
+        case .transferMessage(let gateway, let message): transferMessageReceived(message, from: gateway, now: now)
+        case .transferLinkClosed(let gateway, let reason): transferLinkClosed(gateway, reason: reason, now: now)
         case .dataPlane(let event): dataPlaneReported(event, now: now)
         case .dataPlaneFailed(let text): dataPlaneFailed(text)
         case .localAddressesChanged(let addresses): localAddressesChanged(addresses, now: now)
@@ -125,9 +129,10 @@ public struct Node: Sendable {
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline, hookWork.nextDeadline,
             departures.nextDeadline,
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
-            mayInitiate ? wanted.nextDeadline : nil,
+            mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
             nextFlowDeadline,
+            isDraining ? nil : redirects.nextDeadline,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -164,7 +169,9 @@ public struct Node: Sendable {
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)
+        workOnRedirects(now: now)
         advanceIKE(now: now)
+        workOnTransfers(now: now)
         pursueWanted(now: now)
         finishTerminations(now: now)
         finishCalls(now: now)

@@ -165,6 +165,14 @@ struct NodeCounters {
     var hooksFailed: UInt64 = 0
     /// CHILD SAs that were taken over with `strict` replay protection and a peer that cannot raise its numbers.
     var replayUnprotected: UInt64 = 0
+    /// Sessions between this gateway and others (RFC 4067).
+    var transfersBegun: UInt64 = 0
+    var transfersGiven: UInt64 = 0
+    var transfersTaken: UInt64 = 0
+    var transfersFailed: UInt64 = 0
+    var transfersRefused: UInt64 = 0
+    var transferMessagesReceived: UInt64 = 0
+    var transferMessagesUnexpected: UInt64 = 0
 
     var named: [(String, UInt64)] {
         [
@@ -175,6 +183,9 @@ struct NodeCounters {
             ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
             ("sessions_relocated", sessionsRelocated), ("hooks_run", hooksRun), ("hooks_failed", hooksFailed),
             ("replay_unprotected", replayUnprotected),
+            ("transfers_begun", transfersBegun), ("transfers_given", transfersGiven), ("transfers_taken", transfersTaken),
+            ("transfers_failed", transfersFailed), ("transfers_refused", transfersRefused),
+            ("transfer_messages_received", transferMessagesReceived), ("transfer_messages_unexpected", transferMessagesUnexpected),
         ] + HeartbeatRejection.allCases.map { ($0.rawValue, heartbeatsRejected[$0] ?? 0) }
     }
 }

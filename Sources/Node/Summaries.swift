@@ -123,7 +123,7 @@ extension Node {
         var out = SASummary()
         out.name = session.authorization.connection
         out.uniqueID = session.uniqueID
-        out.state = isOwner ? (session.isClosing ? "DELETING" : "ESTABLISHED") : "PASSIVE"
+        out.state = isOwner ? (session.isClosing ? "DELETING" : session.isArriving ? "ARRIVING" : "ESTABLISHED") : "PASSIVE"
         (out.localHost, out.localPort) = ("\(session.local.address)", session.local.port)
         (out.remoteHost, out.remotePort) = ("\(session.remote.address)", session.remote.port)
         out.localID = "\(session.authorization.localIdentity)"
@@ -173,7 +173,7 @@ extension Node {
         out.remoteSelectors = child.remoteSelectors.map { "\($0)" }
         out.inboundTop = max(child.inboundTop, counters?.inboundTop ?? 0)
         out.outboundNext = counters?.outboundNext
-        out.leaseLimit = plan.numbers(of: child).limit
+        out.leaseLimit = plan.numbers(of: child, in: session).limit
         out.leaseSlice = child.lease.slice
         return out
     }
@@ -255,6 +255,7 @@ extension PendingRequest.Purpose {
         case .rekeyIKESA: "IKE_REKEY"
         case .updateAddresses, .verifyAddress: "IKE_MOBIKE"
         case .announce, .syncReplayCounters: "IKE_INFO"
+        case .redirect: "IKE_REDIRECT"
         }
     }
 }
@@ -286,6 +287,8 @@ extension IKECounters {
             ("redirects_followed", redirectsFollowed), ("redirects_ignored", redirectsIgnored),
             ("syncs_requested", syncsRequested), ("syncs_completed", syncsCompleted), ("syncs_failed", syncsFailed),
             ("syncs_answered", syncsAnswered), ("replay_counters_raised", replayCountersRaised), ("requests_given_up", requestsGivenUp),
+            ("new_peers_redirected", newPeersRedirected), ("sessions_redirected", sessionsRedirected),
+            ("sessions_handed_on", sessionsHandedOn),
         ]
     }
 }

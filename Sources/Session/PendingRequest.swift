@@ -22,6 +22,8 @@ public struct PendingRequest: Hashable, Sendable {
         case announce
         /// IPSEC_REPLAY_COUNTER_SYNC alone: by how much the peer is to raise the numbers of its packets (RFC 6311 §5.2).
         case syncReplayCounters(UInt64)
+        /// REDIRECT, as `Session.redirects` has it (RFC 5685 §5). The nonce is that of IPSEC_SYN beside it; `nil` without.
+        case redirect(nonce: UInt64?)
     }
 
     public var messageID: UInt32

@@ -167,6 +167,11 @@ public struct Session: Hashable, Sendable {
     public var predecessor: SessionID?
     /// Where the gateway told us to go (RFC 5685 §5); the session stays until its successor stands there.
     public var redirectedTo: IPAddress?
+    /// Where we told the peer to go, or it was told before it came (RFC 5685).
+    public var redirects = Redirections.none
+    /// Another gateway gave us its context and still speaks for it: it stands ready and is silent, until the giver or the peer says that
+    /// the peer is here (RFC 4067 §2.1.1).
+    public var isArriving = false
     public var establishedWallMilliseconds: Int64
 
     /// Past it the session's state would grow with whatever a peer says.

@@ -30,6 +30,10 @@ public enum SessionChange: Hashable, Sendable {
     case reauthenticationSet(at: Int64?)
     /// The gateway told us to go to another one (RFC 5685 §5).
     case redirected(to: IPAddress)
+    /// What we tell the peer of other gateways.
+    case redirectsSet(Redirections)
+    /// A session that was arriving is here. The next message IDs are at least these: the giver's last word, or our own.
+    case arrived(nextSendID: UInt32, nextReceiveID: UInt32)
     case childAdded(ChildSA)
     /// The CHILD SA was replaced: it sends no more.
     case childRekeyed(inboundSPI: UInt32)

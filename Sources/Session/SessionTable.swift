@@ -108,6 +108,13 @@ public struct SessionTable: Sendable {
             session.reauthenticateAt = at
         case .redirected(let address):
             session.redirectedTo = address
+        case .arrived(let nextSendID, let nextReceiveID):
+            session.isArriving = false
+            session.ikeSA.nextSendID = max(session.ikeSA.nextSendID, nextSendID)
+            session.ikeSA.nextReceiveID = max(session.ikeSA.nextReceiveID, nextReceiveID)
+        case .redirectsSet(let redirects):
+            guard redirects.times.count <= Redirections.countMax else { throw .tooMany(session: id) }
+            session.redirects = redirects
         case .childAdded(let child):
             session.children.append(child)
         case .childRekeyed(let spi):
@@ -206,7 +213,9 @@ public struct SessionTable: Sendable {
         byRemoteIdentity[session.authorization.remoteIdentity, default: []].insert(session.id)
         byConnection[session.authorization.connection, default: []].insert(session.id)
         if let predecessor = session.predecessor { byPredecessor[predecessor] = session.id }
-        if session.hasPendingRequest || session.movingTo != nil { withPendingRequest.insert(session.id) }
+        if session.hasPendingRequest || session.movingTo != nil || session.redirects.order?.stage == .prepared {
+            withPendingRequest.insert(session.id)
+        }
         childCount += session.children.count
     }
 }

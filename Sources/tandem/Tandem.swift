@@ -11,7 +11,7 @@ struct Tandem: ParsableCommand {
         version: "tandem \(TandemVersion.text)",
         subcommands: [
             StatusCommand.self, SessionsCommand.self, SwitchoverCommand.self, EventsCommand.self, InitiateCommand.self,
-            TerminateCommand.self, RekeyCommand.self, GetCommand.self, PutCommand.self, PairCommand.self, FenceCommand.self,
-            CheckCommand.self,
+            TerminateCommand.self, TransferCommand.self, RekeyCommand.self, RedirectCommand.self, GetCommand.self, PutCommand.self,
+            PairCommand.self, FenceCommand.self, CheckCommand.self,
         ])
 }

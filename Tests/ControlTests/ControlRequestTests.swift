@@ -15,7 +15,13 @@ import Testing
         .rekey(RekeyRequest(connection: "road", childUniqueID: 3)),
         .get(GetRequest(name: "anna")), .get(GetRequest(name: "7", detach: true)), .put(PutRequest(document: "{}", local: "192.0.2.1")),
         .put(PutRequest(document: String(repeating: "0123456789äöü", count: 20_000))),
-        .status, .switchover(force: false), .switchover(force: true), .events(after: .max), .unknown("load-conn"),
+        .status, .switchover(force: false), .switchover(force: true),
+        .transfer(TransferRequest(name: "anna", direction: .to, gateway: "sg3")),
+        .transfer(TransferRequest(name: "10.20.0.1", direction: .from, gateway: "sg3")), .events(after: .max), .unknown("load-conn"),
+        .redirect(RedirectRequest(.name("eu@example.net"), to: "192.0.2.20")), .redirect(RedirectRequest(.all, to: "gw2.example.net")),
+        .redirect(RedirectRequest(.share(25), to: "2001:db8::2")), .redirect(RedirectRequest(.newPeersOff)),
+        .redirect(RedirectRequest(.newPeers(.initial), to: "192.0.2.20")),
+        .redirect(RedirectRequest(.newPeers(.authenticated), to: "192.0.2.20")),
     ])
     func request_overTheSocket_isTheSame(request: ControlRequest) throws {
         let (command, arguments) = try #require(request.vici())
@@ -32,6 +38,19 @@ import Testing
         arguments.add("force", "yes")
         #expect(throws: VICIError.missing("ike")) { try ControlRequest(command: "terminate", arguments: arguments) }
         #expect(throws: VICIError.missing("child")) { try ControlRequest(command: "initiate", arguments: VICIMessage()) }
+    }
+
+    @Test func transfer_withoutWhatAndWhere_isRefused() throws {
+        func error(_ pairs: [(String, String)]) -> VICIError? {
+            var arguments = VICIMessage()
+            for (key, text) in pairs { arguments.add(key, text) }
+            do throws(VICIError) { _ = try ControlRequest(command: "tandem-transfer", arguments: arguments) } catch { return error }
+            return nil
+        }
+        #expect(error([("to", "sg3")]) == .missing("name"))
+        #expect(error([("name", "anna")]) == .missing("to"))
+        #expect(error([("name", "anna"), ("to", "sg3"), ("from", "sg4")]) == .badValue("from"))
+        #expect(error([("name", "anna"), ("from", "sg4")]) == nil)
     }
 
     @Test func arguments_thatCannotBeRead_areRefused() {

@@ -73,6 +73,9 @@ import Testing
         let switchover = SwitchoverSummary(
             outcome: .refused, reason: "syncing", epoch: 9, owner: "sg1", sessions: 3, totalMicroseconds: 4100)
         #expect(try SwitchoverSummary(vici: switchover.vici()) == switchover)
+        var transfer = TransferSummary(outcome: .failed, reason: "no", sessionID: 1 << 63, gateway: "sg3", method: .redirect)
+        (transfer.contextBytes, transfer.installedMicroseconds, transfer.totalMicroseconds) = (4711, 1200, 3400)
+        #expect(try TransferSummary(vici: transfer.vici()) == transfer)
         let event = EventSummary(
             index: 3, atMilliseconds: 1_795_400_000_000, level: "info", kind: "takeover", connection: "road", uniqueID: 5, text: "x")
         #expect(try EventSummary.events(vici: EventSummary.vici([event, EventSummary()])) == [event, EventSummary()])

@@ -274,8 +274,10 @@ extension Swarm {
         let children = node.table.sessions.values.flatMap(\.children)
         world.expect(Set(world.planes[index].sas.keys) == Set(children.map(\.inboundSPI)), "node \(index) has other SAs than its table")
         for child in children {
-            guard let sa = world.planes[index].sas[child.inboundSPI] else { continue }
-            let numbers = node.plan.numbers(of: child)
+            guard let sa = world.planes[index].sas[child.inboundSPI], let session = node.table.session(inboundSPI: child.inboundSPI) else {
+                continue
+            }
+            let numbers = node.plan.numbers(of: child, in: session)
             let text = "node \(index), \(String(child.inboundSPI, radix: 16)): \(sa.next)...\(sa.limit) where \(numbers) are leased"
             world.expect(sa.limit == numbers.limit && sa.next >= numbers.next, text)
         }

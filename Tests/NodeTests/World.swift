@@ -151,7 +151,7 @@ final class World {
         case .respond(let token, let response):
             responses[token, default: []].append(response)
             waiting[token] = nil
-        case .control, .roleChanged: break
+        case .control, .roleChanged, .transfer: break
         case .hook(let call):
             hooks[index].append(call)
             after(wires.latency) { $0.feed(index, .hookEnded(call, .exited(status: 0))) }

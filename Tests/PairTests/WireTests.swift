@@ -312,6 +312,7 @@ enum Sample {
             .sendWindowSet(localSPI: 1, size: 16), .pathChanged(session.path), .peerAddressesSet([IPAddress("192.0.2.9")!]),
             .peerAddressesSet([]), .movingSet(session.path), .movingSet(nil),
             .reauthenticationSet(at: 77), .redirected(to: IPAddress("2001:db8::9")!), .reauthenticationSet(at: nil),
+            .redirectsSet(session.redirects), .redirectsSet(.none), .arrived(nextSendID: .max, nextReceiveID: 7),
             .ikeSAAdded(session.ikeSA),
             .ikeSAAdopted(localSPI: .max), .volumeReached(inboundSPI: 5, volume: Volume(bytes: .max, packets: 1)),
             .childLifetimeSet(inboundSPI: 5, lifetime: Lifetime(rekeyAt: 1, endsAt: nil)),
@@ -340,6 +341,7 @@ enum Sample {
         .verifyAddress(AddressCheck(cookie: [1, 2, 3, 4, 5, 6, 7, 8], path: session.path)), .announce,
         .verifyAddress(AddressCheck(cookie: [1, 2, 3, 4, 5, 6, 7, 8], path: nil)),
         .syncReplayCounters(1 << 40),
+        .redirect(nonce: nil), .redirect(nonce: .max),
     ].map {
         PendingRequest(messageID: 3, purpose: $0, datagrams: [[1], [2]], collision: RekeyCollision(lowestNonce: [5], localSPI: 6))
     }
@@ -353,6 +355,11 @@ enum Sample {
         session.redirectedTo = IPAddress("2001:db8::5")!
         session.ikeSA.counterSync = CounterSync(
             pending: syncRequest, knownSince: 1 << 40, answered: SyncAnswer(firstID: 0xFFFF_0001, response: response))
+        session.isArriving = true
+        session.redirects = Redirections(
+            times: [1, 1_700_000_000_000],
+            order: RedirectOrder(target: .name("gw2.example"), contextTransmitted: true, stage: .sent, endsAt: 1_700_000_060_000),
+            from: IPAddress("192.0.2.77")!)
         return session
     }()
 
@@ -389,6 +396,7 @@ enum Sample {
         bare.reauthenticateAt = nil
         bare.predecessor = nil
         bare.redirectedTo = nil
+        bare.redirects = Redirections(order: RedirectOrder(target: .address(IPAddress("2001:db8::6")!), contextTransmitted: false))
         bare.capabilities = []
         bare.ikeSA.responses = []
         bare.ikeSA.counterSync = CounterSync()

@@ -13,6 +13,8 @@ extension IKEEngine {
         session.uniqueID = withUniqueIDs(table: table) { $0.nextSession() }
         for index in session.children.indices { session.children[index].uniqueID = withUniqueIDs(table: table) { $0.nextChild() } }
         var outcome = IKEOutcome(deltas: [SessionDelta(session: session.id, changes: [.created(session)])], session: session.id)
+        // Of one that is arriving nothing is to be said or asked yet.
+        guard !session.isArriving else { return outcome }
         watch(session, from: now)
         keepMapping(session, isOverdue: true, at: now)
         schedule(session, context: context)

@@ -76,6 +76,8 @@ extension IKEEngine {
         guard id >= sa.nextReceiveID, id - sa.nextReceiveID < sa.receiveWindow, id < .max, sa.response(messageID: id) == nil else {
             return repeatResponse(message)
         }
+        // The other gateway's copy ends with what was answered so far.
+        guard !message.session.isHeldStill else { return drop(.beingHandedOn, message.datagram, session: message.session.id) }
         var message = message
         let opened: OpenedMessage
         do {
@@ -277,6 +279,9 @@ extension IKEEngine {
             case .redirected: counters.redirectsFollowed += 1
             case .redirectIgnored: counters.redirectsIgnored += 1
             case .unreachable: counters.peersUnreachable += 1
+            case .peerRedirected: counters.newPeersRedirected += 1
+            case .redirectAnswered: counters.sessionsRedirected += 1
+            case .handedOn: counters.sessionsHandedOn += 1
             case .synchronized: break
             case .childDeleted, .terminated, .moved, .relocated, .stayed, .dropped, .successorWanted, .successorIncomplete: break
             }

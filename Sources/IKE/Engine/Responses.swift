@@ -44,6 +44,8 @@ extension IKEEngine {
         let session = message.session
         switch pending.purpose {
         case .announce, .verifyAddress, .syncReplayCounters: break
+        case .redirect(let nonce):
+            settleRedirect(nonce: nonce, response: response, message: message, effects: &effects, context: context)
         case .liveness: settleLiveness(response: response, message: message, effects: &effects)
         case .updateAddresses(let update): settleUpdate(update, response: response, message: message, effects: &effects)
         case .deleteChildSA(let spi):
@@ -269,7 +271,7 @@ extension PendingRequest.Purpose {
     var exchange: ExchangeType {
         switch self {
         case .createChildSA, .rekeyIKESA: .createChildSA
-        case .liveness, .deleteIKESA, .deleteChildSA, .updateAddresses, .verifyAddress, .announce, .syncReplayCounters:
+        case .liveness, .deleteIKESA, .deleteChildSA, .updateAddresses, .verifyAddress, .announce, .syncReplayCounters, .redirect:
             .informational
         }
     }

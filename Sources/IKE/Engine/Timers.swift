@@ -182,6 +182,7 @@ extension IKEEngine {
         return table.withPendingRequest.sorted().compactMap { table[$0] }.map { session in
             keepMoving(session, at: now)
             if syncStep(of: session, epoch: context.epoch) != nil { noteSyncDue(session.id, at: now) }
+            keepRedirecting(session, at: now)
             var outcome = IKEOutcome(session: session.id)
             for sa in session.ikeSAs {
                 for pending in sa.pendingRequests {
@@ -223,7 +224,7 @@ extension IKEEngine {
         // Held once, so that a page costs a page and not a copy of all.
         unswept = nil
         for id in rest.suffix(IKEEngine.sweepPage) {
-            guard let session = table[id] else { continue }
+            guard let session = table[id], !session.isArriving else { continue }
             watch(session, from: context.now.instant)
             keepMapping(session, isOverdue: true, at: context.now.instant)
             schedule(session, context: context)

@@ -148,6 +148,8 @@ extension PendingRequest.Purpose {
             .createChildSA(ChildWish(name: offer.name, replacing: offer.replacing, group: offer.keyExchange?.group))
         case .rekeyIKESA: .rekeyIKESA(group: nil)
         case .updateAddresses, .verifyAddress: .move
+        // The order stands in the session, and is carried out from there.
+        case .redirect: nil
         case .announce: session.capabilities.contains(.mobike) ? .announceAddresses : nil
         case .syncReplayCounters(let increment): .syncReplayCounters(increment)
         }

@@ -48,6 +48,11 @@ public struct IKECounters: Hashable, Sendable {
     public internal(set) var replayCountersRaised: UInt64 = 0
     /// Requests of ours that a synchronization passed over.
     public internal(set) var requestsGivenUp: UInt64 = 0
+    /// REDIRECTs that we sent to peers without a session, and to those with one.
+    public internal(set) var newPeersRedirected: UInt64 = 0
+    public internal(set) var sessionsRedirected: UInt64 = 0
+    /// Sessions that went on at another gateway without a new authentication.
+    public internal(set) var sessionsHandedOn: UInt64 = 0
 
     public init() {}
 

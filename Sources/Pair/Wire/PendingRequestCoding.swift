@@ -23,6 +23,7 @@ extension PendingRequest {
                 if let path = check.path { $0.verifyAddress.path = path.wire }
             case .announce: $0.announce = WireNothing()
             case .syncReplayCounters(let increment): $0.syncReplayCounters = increment
+            case .redirect(let nonce): $0.redirect = WireRedirect.with { if let nonce { $0.nonce = nonce } }
             }
         }
     }
@@ -55,6 +56,8 @@ extension PendingRequest.Purpose {
                     path: check.hasPath ? try SessionPath(check.path) : nil))
         case .announce: self = .announce
         case .syncReplayCounters(let increment): self = .syncReplayCounters(increment)
+        case .redirect(let redirect):
+            self = .redirect(nonce: redirect.hasNonce ? redirect.nonce : nil)
         case nil: throw .unknownKind("request purpose")
         }
     }

@@ -358,6 +358,20 @@ nonisolated struct WireDelta: Sendable {
   init() {}
 }
 
+nonisolated struct WireArrived: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var nextSendID: UInt32 = 0
+
+  var nextReceiveID: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 nonisolated struct WireChange: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -549,6 +563,22 @@ nonisolated struct WireChange: Sendable {
     set {kind = .redirected(newValue)}
   }
 
+  var redirectsSet: WireRedirections {
+    get {
+      if case .redirectsSet(let v)? = kind {return v}
+      return WireRedirections()
+    }
+    set {kind = .redirectsSet(newValue)}
+  }
+
+  var arrived: WireArrived {
+    get {
+      if case .arrived(let v)? = kind {return v}
+      return WireArrived()
+    }
+    set {kind = .arrived(newValue)}
+  }
+
   var movingSet: WireMovingSet {
     get {
       if case .movingSet(let v)? = kind {return v}
@@ -623,6 +653,8 @@ nonisolated struct WireChange: Sendable {
     case childLifetimeSet(WireLifetimeSet)
     case ikeLifetimeSet(WireLifetimeSet)
     case redirected(Data)
+    case redirectsSet(WireRedirections)
+    case arrived(WireArrived)
     case movingSet(WireMovingSet)
     case removed(WireRemoved)
     case detached(WireDetached)
@@ -1211,11 +1243,129 @@ nonisolated struct WireSession: @unchecked Sendable {
   /// Clears the value of `movingTo`. Subsequent reads from it will return its default value.
   mutating func clearMovingTo() {_uniqueStorage()._movingTo = nil}
 
+  var redirects: WireRedirections {
+    get {_storage._redirects ?? WireRedirections()}
+    set {_uniqueStorage()._redirects = newValue}
+  }
+  /// Returns true if `redirects` has been explicitly set.
+  var hasRedirects: Bool {_storage._redirects != nil}
+  /// Clears the value of `redirects`. Subsequent reads from it will return its default value.
+  mutating func clearRedirects() {_uniqueStorage()._redirects = nil}
+
+  var isArriving: Bool {
+    get {_storage._isArriving}
+    set {_uniqueStorage()._isArriving = newValue}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// `nonce` is that of the IPSEC_SYN beside it.
+nonisolated struct WireRedirect: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var nonce: UInt64 {
+    get {_nonce ?? 0}
+    set {_nonce = newValue}
+  }
+  /// Returns true if `nonce` has been explicitly set.
+  var hasNonce: Bool {self._nonce != nil}
+  /// Clears the value of `nonce`. Subsequent reads from it will return its default value.
+  mutating func clearNonce() {self._nonce = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _nonce: UInt64? = nil
+}
+
+nonisolated struct WireRedirections: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var sentWallMilliseconds: [Int64] = []
+
+  var order: WireRedirectOrder {
+    get {_order ?? WireRedirectOrder()}
+    set {_order = newValue}
+  }
+  /// Returns true if `order` has been explicitly set.
+  var hasOrder: Bool {self._order != nil}
+  /// Clears the value of `order`. Subsequent reads from it will return its default value.
+  mutating func clearOrder() {self._order = nil}
+
+  var from: Data {
+    get {_from ?? Data()}
+    set {_from = newValue}
+  }
+  /// Returns true if `from` has been explicitly set.
+  var hasFrom: Bool {self._from != nil}
+  /// Clears the value of `from`. Subsequent reads from it will return its default value.
+  mutating func clearFrom() {self._from = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _order: WireRedirectOrder? = nil
+  fileprivate var _from: Data? = nil
+}
+
+nonisolated struct WireRedirectOrder: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var target: WireRedirectOrder.OneOf_Target? = nil
+
+  var address: Data {
+    get {
+      if case .address(let v)? = target {return v}
+      return Data()
+    }
+    set {target = .address(newValue)}
+  }
+
+  var name: String {
+    get {
+      if case .name(let v)? = target {return v}
+      return String()
+    }
+    set {target = .name(newValue)}
+  }
+
+  var contextTransmitted: Bool = false
+
+  var stage: UInt32 = 0
+
+  var endsAtWallMilliseconds: Int64 {
+    get {_endsAtWallMilliseconds ?? 0}
+    set {_endsAtWallMilliseconds = newValue}
+  }
+  /// Returns true if `endsAtWallMilliseconds` has been explicitly set.
+  var hasEndsAtWallMilliseconds: Bool {self._endsAtWallMilliseconds != nil}
+  /// Clears the value of `endsAtWallMilliseconds`. Subsequent reads from it will return its default value.
+  mutating func clearEndsAtWallMilliseconds() {self._endsAtWallMilliseconds = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  nonisolated enum OneOf_Target: Equatable, Sendable {
+    case address(Data)
+    case name(String)
+
+  }
+
+  init() {}
+
+  fileprivate var _endsAtWallMilliseconds: Int64? = nil
 }
 
 nonisolated struct WirePath: Sendable {
@@ -1717,6 +1867,14 @@ nonisolated struct WirePendingRequest: Sendable {
     set {purpose = .syncReplayCounters(newValue)}
   }
 
+  var redirect: WireRedirect {
+    get {
+      if case .redirect(let v)? = purpose {return v}
+      return WireRedirect()
+    }
+    set {purpose = .redirect(newValue)}
+  }
+
   var collision: WireCollision {
     get {_collision ?? WireCollision()}
     set {_collision = newValue}
@@ -1738,6 +1896,7 @@ nonisolated struct WirePendingRequest: Sendable {
     case verifyAddress(WireAddressCheck)
     case announce(WireNothing)
     case syncReplayCounters(UInt64)
+    case redirect(WireRedirect)
 
   }
 
@@ -2853,9 +3012,44 @@ nonisolated extension WireDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
   }
 }
 
+nonisolated extension WireArrived: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Arrived"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}next_send_id\0\u{3}next_receive_id\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.nextSendID) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.nextReceiveID) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.nextSendID != 0 {
+      try visitor.visitSingularUInt32Field(value: self.nextSendID, fieldNumber: 1)
+    }
+    if self.nextReceiveID != 0 {
+      try visitor.visitSingularUInt32Field(value: self.nextReceiveID, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireArrived, rhs: WireArrived) -> Bool {
+    if lhs.nextSendID != rhs.nextSendID {return false}
+    if lhs.nextReceiveID != rhs.nextReceiveID {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{2}\u{a}detached\0\u{3}sync_completed\0\u{3}sync_answered\0\u{3}sync_requested\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{4}\u{5}redirects_set\0\u{2}\u{5}detached\0\u{3}sync_completed\0\u{3}sync_answered\0\u{3}sync_requested\0\u{2}\u{7}arrived\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3163,6 +3357,19 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .redirected(v)
         }
       }()
+      case 45: try {
+        var v: WireRedirections?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .redirectsSet(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .redirectsSet(v)
+        }
+      }()
       case 50: try {
         var v: WireDetached?
         var hadOneofValue = false
@@ -3213,6 +3420,19 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
         if let v = v {
           if hadOneofValue {try decoder.handleConflictingOneOf()}
           self.kind = .syncRequested(v)
+        }
+      }()
+      case 60: try {
+        var v: WireArrived?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .arrived(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .arrived(v)
         }
       }()
       default: break
@@ -3326,6 +3546,10 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       guard case .redirected(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularBytesField(value: v, fieldNumber: 40)
     }()
+    case .redirectsSet?: try {
+      guard case .redirectsSet(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 45)
+    }()
     case .detached?: try {
       guard case .detached(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 50)
@@ -3341,6 +3565,10 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .syncRequested?: try {
       guard case .syncRequested(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 53)
+    }()
+    case .arrived?: try {
+      guard case .arrived(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 60)
     }()
     case nil: break
     }
@@ -4148,7 +4376,7 @@ nonisolated extension WireInboundAdvanced: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Session"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{4}\u{3}moving_to\0\u{2}\u{a}predecessor\0\u{3}redirected_to\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{4}\u{3}moving_to\0\u{2}\u{a}predecessor\0\u{3}redirected_to\0\u{2}\u{e}redirects\0\u{4}\u{f}is_arriving\0")
 
   fileprivate class _StorageClass {
     var _id: UInt64 = 0
@@ -4171,6 +4399,8 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _predecessor: UInt64? = nil
     var _redirectedTo: Data? = nil
     var _movingTo: WirePath? = nil
+    var _redirects: WireRedirections? = nil
+    var _isArriving: Bool = false
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4201,6 +4431,8 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       _predecessor = source._predecessor
       _redirectedTo = source._redirectedTo
       _movingTo = source._movingTo
+      _redirects = source._redirects
+      _isArriving = source._isArriving
     }
   }
 
@@ -4239,6 +4471,8 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 20: try { try decoder.decodeSingularMessageField(value: &_storage._movingTo) }()
         case 30: try { try decoder.decodeSingularFixed64Field(value: &_storage._predecessor) }()
         case 31: try { try decoder.decodeSingularBytesField(value: &_storage._redirectedTo) }()
+        case 45: try { try decoder.decodeSingularMessageField(value: &_storage._redirects) }()
+        case 60: try { try decoder.decodeSingularBoolField(value: &_storage._isArriving) }()
         default: break
         }
       }
@@ -4311,6 +4545,12 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       try { if let v = _storage._redirectedTo {
         try visitor.visitSingularBytesField(value: v, fieldNumber: 31)
       } }()
+      try { if let v = _storage._redirects {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 45)
+      } }()
+      if _storage._isArriving != false {
+        try visitor.visitSingularBoolField(value: _storage._isArriving, fieldNumber: 60)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4340,10 +4580,162 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._predecessor != rhs_storage._predecessor {return false}
         if _storage._redirectedTo != rhs_storage._redirectedTo {return false}
         if _storage._movingTo != rhs_storage._movingTo {return false}
+        if _storage._redirects != rhs_storage._redirects {return false}
+        if _storage._isArriving != rhs_storage._isArriving {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRedirect: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Redirect"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}nonce\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self._nonce) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._nonce {
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireRedirect, rhs: WireRedirect) -> Bool {
+    if lhs._nonce != rhs._nonce {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRedirections: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Redirections"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}sent_wall_milliseconds\0\u{1}order\0\u{1}from\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedInt64Field(value: &self.sentWallMilliseconds) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._order) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self._from) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.sentWallMilliseconds.isEmpty {
+      try visitor.visitPackedInt64Field(value: self.sentWallMilliseconds, fieldNumber: 1)
+    }
+    try { if let v = self._order {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._from {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireRedirections, rhs: WireRedirections) -> Bool {
+    if lhs.sentWallMilliseconds != rhs.sentWallMilliseconds {return false}
+    if lhs._order != rhs._order {return false}
+    if lhs._from != rhs._from {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRedirectOrder: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".RedirectOrder"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}address\0\u{1}name\0\u{3}context_transmitted\0\u{1}stage\0\u{3}ends_at_wall_milliseconds\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.target != nil {try decoder.handleConflictingOneOf()}
+          self.target = .address(v)
+        }
+      }()
+      case 2: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.target != nil {try decoder.handleConflictingOneOf()}
+          self.target = .name(v)
+        }
+      }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.contextTransmitted) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.stage) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self._endsAtWallMilliseconds) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.target {
+    case .address?: try {
+      guard case .address(let v)? = self.target else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 1)
+    }()
+    case .name?: try {
+      guard case .name(let v)? = self.target else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 2)
+    }()
+    case nil: break
+    }
+    if self.contextTransmitted != false {
+      try visitor.visitSingularBoolField(value: self.contextTransmitted, fieldNumber: 3)
+    }
+    if self.stage != 0 {
+      try visitor.visitSingularUInt32Field(value: self.stage, fieldNumber: 4)
+    }
+    try { if let v = self._endsAtWallMilliseconds {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 5)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireRedirectOrder, rhs: WireRedirectOrder) -> Bool {
+    if lhs.target != rhs.target {return false}
+    if lhs.contextTransmitted != rhs.contextTransmitted {return false}
+    if lhs.stage != rhs.stage {return false}
+    if lhs._endsAtWallMilliseconds != rhs._endsAtWallMilliseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -5021,7 +5413,7 @@ nonisolated extension WireCachedResponse: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".PendingRequest"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{1}datagrams\0\u{1}liveness\0\u{3}delete_ike_sa\0\u{3}delete_child_sa\0\u{3}create_child_sa\0\u{3}rekey_ike_sa\0\u{3}update_addresses\0\u{3}verify_address\0\u{1}announce\0\u{1}collision\0\u{4}'sync_replay_counters\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{1}datagrams\0\u{1}liveness\0\u{3}delete_ike_sa\0\u{3}delete_child_sa\0\u{3}create_child_sa\0\u{3}rekey_ike_sa\0\u{3}update_addresses\0\u{3}verify_address\0\u{1}announce\0\u{1}collision\0\u{2}\u{4}redirect\0\u{4}#sync_replay_counters\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -5131,6 +5523,19 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
         }
       }()
       case 11: try { try decoder.decodeSingularMessageField(value: &self._collision) }()
+      case 15: try {
+        var v: WireRedirect?
+        var hadOneofValue = false
+        if let current = self.purpose {
+          hadOneofValue = true
+          if case .redirect(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.purpose = .redirect(v)
+        }
+      }()
       case 50: try {
         var v: UInt64?
         try decoder.decodeSingularUInt64Field(value: &v)
@@ -5193,9 +5598,17 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
     try { if let v = self._collision {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
     } }()
-    try { if case .syncReplayCounters(let v)? = self.purpose {
+    switch self.purpose {
+    case .redirect?: try {
+      guard case .redirect(let v)? = self.purpose else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+    }()
+    case .syncReplayCounters?: try {
+      guard case .syncReplayCounters(let v)? = self.purpose else { preconditionFailure() }
       try visitor.visitSingularUInt64Field(value: v, fieldNumber: 50)
-    } }()
+    }()
+    default: break
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 

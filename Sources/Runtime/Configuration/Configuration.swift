@@ -10,6 +10,8 @@ public struct Configuration: Sendable {
     public var node: NodeConfiguration
     /// `nil`: the node stands alone.
     public var pairLink: PairLinkSettings?
+    /// `nil`: there are no other gateways.
+    public var transferLink: TransferLinkSettings?
     public var dataPlane: DataPlaneSettings
     public var conntrack: ConntrackSettings
     public var runtime: RuntimeSettings
@@ -17,14 +19,16 @@ public struct Configuration: Sendable {
     public var warnings: [ConfigurationError.Problem]
 
     public init(
-        path: String, node: NodeConfiguration, pairLink: PairLinkSettings?, dataPlane: DataPlaneSettings, runtime: RuntimeSettings,
-        conntrack: ConntrackSettings = ConntrackSettings(), warnings: [ConfigurationError.Problem] = []
+        path: String, node: NodeConfiguration, pairLink: PairLinkSettings?, transferLink: TransferLinkSettings? = nil,
+        dataPlane: DataPlaneSettings, runtime: RuntimeSettings, conntrack: ConntrackSettings = ConntrackSettings(),
+        warnings: [ConfigurationError.Problem] = []
     ) {
         self.warnings = warnings
         self.conntrack = conntrack
         self.path = path
         self.node = node
         self.pairLink = pairLink
+        self.transferLink = transferLink
         self.dataPlane = dataPlane
         self.runtime = runtime
     }

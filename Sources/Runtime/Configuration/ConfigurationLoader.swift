@@ -27,7 +27,8 @@ extension Configuration {
         case fencing
 
         fileprivate func minds(_ problem: ConfigurationError.Problem) -> Bool {
-            self == .serving || !["connections", "authorities", "secrets", "pools"].contains { problem.key.hasPrefix($0) }
+            self == .serving
+                || !["transfer", "gateway", "connections", "authorities", "secrets", "pools"].contains { problem.key.hasPrefix($0) }
         }
     }
 
@@ -78,7 +79,8 @@ struct Sections {
     var context: ReaderContext { root.context }
 
     static let names = [
-        "node", "pair", "address", "dataplane", "conntrack", "runtime", "ike", "connections", "authorities", "secrets", "pools",
+        "node", "pair", "address", "transfer", "gateway", "dataplane", "conntrack", "runtime", "ike", "connections", "authorities", "secrets",
+        "pools",
     ]
 
     /// `nil` when something without which there is no configuration is missing; that has been reported.
@@ -87,6 +89,7 @@ struct Sections {
         let (name, id) = node()
         let pair = pairSection()
         let served = addresses(node: name, peer: pair?.node.peerName)
+        let transfer = transferSection(pair: pair?.link)
         let pools = pools()
         let connections = connections(pools: pools, authorities: authorities(), at: served.own)
         let secrets = secrets()
@@ -102,8 +105,8 @@ struct Sections {
             path: context.file,
             node: NodeConfiguration(
                 name: name, id: id, pair: pair?.node, addresses: served.shared, nodeAddresses: served.own, ike: ike,
-                version: TandemVersion.text),
-            pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime, conntrack: conntrack,
+                version: TandemVersion.text, gateways: transfer?.gateways ?? []),
+            pairLink: pair?.link, transferLink: transfer?.link, dataPlane: dataPlane, runtime: runtime, conntrack: conntrack,
             warnings: context.warnings.sorted { $0.line < $1.line })
     }
 
@@ -172,7 +175,7 @@ struct Sections {
         table.allow([
             "cookie_threshold", "half_open_max", "half_open_per_address_max", "half_open_timeout", "clear_errors_per_second",
             "children_per_session_max", "retransmit_timeout", "retransmit_base", "retransmit_tries",
-            "fragment_size", "request_window", "rekey_retry_time", "keep_alive",
+            "fragment_size", "request_window", "rekey_retry_time", "keep_alive", "redirect_delete_delay",
         ])
         limits.cookieThreshold = table.integer("cookie_threshold", in: 0...65536) ?? limits.cookieThreshold
         limits.halfOpenMax = table.integer("half_open_max", in: 1...1_048_576) ?? limits.halfOpenMax
@@ -186,6 +189,9 @@ struct Sections {
         limits.retransmitBase = table.number("retransmit_base", in: 1...10) ?? limits.retransmitBase
         if let interval = table.duration("keep_alive", in: .zero...Duration.seconds(3600)) {
             limits.keepAliveInterval = interval == .zero ? nil : interval
+        }
+        if let delay = table.duration("redirect_delete_delay", in: .zero...Duration.seconds(86_400)) {
+            limits.redirectDeleteDelay = delay == .zero ? nil : delay
         }
         limits.fragmentSize = table.integer("fragment_size", in: 256...65_535) ?? limits.fragmentSize
         limits.requestWindow = table.integer("request_window", in: 1...16).map(UInt32.init) ?? limits.requestWindow

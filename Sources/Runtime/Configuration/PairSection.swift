@@ -76,14 +76,19 @@ extension Sections {
         return found
     }
 
-    private func endpoint(_ table: TableReader, _ key: String) -> Endpoint? {
+    func endpoint(_ table: TableReader, _ key: String) -> Endpoint? {
         table.value(key, "an address and a port, as in 10.1.0.1:4510 or [2001:db8::1]:4510") { text in
             Endpoint(text).flatMap { $0.port == 0 || $0.address.isUnspecified ? nil : $0 }
         }
     }
 
-    private func certificate(_ table: TableReader, _ key: String) -> String? {
-        guard let path = table.nonEmptyString(key).map(context.resolve) else { return nil }
+    func certificate(_ table: TableReader, _ key: String) -> String? {
+        table.nonEmptyString(key).flatMap { certificate(table, key, file: $0) }
+    }
+
+    /// A certificate in PEM, of whatever date: it is pinned.
+    func certificate(_ table: TableReader, _ key: String, file: String) -> String? {
+        let path = context.resolve(file)
         do throws(FileContents.Failure) {
             let text = String(decoding: try FileContents.read(path, isSecret: false), as: UTF8.self)
             guard (try? certificateFingerprint(pem: text)) != nil else {

@@ -149,7 +149,8 @@ final class ControlConnection: ChannelInboundHandler {
         case .sessionIDs(let identifiers): startListing(identifiers)
         case .sas(let summaries): showPage(summaries)
         case .connections(let connections): showConnections(connections)
-        case .version, .stats, .pools, .status, .switchover, .events, .context, .done, .unknownCommand: finish(response)
+        case .version, .stats, .pools, .status, .switchover, .redirect, .transfer, .events, .context, .done, .unknownCommand:
+            finish(response)
         }
     }
 
@@ -255,6 +256,8 @@ extension ControlResponse {
         case .pools(let pools): return .response(PoolSummary.vici(pools))
         case .status(let summary): return .response(summary.vici())
         case .switchover(let summary): return .response(summary.vici())
+        case .transfer(let summary): return .response(summary.vici())
+        case .redirect(let summary): return .response(summary.vici())
         case .events(let events): return .response(EventSummary.vici(events))
         case .context(let summary): return .response(summary.vici())
         case .done(let summary): return .response(summary.vici())

@@ -1,3 +1,4 @@
+import Cryptography
 import Glibc
 public import NIOCore
 import NIOPosix
@@ -29,6 +30,8 @@ public final class PairLink {
 
     private let settings: PairLinkSettings
     private let tls: PinnedTLS
+    /// The peer's certificate.
+    private let pinned: [[UInt8]]
     private let node: NodeID
     private let eventLoop: any EventLoop
     private let log: (LogLine) -> Void
@@ -57,7 +60,8 @@ public final class PairLink {
     ) throws {
         eventLoop.preconditionInEventLoop()
         self.settings = settings
-        tls = try PinnedTLS(settings)
+        tls = try PinnedTLS(certificatePEM: settings.certificatePEM, keyPEM: settings.keyPEM)
+        pinned = [try certificateFingerprint(pem: settings.peerCertificatePEM)]
         self.node = node
         self.eventLoop = eventLoop
         self.log = log
@@ -142,7 +146,7 @@ public final class PairLink {
             warn("refused a connection that is not from the peer's address", [.init("from", from)])
             throw ChannelError.operationUnsupported
         }
-        try add(channel, tls.serverHandler(refused: refused(from)), description: "\(settings.paths[index].local) from \(from)")
+        try add(channel, tls.serverHandler(pinned: pinned, shown: shown(from)), description: "\(settings.paths[index].local) from \(from)")
     }
 
     // MARK: Node 1
@@ -165,7 +169,7 @@ public final class PairLink {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let this = this.value
-                    let handler = try this.tls.clientHandler(refused: this.refused("\(path.remote)"))
+                    let handler = try this.tls.clientHandler(pinned: this.pinned, shown: this.shown("\(path.remote)"))
                     try this.add(channel, handler, description: "\(path.local) to \(path.remote)", path: index)
                 }
             }
@@ -202,9 +206,10 @@ public final class PairLink {
         }
     }
 
-    private func refused(_ from: String) -> @Sendable () -> Void {
+    private func shown(_ from: String) -> @Sendable (Int?) -> Void {
         let this = NIOLoopBound(self, eventLoop: eventLoop)
-        return {
+        return { index in
+            guard index == nil else { return }
             this.value.count("wrong_certificate")
             this.value.warn("refused a certificate that is not the peer's", [.init("from", from)])
         }
@@ -215,13 +220,13 @@ public final class PairLink {
         if let line = limiter.pass(LogLine(.warning, message, fields), wallMilliseconds: wallMilliseconds()) { log(line) }
     }
 
-    private static func freebind(_ address: IPAddress) -> ChannelOptions.Types.SocketOption {
+    static func freebind(_ address: IPAddress) -> ChannelOptions.Types.SocketOption {
         address.isIPv4
             ? ChannelOptions.Types.SocketOption(level: .ip, name: .init(rawValue: IP_FREEBIND))
             : ChannelOptions.Types.SocketOption(level: .ipv6, name: .init(rawValue: 78))  // IPV6_FREEBIND
     }
 
-    private static let userTimeout = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_USER_TIMEOUT))
+    static let userTimeout = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_USER_TIMEOUT))
 }
 
 extension PairLink: LinkConnection.Delegate {

@@ -2,17 +2,15 @@ import Cryptography
 import NIOCore
 import NIOSSL
 
-/// TLS 1.3 between two nodes that know each other's certificate and trust no other.
+/// TLS 1.3 between gateways that know each other's certificates and trust no others.
 struct PinnedTLS {
     private let client: NIOSSLContext
     private let server: NIOSSLContext
-    private let pinned: [UInt8]
 
     /// - Throws: when the key does not go with the certificate, or one of them is not PEM.
-    init(_ settings: PairLinkSettings) throws {
-        let own = try NIOSSLCertificate(bytes: Array(settings.certificatePEM.utf8), format: .pem)
-        let key = try NIOSSLPrivateKey(bytes: settings.keyPEM.copyBytes(), format: .pem)
-        pinned = try certificateFingerprint(pem: settings.peerCertificatePEM)
+    init(certificatePEM: String, keyPEM: SecretBytes) throws {
+        let own = try NIOSSLCertificate(bytes: Array(certificatePEM.utf8), format: .pem)
+        let key = try NIOSSLPrivateKey(bytes: keyPEM.copyBytes(), format: .pem)
         func context(_ base: TLSConfiguration) throws -> NIOSSLContext {
             var configuration = base
             configuration.minimumTLSVersion = .tlsv13
@@ -27,25 +25,24 @@ struct PinnedTLS {
         server = try context(.makeServerConfiguration(certificateChain: [.certificate(own)], privateKey: .privateKey(key)))
     }
 
-    /// - Parameter refused: called when the other side showed another certificate than the peer's.
-    func clientHandler(refused: @escaping @Sendable () -> Void) throws -> NIOSSLClientHandler {
-        try NIOSSLClientHandler(context: client, serverHostname: nil, customVerificationCallback: verify(refused))
+    /// - Parameters:
+    ///   - pinned: the SHA-256 of each certificate that may be shown, in DER form.
+    ///   - shown: called with the index of the one that was shown, or with `nil` when it was another.
+    func clientHandler(pinned: [[UInt8]], shown: @escaping @Sendable (Int?) -> Void) throws -> NIOSSLClientHandler {
+        try NIOSSLClientHandler(context: client, serverHostname: nil, customVerificationCallback: PinnedTLS.verify(pinned, shown))
     }
 
-    func serverHandler(refused: @escaping @Sendable () -> Void) -> NIOSSLServerHandler {
-        NIOSSLServerHandler(context: server, customVerificationCallback: verify(refused))
+    func serverHandler(pinned: [[UInt8]], shown: @escaping @Sendable (Int?) -> Void) -> NIOSSLServerHandler {
+        NIOSSLServerHandler(context: server, customVerificationCallback: PinnedTLS.verify(pinned, shown))
     }
 
-    /// Exactly the pinned certificate, by the SHA-256 of its DER form. Its dates do not matter: what is pinned does not expire,
-    /// and a pair must not come apart at midnight.
-    private func verify(_ refused: @escaping @Sendable () -> Void) -> NIOSSLCustomVerificationCallback {
-        { [pinned] certificates, promise in
-            let shown = certificates.first.flatMap { try? $0.toDERBytes() }.map { sha256($0) }
-            guard let shown, constantTimeEquals(shown, pinned) else {
-                refused()
-                return promise.succeed(.failed)
-            }
-            promise.succeed(.certificateVerified)
+    /// Exactly a pinned certificate. Its dates do not matter: what is pinned does not expire, and a pair must not come apart at midnight.
+    private static func verify(_ pinned: [[UInt8]], _ shown: @escaping @Sendable (Int?) -> Void) -> NIOSSLCustomVerificationCallback {
+        { certificates, promise in
+            let digest = certificates.first.flatMap { try? $0.toDERBytes() }.map { sha256($0) }
+            let index = digest.flatMap { digest in pinned.firstIndex { constantTimeEquals(digest, $0) } }
+            shown(index)
+            promise.succeed(index == nil ? .failed : .certificateVerified)
         }
     }
 }

@@ -87,6 +87,7 @@ final class DaemonLife {
         startGuard()
         if let settings = configuration.pairLink { try startPair(settings) }
         if runner.followsConnections { try startFlows() }
+        if let settings = configuration.transferLink { try startTransfers(settings) }
         runner.startTimers()
         notifier.ready(status: "starting")
         runner.submit(.started(dataPlane: runner.world.dataPlane.kind, reason: runner.world.dataPlane.reason))
@@ -147,6 +148,19 @@ final class DaemonLife {
         link.start()
     }
 
+    private func startTransfers(_ settings: TransferLinkSettings) throws {
+        let log = log
+        let runner = runner
+        let links = try TransferLinks(settings, eventLoop: eventLoop, log: { log.write($0) }) { event in
+            switch event {
+            case .message(let gateway, let message): runner.submit(.transferMessage(from: gateway, message))
+            case .closed(let gateway, let reason): runner.submit(.transferLinkClosed(gateway: gateway, reason: reason))
+            }
+        }
+        runner.world.transfers = links
+        links.start()
+    }
+
     // MARK: The end
 
     /// Hands everything over if there is somebody to take it, then gives up what this host has.
@@ -185,6 +199,7 @@ final class DaemonLife {
         runner.world.watchman = nil
         world.heartbeats?.stop()
         world.link?.stop()
+        world.transfers?.stop()
         _ = world.control?.stop()
         world.dataPlane.stop()
         world.packets.stop()

@@ -20,6 +20,7 @@ final class Runner {
         var notifier: Notifier
         var log: LogSink
         var link: PairLink?
+        var transfers: TransferLinks?
         var heartbeats: HeartbeatSockets?
         var control: ControlServer?
         var flows: FlowFollower?
@@ -223,6 +224,7 @@ final class Runner {
         case .send(let datagram): world.packets.send(datagram)
         case .heartbeat(let path, let bytes): world.heartbeats?.send(path: path, bytes)
         case .frame(let frame): world.link?.send(frame)
+        case .transfer(let gateway, let message): world.transfers?.send(message, to: gateway)
         case .closeLink(let reason): world.link?.close(reason: reason)
         case .dataPlane(let commands): apply(commands)
         case .claimAddresses: addressesChanged(world.addresses.claim())
@@ -300,6 +302,7 @@ final class Runner {
         }
         add("runtime", counters)
         add("link", world.link?.counters ?? [:])
+        add("transfer_link", world.transfers?.counters ?? [:])
         add("heartbeat_socket", world.heartbeats?.counters ?? [:])
         add("control", world.control?.counters ?? [:])
         add("packets", world.packets.statistics())

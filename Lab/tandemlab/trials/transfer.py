@@ -1,0 +1,160 @@
+"""The paper's six steps: a client that is a Tandem, two gateways that are no pair, and a stream that goes on while the client moves."""
+
+import json
+import os
+import time
+
+from ..gateway import Gateway, make_key
+from ..namespaces import CLIENT, INNER, NODES, SERVER
+from ..probes import ProbePair
+from ..processes import Process, run, wait_until
+from ..strongswan import PRE_SHARED_KEY
+from .redirect import ADDRESSES, ALONE
+
+RATE = 1000
+#: What the client's end of the tunnel protects.
+BEHIND, BEHIND_NET = "10.20.9.1", "10.20.9.0/24"
+LINK_PORT = 4511
+
+LINKED = """
+[transfer]
+listen = "@ADDRESS@:{port}"
+certificate = "pair/{name}.crt"
+key = "pair/{name}.key"
+
+[[gateway]]
+name = "{peer}"
+link = "{peer_address}:{port}"
+certificate = "pair/{peer}.crt"
+may_request = true
+"""
+
+CALLING = """\
+[node]
+name = "client"
+id = 0
+
+[runtime]
+directory = "run"
+control_socket = "{socket}"
+
+[dataplane]
+kind = "{dataplane}"
+
+[connections.gate]
+local_addrs = ["{client}"]
+remote_addrs = ["{gateway}"]
+local = {{ auth = "psk", id = "anna@example.net" }}
+remote = {{ auth = "psk", id = "gw.example.net" }}
+
+[connections.gate.children.net]
+local_ts = ["{behind}/32"]
+remote_ts = ["10.10.0.0/16"]
+esp_proposals = ["default"]
+
+[secrets.road]
+ids = ["gw.example.net", "anna@example.net"]
+file = "road.psk"
+"""
+
+#: The way back to the client leads through whichever gateway has it: the program of the one to which it comes says so.
+ROUTE = """\
+#!/bin/sh
+case "$PLUTO_VERB" in
+up-client*) exec nsenter --net=/proc/$(cat {pid_file})/ns/net ip route replace {net} via {inner} ;;
+esac
+"""
+
+
+class Client(Gateway):
+    """A Tandem that calls."""
+
+    def __init__(self, lab, folder):
+        self.network, self.name, self.build = lab.network, "client", lab.settings.build
+        self.directory = os.path.join(folder, self.name)
+        self.socket = os.path.join(self.directory, "tandem.vici")
+        self.configuration_path = os.path.join(self.directory, "tandem.toml")
+        self.process = None
+        os.makedirs(self.directory, exist_ok=True)
+        self.write("road.psk", PRE_SHARED_KEY + "\n", mode=0o600)
+        self.write("tandem.toml", CALLING.format(
+            socket=self.socket, dataplane=lab.settings.dataplane, client=CLIENT, gateway=ADDRESSES["sg1"], behind=BEHIND))
+
+
+def transfer(lab, checks):
+    folder = os.path.join(lab.directory, "transfer")
+    gateways = {name: _linked(lab, name, folder) for name in NODES}
+    for gateway in gateways.values():
+        with open(os.path.join(gateways[gateway.peer].directory, "pair", f"{gateway.peer}.crt")) as file:
+            gateway.write(f"pair/{gateway.peer}.crt", file.read())
+    client, ends = Client(lab, folder), []
+    run("ip", "-n", lab.network.name("client"), "address", "add", f"{BEHIND}/32", "dev", "lo")
+    run("ip", "-n", lab.network.name("server"), "route", "replace", BEHIND_NET, "via", INNER["sg1"])
+    try:
+        for each in (*gateways.values(), client):
+            each.start()
+            ends.append(each.stop)
+            each.wait_answering()
+        _move(lab, checks, client, gateways, folder, ends)
+    finally:
+        for end in reversed(ends):
+            end()
+        run("ip", "-n", lab.network.name("client"), "address", "del", f"{BEHIND}/32", "dev", "lo")
+
+
+def _linked(lab, name, folder):
+    gateway = Gateway(lab.network, name, folder, lab.settings.build, lab.settings.dataplane)
+    make_key(lab.settings.build, name, gateway.peer, os.path.join(gateway.directory, "pair"))
+    pid_file = os.path.join(folder, "server.pid")
+    script = gateway.write("route", ROUTE.format(pid_file=pid_file, net=BEHIND_NET, inner=INNER[name]), mode=0o755)
+    text = ALONE.replace('pools = ["road"]\n', "").split("[pools.road]")[0]
+    text = text.replace('esp_proposals = ["default"]', f'remote_ts = ["{BEHIND_NET}"]\nesp_proposals = ["default"]\nupdown = "{script}"')
+    text += LINKED.format(name=name, peer=gateway.peer, peer_address=ADDRESSES[gateway.peer], port=LINK_PORT)
+    gateway.configure(text.replace("@ADDRESS@", ADDRESSES[name]))
+    return gateway
+
+
+def _move(lab, checks, client, gateways, folder, ends):
+    with open(os.path.join(folder, "server.pid"), "w") as file:
+        file.write(str(_process_in(lab, "server", ends)))
+    called = client.command("initiate", "net", check=False)
+    checks.expect("the client's tunnel to the first gateway stands", called.returncode == 0, called.stderr.strip())
+    probes = ProbePair(lab.network, folder, BEHIND, SERVER, RATE, run_id="-transfer")
+    ends.append(probes.stop)
+    probes.wait_flowing(time.monotonic())
+    time.sleep(1.0)
+    for source, target, arguments in (
+        ("sg1", "sg2", ["anna@example.net", "--to", "sg2"]), ("sg1", "sg2", [CLIENT, "--from", "sg2"]),
+    ):
+        # The second time the session comes back, and the first gateway asks for it.
+        left, arrived = (gateways[source], gateways[target]) if arguments[1] == "--to" else (gateways[target], gateways[source])
+        before, start = _counter(arrived, "ike_half_open_created"), time.monotonic()
+        done = gateways[source].command("transfer", *arguments, "--json", check=False)
+        told = json.loads(done.stdout) if done.stdout.startswith("{") else {"reason": done.stderr.strip()}
+        name = f"tandem transfer {arguments[1]}"
+        checks.expect(f"{name} moves the session", done.returncode == 0 and told.get("outcome") == "done", json.dumps(told))
+        wait_until("the session has moved", lambda: _sessions(left) == 0 and _sessions(arrived) == 1, timeout=10)
+        probes.wait_flowing(time.monotonic())
+        time.sleep(1.0)
+        gaps = {each.key: each.interruption(start, time.monotonic() - 0.2, 1000 / RATE) for each in probes.directions}
+        detail = ", ".join(f"{key} {gap.blackout_ms:.1f} ms, {gap.lost} of {gap.sent} lost" for key, gap in gaps.items())
+        checks.expect(f"{name}: from the client nothing is lost", gaps["client_to_server"].lost == 0, detail)
+        checks.expect(f"{name}: the way back is open within 100 ms", gaps["server_to_client"].blackout_ms < 100, detail)
+        again = _counter(arrived, "ike_half_open_created") - before
+        checks.expect(f"{name}: nobody authenticated anew", again == 0, f"{again} IKE SAs were begun")
+    checks.expect("the client has one IKE SA all along", _counter(client, "ike_initiations_started") == 1)
+
+
+def _process_in(lab, host, ends):
+    """A process that stays in a host's namespace, so that others can enter it."""
+    process = Process(f"{host}-anchor", ["sleep", "600"], network=lab.network.name(host))
+    ends.append(process.end)
+    return process.pid
+
+
+def _sessions(gateway):
+    return int(gateway.status()["sessions_owned"])
+
+
+def _counter(gateway, name):
+    return int(gateway.status()["counters"].get(name, 0))

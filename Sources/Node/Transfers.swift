@@ -1,0 +1,161 @@
+import Context
+import Control
+import IKE
+import Session
+
+/// A session of ours that is going to another gateway (RFC 4067 §2.1.1: we are its pAR).
+struct Departure {
+    enum Stage: Equatable {
+        /// An exchange with the client is under way; what comes of it belongs into the context.
+        case settling
+        /// The context was sent; the session stands still until the other gateway has it.
+        case offered
+        /// The client was told, and has not answered.
+        case moving
+        /// The client was told to go as any client is, and has not answered.
+        case redirecting
+        /// The client is there; the other gateway has our last word, and has not confirmed it.
+        case handedOver
+    }
+
+    /// The operator who waits; `nil` when the other gateway asked.
+    var token: RequestToken?
+    var session: SessionID
+    var gateway: GatewayConfiguration
+    /// Names the transfer to both gateways, and keys its token.
+    var transfer: UInt32
+    var began: Instant
+    var stage = Stage.settling
+    /// When this stage is over, or is to be looked at again; `nil`: the IKE engine ends it.
+    var deadline: Instant?
+    var settlesUntil: Instant
+    var contextBytes = 0
+    /// When the other gateway had the context in place.
+    var installedAt: Instant?
+}
+
+/// A session of another gateway that is coming here (we are its nAR).
+struct Arrival {
+    enum Stage: Equatable {
+        /// We asked for it (CT-Req).
+        case requested
+        /// Parts of the context are missing.
+        case collecting
+        /// It stands here and is silent: the giver speaks for it.
+        case held
+        /// The giver said nothing in time, or is gone: whoever has heard from the client last is right.
+        case inDoubt
+    }
+
+    var token: RequestToken?
+    var gateway: String
+    var began: Instant
+    var stage = Stage.collecting
+    var deadline: Instant
+    var transfer: UInt32?
+    var assembler = ContextAssembler()
+    var session: SessionID?
+    /// What the client sent to us before the giver said that it may.
+    var parked: [Datagram] = []
+    var contextBytes = 0
+    var installedAt: Instant?
+}
+
+/// What is under way with other gateways, by the mobile node's address: one transfer for each (RFC 4067 §2.5).
+struct TransferWork {
+    /// In each direction: each costs a context's memory for seconds at most.
+    static let countMax = 256
+    /// The same from one gateway, so that none keeps the others out.
+    static let perGatewayMax = 64
+    /// How long an exchange that is under way may hold a transfer up.
+    static let settleTime: Duration = .seconds(5)
+    static let settlePause: Duration = .milliseconds(50)
+    /// For the context to get there and be put in place; less than the session stands still (`IKEEngine.holdTime`). RFC 4067 §4 has 200 ms
+    /// for routers of one access network.
+    static let offerTime: Duration = .seconds(5)
+    /// For the other gateway to confirm our last word.
+    static let confirmTime: Duration = .seconds(3)
+    /// How long a copy waits for the giver's word: a client that does not answer is asked again for about so long.
+    static let heldTime: Duration = .seconds(60)
+    /// How long a copy waits for the client's then.
+    static let doubtTime: Duration = .seconds(120)
+    /// A client repeats what is not answered.
+    static let parkedMax = 4
+    /// RFC 4067 §4: CT_REQUEST_RATE.
+    static let requestsPerSecond = 10
+
+    var departures: [IPAddress: Departure] = [:]
+    var arrivals: [IPAddress: Arrival] = [:]
+    private var requests: (since: Instant, count: Int)?
+
+    var isEmpty: Bool { departures.isEmpty && arrivals.isEmpty }
+
+    var nextDeadline: Instant? {
+        isEmpty ? nil : (departures.values.compactMap(\.deadline) + arrivals.values.map(\.deadline)).min()
+    }
+
+    func arrival(of session: SessionID) -> (mobileNode: IPAddress, arrival: Arrival)? {
+        arrivals.first { $0.value.session == session }.map { ($0.key, $0.value) }
+    }
+
+    func departure(of session: SessionID) -> (mobileNode: IPAddress, departure: Departure)? {
+        departures.first { $0.value.session == session }.map { ($0.key, $0.value) }
+    }
+
+    func hasRoom(from gateway: String) -> Bool {
+        arrivals.count < TransferWork.countMax && arrivals.values.count { $0.gateway == gateway } < TransferWork.perGatewayMax
+    }
+
+    /// Whether one more CT-Req is answered in this second.
+    mutating func takeRequest(at now: Instant) -> Bool {
+        if let known = requests, now - known.since < .seconds(1) {
+            guard known.count < TransferWork.requestsPerSecond else { return false }
+            requests = (known.since, known.count + 1)
+        } else {
+            requests = (now, 1)
+        }
+        return true
+    }
+}
+
+/// Why a transfer was not begun, or came to nothing.
+enum TransferRefusal: Error {
+    case because(String, TransferStatus)
+
+    var text: String {
+        switch self {
+        case .because(let text, _): text
+        }
+    }
+    var status: TransferStatus {
+        switch self {
+        case .because(_, let status): status
+        }
+    }
+}
+
+extension Session {
+    /// The address that names the client to other gateways, the RFC's "previous IP address": the one that we leased to it, which no other
+    /// client has, or else the one that it calls from.
+    var mobileNode: IPAddress { virtualAddresses.first?.address ?? remote.address }
+}
+
+extension TransferStatus {
+    /// The reasons of a PUT, beyond the general ones.
+    init(_ refusal: AdoptionRefusal) {
+        switch refusal {
+        case .notActive: self = .notActive
+        case .alreadyOwned: self = .alreadyOwned
+        case .stale: self = .stale
+        case .expired: self = .expired
+        case .connectionUnknown, .childUnknown: self = .connectionUnknown
+        case .identityRefused: self = .identityRefused
+        case .spiInUse: self = .spiInUse
+        case .addressInUse: self = .addressInUse
+        case .noLocalAddress: self = .noLocalAddress
+        case .tableFull: self = .tableFull
+        case .givenTooOften: self = .givenTooOften
+        case .numbersExhausted: self = .numbersExhausted
+        }
+    }
+}
