@@ -14,7 +14,8 @@ extension World {
             peerName: "sg\(2 - node.rawValue)", secret: SecretBytes(Array(repeating: secret, count: 32)), paths: paths)
         return NodeConfiguration(
             name: "sg\(node.rawValue + 1)", id: node, pair: alone ? nil : pair,
-            addresses: [SharedAddress(prefix: IPPrefix("192.0.2.10/24")!, interface: "eth0")], ike: ikeConfiguration, version: "test")
+            addresses: [SharedAddress(prefix: IPPrefix("192.0.2.10/24")!, interface: "eth0")], ike: ikeConfiguration, version: "test",
+            gateways: [GatewayConfiguration(name: "old", redirectTo: .address(Three.old))])
     }
 
     var ikeConfiguration: IKEConfiguration {
