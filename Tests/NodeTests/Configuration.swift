@@ -20,7 +20,8 @@ extension World {
                 ? .none
                 : NodeAddresses(
                     own: [options.nodeAddresses[Int(node.rawValue)]], peer: [options.nodeAddresses[1 - Int(node.rawValue)]]),
-            ike: ikeConfiguration, version: "test", flowLimit: options.flowLimit)
+            ike: ikeConfiguration, version: "test", flowLimit: options.flowLimit,
+            gateways: [GatewayConfiguration(name: "old", redirectTo: .address(Three.old))])
     }
 
     var ikeConfiguration: IKEConfiguration {

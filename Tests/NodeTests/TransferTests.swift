@@ -2,6 +2,7 @@ import Context
 import Control
 import Cryptography
 import IKE
+import Pair
 import Session
 import Testing
 
@@ -302,5 +303,32 @@ extension Three {
         three.run(for: 100)
         #expect(three.summary(token)?.outcome == .done)
         three.checkGoesOn(at: Three.new)
+    }
+
+    // MARK: - A pair that takes
+
+    /// The taker's other node goes on with a copy that is silent: it stays so until the client shows that it is here.
+    @Test(arguments: [false, true]) func arrival_whenTheTakerDies_isSilentUntilTheClientComes(comes: Bool) throws {
+        let three = try Self.connected()
+        _ = three.transfer()
+        let world = World()
+        world.startPair()
+        for message in three.links.carried { world.feed(0, .transferMessage(from: "old", message)) }
+        world.run(for: 50)
+        let session = try #require(world.nodes[0]?.table.sessions.values.first)
+        let spi = session.children[0].inboundSPI
+        #expect(session.isArriving && world.nodes[1]?.table[session.id] == session)
+        world.kill(0)
+        world.run(for: 1000)
+        #expect(world.role(1) == .active && world.nodes[1]?.table[session.id]?.isArriving == true)
+        #expect(!world.sendESP(inboundSPI: spi, from: 1))
+        if comes {
+            world.report(spi, next: 1, top: 5, index: 1)
+            #expect(world.nodes[1]?.table[session.id]?.isArriving == false && world.sendESP(inboundSPI: spi, from: 1))
+        } else {
+            world.run(for: 130_000)
+            #expect(world.nodes[1]?.table.count == 0 && world.planes[1].sas.isEmpty)
+            #expect(world.nodes[1]?.transfers.isEmpty == true)
+        }
     }
 }

@@ -38,6 +38,9 @@ private final class LinksEnd: Sendable {
             self.links.value = links
             links.start()
         }.get()
+        // Who calls before it listens is refused.
+        let listens = try await eventually { try await self.loop.submit { self.links.value!.localPort != nil }.get() }
+        #expect(listens || settings.listen == nil)
     }
 
     func send(_ message: CXTPMessage, to gateway: String) async throws {
