@@ -96,6 +96,8 @@ public enum Input: Sendable {
     case dataPlane(DataPlaneEvent)
     /// A data plane command failed; the text names what and why.
     case dataPlaneFailed(String)
+    /// All revocation lists of the configuration, read anew.
+    case revocationLists([RevocationList])
     /// All addresses of this host's interfaces, as they are now.
     case localAddressesChanged([IPAddress])
     case request(RequestToken, ControlRequest)

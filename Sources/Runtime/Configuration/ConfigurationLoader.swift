@@ -86,7 +86,8 @@ struct Sections {
         let pair = pairSection()
         let addresses = sharedAddresses()
         let pools = pools()
-        let connections = connections(pools: pools, authorities: authorities())
+        let authorities = authorities()
+        let connections = connections(pools: pools, authorities: authorities)
         let secrets = secrets()
         if context.usesSharedKeys, secrets.isEmpty, !root.has("secrets") {
             root.problem("secrets", "is missing, and connections authenticate with pre-shared keys", "add a [secrets.NAME]")
@@ -95,11 +96,13 @@ struct Sections {
         let dataPlane = dataPlane()
         let runtime = runtime()
         guard let name, let id else { return nil }
-        return Configuration(
+        var configuration = Configuration(
             path: context.file,
             node: NodeConfiguration(
                 name: name, id: id, pair: pair?.node, addresses: addresses, ike: ike, version: TandemVersion.text),
             pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime, warnings: context.warnings.sorted { $0.line < $1.line })
+        configuration.revocationFiles = authorities.files
+        return configuration
     }
 
     private func node() -> (String?, NodeID?) {
