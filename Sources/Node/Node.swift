@@ -34,6 +34,7 @@ public struct Node: Sendable {
     var host = HostAddresses()
     var rekeys = RekeyWork()
     var hookWork = HookWork()
+    var hookLedger = HookLedger()
     /// Calls that have not come back.
     var hooksOutstanding = 0
     var announcements: Deque<Instant> = []
@@ -92,6 +93,7 @@ public struct Node: Sendable {
         case .frame(let frame): frameReceived(frame, now: now)
         case .dataPlane(let event): dataPlaneReported(event, now: now)
         case .dataPlaneFailed(let text): dataPlaneFailed(text)
+        case .revocationLists(let lists): revocationListsRead(lists)
         case .localAddressesChanged(let addresses): localAddressesChanged(addresses, now: now)
         case .request(let token, let request): requested(request, token: token, now: now)
         case .hookEnded(let call, let outcome): hookEnded(call, outcome, now: now)

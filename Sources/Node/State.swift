@@ -159,6 +159,8 @@ struct NodeCounters {
     var commitTimeouts: UInt64 = 0
     var takeovers: UInt64 = 0
     var stepDowns: UInt64 = 0
+    var revocationListUpdates: UInt64 = 0
+    var revocationListFailures: UInt64 = 0
     var hooksRun: UInt64 = 0
     var hooksFailed: UInt64 = 0
 
@@ -169,6 +171,7 @@ struct NodeCounters {
             ("heartbeats_sent", heartbeatsSent), ("heartbeats_received", heartbeatsReceived), ("entries_sent", entriesSent),
             ("entries_applied", entriesApplied), ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
             ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
+            ("revocation_list_updates", revocationListUpdates), ("revocation_list_failures", revocationListFailures),
             ("hooks_run", hooksRun), ("hooks_failed", hooksFailed),
         ] + HeartbeatRejection.allCases.map { ($0.rawValue, heartbeatsRejected[$0] ?? 0) }
     }

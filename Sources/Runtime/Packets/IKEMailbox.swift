@@ -1,19 +1,47 @@
+import IKE
 import Session
 import Synchronization
 
-/// IKE datagrams between the packet thread and whoever handles them. Bounded, so that a flood costs packets and not memory.
+/// IKE datagrams between the packet thread and whoever handles them. Bounded, so that a flood costs packets and not memory; and each
+/// rank by itself, so that a flood of requests that begin an IKE SA takes no place from those who are past it.
 final class IKEMailbox: Sendable {
     typealias Schedule = @Sendable (@escaping @Sendable () -> Void) -> Void
 
-    /// IKE peers repeat what is lost; this many are answered in some 2 s.
+    /// Of one rank. IKE peers repeat what is lost; this many are answered in some 2 s.
     static let countMax = 4096
     /// The same limit for large datagrams.
     static let octetCountMax = 8 << 20
 
-    private struct Waiting {
+    private struct Lane {
         var datagrams: [Datagram] = []
         var octetCount = 0
+
+        /// - Returns: false when it is full.
+        mutating func put(_ datagram: Datagram) -> Bool {
+            guard datagrams.count < IKEMailbox.countMax, octetCount + datagram.bytes.count <= IKEMailbox.octetCountMax else {
+                return false
+            }
+            datagrams.append(datagram)
+            octetCount += datagram.bytes.count
+            return true
+        }
+    }
+
+    private struct Waiting {
+        var ongoing = Lane()
+        var returning = Lane()
+        var newcomers = Lane()
         var isScheduled = false
+
+        mutating func put(_ datagram: Datagram) -> Bool {
+            switch DatagramRank(datagram) {
+            case .ongoing: ongoing.put(datagram)
+            case .returning: returning.put(datagram)
+            case .newcomer: newcomers.put(datagram)
+            }
+        }
+
+        var all: [Datagram] { ongoing.datagrams + returning.datagrams + newcomers.datagrams }
     }
 
     private let waiting = Mutex(Waiting())
@@ -25,21 +53,12 @@ final class IKEMailbox: Sendable {
         self.handler = handler
     }
 
-    /// - Returns: how many were dropped because the mailbox is full.
+    /// - Returns: how many were dropped because the lane of their rank is full.
     func put(_ batch: [Datagram]) -> Int {
         let (dropped, mustSchedule) = waiting.withLock { waiting in
             var dropped = 0
-            for datagram in batch {
-                if waiting.datagrams.count < IKEMailbox.countMax,
-                    waiting.octetCount + datagram.bytes.count <= IKEMailbox.octetCountMax
-                {
-                    waiting.datagrams.append(datagram)
-                    waiting.octetCount += datagram.bytes.count
-                } else {
-                    dropped += 1
-                }
-            }
-            let mustSchedule = !waiting.isScheduled && !waiting.datagrams.isEmpty
+            for datagram in batch where !waiting.put(datagram) { dropped += 1 }
+            let mustSchedule = !waiting.isScheduled && !batch.isEmpty
             if mustSchedule { waiting.isScheduled = true }
             return (dropped, mustSchedule)
         }
@@ -50,7 +69,7 @@ final class IKEMailbox: Sendable {
     private func deliver() {
         let batch = waiting.withLock { waiting in
             defer { waiting = Waiting() }
-            return waiting.datagrams
+            return waiting.all
         }
         if !batch.isEmpty { handler(batch) }
     }

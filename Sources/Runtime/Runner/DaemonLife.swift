@@ -16,6 +16,7 @@ final class DaemonLife {
     private let runner: Runner
     private let notifier = Notifier()
     private var addressWatch: AddressWatch?
+    private var revocationWatch: RevocationWatch?
     private var ending: (() -> Void)?
     private var hasEnded = false
 
@@ -82,6 +83,7 @@ final class DaemonLife {
         notifier.ready(status: "starting")
         runner.submit(.started(dataPlane: runner.world.dataPlane.kind, reason: runner.world.dataPlane.reason))
         watchAddresses()
+        watchRevocationLists()
         log.write(LogLine(.notice, "tandemd is ready", [.init("control", configuration.runtime.controlSocket)]))
     }
 
@@ -95,6 +97,15 @@ final class DaemonLife {
             }
         } catch {
             log.write(LogLine(.warning, "cannot watch the host's addresses", [.init("reason", "\(error)")]))
+        }
+    }
+
+    private func watchRevocationLists() {
+        guard !configuration.revocationFiles.isEmpty else { return }
+        revocationWatch = RevocationWatch(configuration.revocationFiles, eventLoop: eventLoop) { [runner, log] finding in
+            for line in finding.lines { log.write(line) }
+            runner.count("revocation_file_failures", finding.failures)
+            if let lists = finding.lists { runner.submit(.revocationLists(lists)) }
         }
     }
 
@@ -159,12 +170,14 @@ final class DaemonLife {
         guard !hasEnded else { return }
         hasEnded = true
         runner.stop()
-        addressWatch?.stop()
         let world = runner.world
         for failure in world.dataPlane.apply([.gate(.closed)]) {
             log.write(LogLine(.error, "cannot shut the data plane's gate", [.init("reason", failure.description)]))
         }
         for problem in world.addresses.release() { log.write(problem) }
+        // Only now what may take its time: until here this host still spoke for the sessions.
+        addressWatch?.stop()
+        revocationWatch?.stop()
         world.watchman?.quit()
         runner.world.watchman = nil
         world.heartbeats?.stop()
