@@ -13,6 +13,7 @@ extension ControlRequest {
         case "initiate": self = .initiate(try InitiateRequest(vici: arguments))
         case "terminate": self = .terminate(try TerminateRequest(vici: arguments))
         case "rekey": self = .rekey(try RekeyRequest(vici: arguments))
+        case "tandem-redirect": self = .redirect(try RedirectRequest(vici: arguments))
         case "tandem-status": self = .status
         case "tandem-switchover": self = .switchover(force: try arguments.flag("force"))
         case "tandem-events": self = .events(after: try arguments.number("after") ?? 0)
@@ -38,6 +39,7 @@ extension ControlRequest {
         case .initiate(let request): return ("initiate", request.vici())
         case .terminate(let request): return ("terminate", request.vici())
         case .rekey(let request): return ("rekey", request.vici())
+        case .redirect(let request): return ("tandem-redirect", request.vici())
         case .status: return ("tandem-status", arguments)
         case .switchover(let force):
             arguments.add("force", ifTrue: force)
@@ -130,13 +132,13 @@ extension TerminateRequest {
 }
 
 extension VICIMessage {
-    fileprivate func number<Number: FixedWidthInteger>(_ key: String) throws(VICIError) -> Number? {
+    func number<Number: FixedWidthInteger>(_ key: String) throws(VICIError) -> Number? {
         guard let text = self[key] else { return nil }
         guard let value = Number(text) else { throw .badValue(key) }
         return value
     }
 
-    fileprivate func flag(_ key: String) throws(VICIError) -> Bool {
+    func flag(_ key: String) throws(VICIError) -> Bool {
         guard let text = self[key] else { return false }
         switch text {
         case "yes", "true", "1": return true

@@ -22,6 +22,8 @@ public enum ControlRequest: Hashable, Sendable {
     case terminate(TerminateRequest)
     /// `rekey`: begins to replace what matches, answered by `.done` at once.
     case rekey(RekeyRequest)
+    /// `tandem-redirect`, answered by `.redirect` when the last session that is meant was told.
+    case redirect(RedirectRequest)
     /// `tandem-status`, answered by `.status`.
     case status
     /// `tandem-switchover`, answered by any number of `.progress`, then `.switchover`. With `force` also to a standby that is not ready.

@@ -9,6 +9,7 @@ public enum ControlResponse: Hashable, Sendable {
     case pools([PoolSummary])
     case status(StatusSummary)
     case switchover(SwitchoverSummary)
+    case redirect(RedirectSummary)
     case events([EventSummary])
     /// A log line of a command that is under way; more answers follow.
     case progress(ControlLogLine)

@@ -286,6 +286,9 @@ public struct IKELimits: Hashable, Sendable {
     public var rekeyRetryTime: Duration = .seconds(15)
     /// Silence after which whoever is behind a NAT sends a keepalive (RFC 3948 §4); `nil`: never.
     public var keepAliveInterval: Duration? = .seconds(20)
+    /// How long a peer that was redirected has to go before what is left of its session is deleted (RFC 5685 §5); `nil`: it is never.
+    /// As long as a client repeats a request that the other gateway does not answer.
+    public var redirectDeleteDelay: Duration? = .seconds(180)
     /// CHILD SAs in one IKE SA; the next is refused with NO_ADDITIONAL_SAS.
     public var childrenPerSessionMax = 32
     /// The first wait for a response; each next is `retransmitBase` times as long (strongSwan's 4.0 s, 1.8, 5 tries).

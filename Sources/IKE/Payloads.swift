@@ -19,6 +19,7 @@ struct PayloadSet {
     var configuration: ConfigurationPayload?
     var notifies: [NotifyPayload] = []
     var deletes: [DeletePayload] = []
+    var vendorIDs: [[UInt8]] = []
 
     init(_ payloads: [Payload]) {
         for payload in payloads { add(payload) }
@@ -37,10 +38,11 @@ struct PayloadSet {
         case .configuration(let value): configuration = value
         case .notify(let value): notifies.append(value)
         case .delete(let value): deletes.append(value)
+        case .vendorID(let value): vendorIDs.append(value)
         case .certificate(CertificateEncoding.x509Signature, let data): certificates.append(data)
         case .certificateRequest(CertificateEncoding.x509Signature, _): asksForCertificate = true
         // Hashes and URLs (RFC 7296 §3.6) would have to be fetched: only who announces that gets them.
-        case .certificate, .certificateRequest, .vendorID, .eap, .encrypted, .encryptedFragment, .unknown: break
+        case .certificate, .certificateRequest, .eap, .encrypted, .encryptedFragment, .unknown: break
         }
     }
 

@@ -72,10 +72,10 @@ extension IKEEvent {
             .replaced(let session, _),
             .requestRefused(let session, _, _), .deletedByPeer(let session), .terminated(let session), .peerDead(let session),
             .moved(let session, _, _), .successorWanted(let session), .successorIncomplete(let session, _), .relocated(let session, _, _),
-            .unreachable(let session, _):
+            .unreachable(let session, _), .redirectAnswered(let session, _), .handedOn(let session):
             session
         case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired,
-            .initiationFailed, .redirected, .redirectIgnored:
+            .initiationFailed, .redirected, .redirectIgnored, .peerRedirected:
             nil
         }
     }

@@ -18,6 +18,7 @@ extension Node {
         case .initiate(let request): initiate(request, token: token, now: now)
         case .terminate(let request): terminate(request, token: token, now: now)
         case .rekey(let request): rekey(request, token: token, now: now)
+        case .redirect(let request): redirect(request, token: token, now: now)
         case .status: respond(token, .status(statusSummary(now)))
         case .switchover(let force): switchover(force: force, token: token, now: now)
         case .events(let after): respond(token, .events(journal.events(after: after, limit: ControlRequest.eventsMax)))
@@ -29,7 +30,7 @@ extension Node {
 
     // MARK: - Listings
 
-    private func find(_ filter: SessionFilter, now: Now) -> [UInt64] {
+    func find(_ filter: SessionFilter, now: Now) -> [UInt64] {
         guard isOwner || filter.includesHeld else { return [] }
         let ids = table.sessions.keys.sorted()
         guard filter != SessionFilter(includesHeld: filter.includesHeld) else { return ids.map(\.rawValue) }

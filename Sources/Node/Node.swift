@@ -33,6 +33,7 @@ public struct Node: Sendable {
     var leases = LeaseWork()
     var host = HostAddresses()
     var rekeys = RekeyWork()
+    var redirects = RedirectWork()
     var hookWork = HookWork()
     var hookLedger = HookLedger()
     /// Calls that have not come back.
@@ -115,6 +116,7 @@ public struct Node: Sendable {
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
+            isDraining ? nil : redirects.nextDeadline,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -149,6 +151,7 @@ public struct Node: Sendable {
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)
+        workOnRedirects(now: now)
         advanceIKE(now: now)
         pursueWanted(now: now)
         finishTerminations(now: now)

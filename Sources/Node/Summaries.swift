@@ -222,6 +222,7 @@ extension PeerCapabilities {
     fileprivate var names: [String] {
         let known: [(PeerCapabilities, String)] = [
             (.mobike, "mobike"), (.messageIDSync, "message-id-sync"), (.redirect, "redirect"), (.fragmentation, "fragmentation"),
+            (.contextTransfer, "context-transfer"), (.replayCounterSync, "replay-counter-sync"),
         ]
         return known.filter { contains($0.0) }.map(\.1)
     }
@@ -237,6 +238,7 @@ extension PendingRequest.Purpose {
         case .rekeyIKESA: "IKE_REKEY"
         case .updateAddresses, .verifyAddress: "IKE_MOBIKE"
         case .announce: "IKE_INFO"
+        case .redirect: "IKE_REDIRECT"
         }
     }
 }
@@ -266,6 +268,8 @@ extension IKECounters {
             ("peers_unreachable", peersUnreachable), ("keepalives_sent", keepAlivesSent), ("keepalives_received", keepAlivesReceived),
             ("initiations_started", initiationsStarted), ("initiations_failed", initiationsFailed),
             ("redirects_followed", redirectsFollowed), ("redirects_ignored", redirectsIgnored),
+            ("new_peers_redirected", newPeersRedirected), ("sessions_redirected", sessionsRedirected),
+            ("sessions_handed_on", sessionsHandedOn),
         ]
     }
 }

@@ -20,6 +20,8 @@ public struct PendingRequest: Hashable, Sendable {
         case verifyAddress(AddressCheck)
         /// Notifies that want no more than an acknowledgement: additional addresses, AUTH_LIFETIME.
         case announce
+        /// REDIRECT, as `Session.redirects` has it (RFC 5685 §5). The nonce is that of IPSEC_SYN beside it; `nil` without.
+        case redirect(nonce: UInt64?)
     }
 
     public var messageID: UInt32

@@ -97,6 +97,10 @@ public struct PeerCapabilities: OptionSet, Hashable, Sendable {
     public static let fragmentation = PeerCapabilities(rawValue: 8)
     /// RFC 6023 CHILDLESS_IKEV2_SUPPORTED.
     public static let childless = PeerCapabilities(rawValue: 16)
+    /// The vendor ID "Tandem context transfer 1": the peer knows the private notifies IPSEC_SYN and NO_REAUTH_IPSEC_CXT_TRANSMITTED.
+    public static let contextTransfer = PeerCapabilities(rawValue: 32)
+    /// RFC 6311 IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED.
+    public static let replayCounterSync = PeerCapabilities(rawValue: 64)
 }
 
 /// Between which endpoints a session runs, and what is known of NATs between them.
@@ -163,6 +167,8 @@ public struct Session: Hashable, Sendable {
     public var predecessor: SessionID?
     /// Where the gateway told us to go (RFC 5685 §5); the session stays until its successor stands there.
     public var redirectedTo: IPAddress?
+    /// Where we told the peer to go, or it was told before it came (RFC 5685).
+    public var redirects = Redirections.none
     public var establishedWallMilliseconds: Int64
 
     /// Past it the session's state would grow with whatever a peer says.

@@ -27,6 +27,8 @@ public enum SessionChange: Hashable, Sendable {
     case reauthenticationSet(at: Int64?)
     /// The gateway told us to go to another one (RFC 5685 §5).
     case redirected(to: IPAddress)
+    /// What we tell the peer of other gateways.
+    case redirectsSet(Redirections)
     case childAdded(ChildSA)
     /// The CHILD SA was replaced: it sends no more.
     case childRekeyed(inboundSPI: UInt32)

@@ -107,6 +107,9 @@ public struct SessionTable: Sendable {
             session.reauthenticateAt = at
         case .redirected(let address):
             session.redirectedTo = address
+        case .redirectsSet(let redirects):
+            guard redirects.times.count <= Redirections.countMax else { throw .tooMany(session: id) }
+            session.redirects = redirects
         case .childAdded(let child):
             session.children.append(child)
         case .childRekeyed(let spi):
@@ -194,7 +197,9 @@ public struct SessionTable: Sendable {
         byRemoteIdentity[session.authorization.remoteIdentity, default: []].insert(session.id)
         byConnection[session.authorization.connection, default: []].insert(session.id)
         if let predecessor = session.predecessor { byPredecessor[predecessor] = session.id }
-        if session.hasPendingRequest || session.movingTo != nil { withPendingRequest.insert(session.id) }
+        if session.hasPendingRequest || session.movingTo != nil || session.redirects.order?.stage == .prepared {
+            withPendingRequest.insert(session.id)
+        }
         childCount += session.children.count
     }
 }

@@ -11,6 +11,6 @@ struct Tandem: ParsableCommand {
         version: "tandem \(TandemVersion.text)",
         subcommands: [
             StatusCommand.self, SessionsCommand.self, SwitchoverCommand.self, EventsCommand.self, InitiateCommand.self,
-            TerminateCommand.self, RekeyCommand.self, PairCommand.self, FenceCommand.self, CheckCommand.self,
+            TerminateCommand.self, RekeyCommand.self, RedirectCommand.self, PairCommand.self, FenceCommand.self, CheckCommand.self,
         ])
 }

@@ -13,6 +13,10 @@ import Testing
         .terminate(TerminateRequest(child: "net")), .terminate(TerminateRequest(childUniqueID: 7)),
         .terminate(TerminateRequest(uniqueID: 5)), .rekey(RekeyRequest(connection: "road")), .rekey(RekeyRequest(child: "net")),
         .rekey(RekeyRequest(connection: "road", childUniqueID: 3)),
+        .redirect(RedirectRequest(.name("eu@example.net"), to: "192.0.2.20")), .redirect(RedirectRequest(.all, to: "gw2.example.net")),
+        .redirect(RedirectRequest(.share(25), to: "2001:db8::2")), .redirect(RedirectRequest(.newPeersOff)),
+        .redirect(RedirectRequest(.newPeers(.initial), to: "192.0.2.20")),
+        .redirect(RedirectRequest(.newPeers(.authenticated), to: "192.0.2.20")),
         .status, .switchover(force: false), .switchover(force: true), .events(after: .max), .unknown("load-conn"),
     ])
     func request_overTheSocket_isTheSame(request: ControlRequest) throws {

@@ -294,6 +294,7 @@ private enum Sample {
             .sendWindowSet(localSPI: 1, size: 16), .pathChanged(session.path), .peerAddressesSet([IPAddress("192.0.2.9")!]),
             .peerAddressesSet([]), .movingSet(session.path), .movingSet(nil),
             .reauthenticationSet(at: 77), .redirected(to: IPAddress("2001:db8::9")!), .reauthenticationSet(at: nil),
+            .redirectsSet(session.redirects), .redirectsSet(.none),
             .ikeSAAdded(session.ikeSA),
             .ikeSAAdopted(localSPI: .max), .volumeReached(inboundSPI: 5, volume: Volume(bytes: .max, packets: 1)),
             .childLifetimeSet(inboundSPI: 5, lifetime: Lifetime(rekeyAt: 1, endsAt: nil)),
@@ -314,6 +315,7 @@ private enum Sample {
         .rekeyIKESA(IKEOffer(spi: 9, nonce: [2], keyExchange: KeyExchangeOffer(group: .curve25519, privateValue: key(0xA2, 32)))),
         .updateAddresses(AddressUpdate(local: session.local, remote: session.remote)),
         .verifyAddress(AddressCheck(cookie: [1, 2, 3, 4, 5, 6, 7, 8], path: session.path)), .announce,
+        .redirect(nonce: nil), .redirect(nonce: .max),
     ].map {
         PendingRequest(messageID: 3, purpose: $0, datagrams: [[1], [2]], collision: RekeyCollision(lowestNonce: [5], localSPI: 6))
     }
@@ -325,6 +327,10 @@ private enum Sample {
         var session = plainSession
         session.predecessor = SessionID(rawValue: 0x8000_0000_0000_0041)
         session.redirectedTo = IPAddress("2001:db8::5")!
+        session.redirects = Redirections(
+            times: [1, 1_700_000_000_000],
+            order: RedirectOrder(target: .name("gw2.example"), contextTransmitted: true, stage: .sent, endsAt: 1_700_000_060_000),
+            from: IPAddress("192.0.2.77")!)
         return session
     }()
 
@@ -358,6 +364,7 @@ private enum Sample {
         bare.reauthenticateAt = nil
         bare.predecessor = nil
         bare.redirectedTo = nil
+        bare.redirects = Redirections(order: RedirectOrder(target: .address(IPAddress("2001:db8::6")!), contextTransmitted: false))
         bare.capabilities = []
         bare.ikeSA.responses = []
         bare.ikeSA.pendingRequests = []

@@ -18,6 +18,8 @@ struct HalfOpenSA {
     var capabilities: PeerCapabilities
     /// The hashes that the peer takes in signatures; `nil` if it does not know RFC 7427.
     var peerHashes: Set<SignatureHash>?
+    /// The gateway that sent the peer here (RFC 5685 §9.3).
+    var redirectedFrom: IPAddress?
 
     var receiving: MessageProtection { MessageProtection(algorithms, keys: derived.keys.initiator) }
     var sending: MessageProtection { MessageProtection(algorithms, keys: derived.keys.responder) }

@@ -22,6 +22,11 @@ public struct IKEEngine: Sendable {
     var refusals = RefusalBudget()
     var pools = PoolCursors()
     var redirects = RedirectLedger()
+    /// Those that we redirected before they had a session.
+    var redirected = RedirectBook()
+    /// Peers without a session are sent there, if they announced that they follow; `nil`: they are let in. For who knows the node's load,
+    /// or an operator; local to one node.
+    public var redirectNew: NewPeerRedirect?
     /// Addresses of ours from which peers may be called where the connection names none.
     public var ownAddresses: [IPAddress] = []
     var aloneness = Aloneness()

@@ -130,6 +130,7 @@ extension IKEEngine {
         offer.alwaysFloats = connection.mobike
         if connection.mobike { offer.announces.insert(.mobike) }
         if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
+        offer.announces.insert(.contextTransfer)
         offer.additionalAddresses = connection.additionalAddresses
         offer.limits = configuration.limits
         return offer
@@ -224,7 +225,7 @@ extension IKEEngine {
         let from = initiation.machine.configuration.remote.address
         let name = initiation.connection.name
         do throws(RedirectRefusal) {
-            let address = try follow(gateway, for: initiation.connection, context: context)
+            let address = try follow(gateway, for: initiation.connection, from: from, context: context)
             guard let next = again(initiation, at: address, context: context) else { throw .noLocalAddress }
             redirects.direct(name, to: address, at: context.now.instant)
             let events = [IKEEvent.redirected(connection: name, from: from, to: gateway)]

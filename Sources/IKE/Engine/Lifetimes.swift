@@ -34,6 +34,7 @@ extension IKEEngine {
             checkPredecessor(of: after, table: table, context: context)
             keepMapping(after, at: now)
             keepMoving(after, at: now)
+            keepRedirecting(after, at: now)
         }
     }
 
@@ -68,6 +69,10 @@ extension IKEEngine {
         func isDue(_ at: Int64?) -> Bool { at.map { $0 <= wall } ?? false }
         if isDue(session.reauthenticateAt) || isDue(session.ikeSA.lifetime.endsAt) {
             return want(.deleteIKESA, in: session, table: table, context: context)
+        }
+        if let order = session.redirects.order, isDue(order.endsAt) {
+            return order.contextTransmitted
+                ? endHandingOn(session, table: table, context: context) : want(.deleteIKESA, in: session, table: table, context: context)
         }
         var events: [IKEEvent] = []
         switch succession(of: session, table: table, context: context) {
@@ -182,6 +187,7 @@ extension Session {
     fileprivate var nextAppointment: Int64? {
         // Whoever was told to go has to go now.
         var all = [reauthenticateAt, reauthenticationBegins, redirectedTo.map { _ in 0 }, ikeSA.lifetime.rekeyAt, ikeSA.lifetime.endsAt]
+        all.append(redirects.order?.endsAt)
         for child in children {
             if !child.isRekeyed { all.append(child.lifetime.rekeyAt) }
             all.append(child.lifetime.endsAt)
@@ -194,7 +200,7 @@ extension SessionChange {
     fileprivate var concernsTime: Bool {
         switch self {
         case .pathChanged, .movingSet, .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet,
-            .reauthenticationSet, .redirected:
+            .reauthenticationSet, .redirected, .redirectsSet:
             true
         default: false
         }

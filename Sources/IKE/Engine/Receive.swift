@@ -97,6 +97,8 @@ extension IKEEngine {
         guard id >= sa.nextReceiveID, id - sa.nextReceiveID < sa.receiveWindow, id < .max, sa.response(messageID: id) == nil else {
             return repeatResponse(message)
         }
+        // The other gateway's copy ends with what was answered so far.
+        guard !message.session.isHeldStill else { return drop(.beingHandedOn, message.datagram, session: message.session.id) }
         var message = message
         let opened: OpenedMessage
         do {
@@ -287,6 +289,9 @@ extension IKEEngine {
             case .redirected: counters.redirectsFollowed += 1
             case .redirectIgnored: counters.redirectsIgnored += 1
             case .unreachable: counters.peersUnreachable += 1
+            case .peerRedirected: counters.newPeersRedirected += 1
+            case .redirectAnswered: counters.sessionsRedirected += 1
+            case .handedOn: counters.sessionsHandedOn += 1
             case .childDeleted, .terminated, .moved, .relocated, .dropped, .successorWanted, .successorIncomplete: break
             }
         }

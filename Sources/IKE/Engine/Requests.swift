@@ -57,7 +57,9 @@ extension IKEEngine {
     /// Seals what is wanted in the current IKE SA, and says as a delta that it is under way.
     mutating func request(_ wish: Wish, in session: Session, table: SessionTable, context: IKEContext) -> IKEOutcome {
         guard let draft = draft(wish, in: session, table: table, context: context) else { return .nothing }
-        return request(draft, in: session, sa: session.ikeSA, context: context)
+        var outcome = request(draft, in: session, sa: session.ikeSA, context: context)
+        if wish == .redirect { noteSent(&outcome, in: session, context: context) }
+        return outcome
     }
 
     mutating func request(_ draft: RequestDraft, in session: Session, sa: IKESA, context: IKEContext) -> IKEOutcome {
@@ -75,6 +77,7 @@ extension IKEEngine {
         case .liveness: draftLiveness(in: session)
         case .move: draftMove(in: session, context: context)
         case .announceAddresses: draftAddresses(in: session)
+        case .redirect: draftRedirect(in: session, context: context)
         case .deleteIKESA: .deleteIKESA
         case .deleteChildSA(let spi): .deleteChildSA(spi)
         case .createChildSA(let wish): draftChild(wish, in: session, table: table, context: context)

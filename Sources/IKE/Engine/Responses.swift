@@ -43,6 +43,8 @@ extension IKEEngine {
         let session = message.session
         switch pending.purpose {
         case .announce, .verifyAddress: break
+        case .redirect(let nonce):
+            settleRedirect(nonce: nonce, response: response, message: message, effects: &effects, context: context)
         case .liveness: settleLiveness(response: response, message: message, effects: &effects)
         case .updateAddresses(let update): settleUpdate(update, response: response, message: message, effects: &effects)
         case .deleteChildSA(let spi):
@@ -268,7 +270,7 @@ extension PendingRequest.Purpose {
     var exchange: ExchangeType {
         switch self {
         case .createChildSA, .rekeyIKESA: .createChildSA
-        case .liveness, .deleteIKESA, .deleteChildSA, .updateAddresses, .verifyAddress, .announce: .informational
+        case .liveness, .deleteIKESA, .deleteChildSA, .updateAddresses, .verifyAddress, .announce, .redirect: .informational
         }
     }
 }

@@ -157,6 +157,7 @@ extension IKEEngine {
         deadlines.insert(.sweep, at: now + IKEEngine.sweepDelay)
         return table.withPendingRequest.sorted().compactMap { table[$0] }.map { session in
             keepMoving(session, at: now)
+            keepRedirecting(session, at: now)
             var outcome = IKEOutcome(session: session.id)
             for sa in session.ikeSAs {
                 for pending in sa.pendingRequests {

@@ -9,6 +9,8 @@ enum Wish: Hashable {
     case move
     /// Our further addresses (RFC 4555 §3.6), from where we are now.
     case announceAddresses
+    /// REDIRECT, as `Session.redirects` has it (RFC 5685 §5).
+    case redirect
     case deleteIKESA
     case deleteChildSA(UInt32)
     case createChildSA(ChildWish)
@@ -59,6 +61,7 @@ extension IKEEngine {
         let sa = session.ikeSA
         let pending = sa.pendingRequests.map(\.purpose)
         if pending.contains(.deleteIKESA) { return .never }
+        if session.isHeldStill { return wish == .liveness ? .never : .later }
         if pending.contains(where: { $0.isIKERekey }) {
             if case .rekeyIKESA = wish { return .never }
             return wish == .liveness ? .never : .later
@@ -68,6 +71,8 @@ extension IKEEngine {
             // Whatever is under way in this IKE SA asks the same question; in one that was replaced a peer may never answer.
             return pending.isEmpty ? .now : .never
         case .deleteIKESA, .announceAddresses: break
+        case .redirect:
+            if session.redirects.order?.stage != .prepared { return .never }
         case .move:
             if session.movingTo == nil || isMoveRequested(session) { return .never }
         case .deleteChildSA(let spi):

@@ -150,6 +150,7 @@ extension IKEInitiator {
             payloads += IPAddress.notifies(configuration.additionalAddresses, beside: configuration.local.address)
         }
         if configuration.announces.contains(.messageIDSync) { payloads.append(.notify(.ikev2MessageIDSyncSupported)) }
+        if configuration.announces.contains(.contextTransfer) { payloads.append(.vendorID(VendorID.contextTransfer)) }
         guard let bytes = seal(payloads, sa: sa, exchange: .ikeAuth, messageID: 1, isResponse: false, context: context) else {
             return fail(.cryptography)
         }
@@ -207,6 +208,9 @@ extension IKEInitiator {
         if configuration.announces.contains(.mobike), payloads.has(.mobikeSupported) {
             agreed.insert(.mobike)
             peerAddresses = payloads.additionalAddresses ?? []
+        }
+        if configuration.announces.contains(.contextTransfer), payloads.vendorIDs.contains(VendorID.contextTransfer) {
+            agreed.insert(.contextTransfer)
         }
         guard !isChildless else {
             lastResult = payloads.error.map { .refused(notify: $0.type.rawValue) } ?? .succeeded

@@ -31,6 +31,9 @@ extension IKEEngine {
         }
         do {
             let admission = try admit(exchange, context: context)
+            if let target = redirection(of: admission, exchange: exchange, context: context) {
+                return try redirect(exchange, admission: admission, to: target, table: table, context: context)
+            }
             return try establish(exchange, admission: admission, table: table, context: context)
         } catch .malformed {
             return refuse(exchange, .malformed, .notify(.invalidSyntax), context: context)
@@ -89,6 +92,28 @@ extension IKEEngine {
         return complete(exchange, session: session, answer: answer, events: events, replaced: replaced, context: context)
     }
 
+    /// RFC 5685 §6: who we are, and where to go; there is no CHILD SA. The peer deletes the IKE SA; what it leaves we delete, as that of
+    /// every redirected session.
+    private mutating func redirect(
+        _ exchange: AuthExchange, admission: Admission, to target: GatewayIdentity, table: SessionTable, context: IKEContext
+    ) throws(IKEAuthenticationFailure) -> IKEOutcome {
+        let answer = try authenticationPayloads(exchange, admission) + [.notify(.redirect, target.notifyData())]
+        // It ends nothing by coming by, unless it says that what was before is dead.
+        let replaced = exchange.request.has(.initialContact) ? try sessionsToReplace(exchange, admission, table: table) : []
+        let id = SessionID(rawValue: exchange.half.spis.responder)
+        var session = newSession(id, exchange: exchange, admission: admission, table: table, context: context)
+        let wall = context.now.wallMilliseconds
+        session.redirects.times = [wall]
+        session.redirects.order = RedirectOrder(
+            target: target, contextTransmitted: false, stage: .answered,
+            endsAt: configuration.limits.redirectDeleteDelay.map { wall + $0.inNanoseconds / 1_000_000 })
+        let events: [IKEEvent] = [
+            .authenticated(session: id, connection: admission.connection.name, identity: admission.peer, remote: exchange.datagram.remote),
+            .peerRedirected(remote: exchange.datagram.remote, identity: admission.peer, to: target),
+        ]
+        return complete(exchange, session: session, answer: answer, events: events, replaced: replaced, context: context)
+    }
+
     /// Who we are, and what shows it.
     private func authenticationPayloads(_ exchange: AuthExchange, _ admission: Admission) throws(IKEAuthenticationFailure) -> [Payload] {
         let half = exchange.half
@@ -110,6 +135,7 @@ extension IKEEngine {
             payloads.append(.notify(.authLifetime, UInt32(clamping: time.inNanoseconds / 1_000_000_000).networkBytes))
         }
         if session.capabilities.contains(.mobike) { payloads += admission.connection.mobikeNotifies(beside: session.local.address) }
+        if session.capabilities.contains(.contextTransfer) { payloads.append(.vendorID(VendorID.contextTransfer)) }
         return payloads
     }
 
@@ -146,7 +172,7 @@ extension IKEEngine {
             spis: half.spis, role: .responder, algorithms: half.algorithms, keys: half.derived.keys, nextSendID: 0, nextReceiveID: 2,
             sendWindow: exchange.request.announcedWindow ?? 1, receiveWindow: configuration.limits.requestWindow,
             lifetime: admission.connection.lifetime.chosen(context), establishedWallMilliseconds: context.now.wallMilliseconds)
-        return Session(
+        var session = Session(
             id: id, uniqueID: withUniqueIDs(table: table) { $0.nextSession() },
             authorization: PeerAuthorization(
                 connection: admission.connection.name, localIdentity: admission.localIdentity, remoteIdentity: admission.peer,
@@ -157,6 +183,8 @@ extension IKEEngine {
             encapsulation: nat.localBehindNAT || nat.remoteBehindNAT || (nat.isSupported && half.forcesEncapsulation),
             localBehindNAT: nat.localBehindNAT, remoteBehindNAT: nat.remoteBehindNAT, ikeSA: sa,
             establishedWallMilliseconds: context.now.wallMilliseconds)
+        session.redirects.from = half.redirectedFrom
+        return session
     }
 
     /// Seals the answer into the new session, and turns the half-open IKE SA into it.

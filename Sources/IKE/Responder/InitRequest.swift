@@ -24,6 +24,12 @@ extension IKEEngine {
         guard let request = InitRequest(payloads, header: header, datagram: datagram, digest: digest) else {
             return drop(.badInitRequest, datagram)
         }
+        // Before any cookie: it costs less than one, and nothing is kept.
+        if let target = redirection(ofInit: payloads, datagram: datagram, context: context) {
+            return refuseInit(
+                header, datagram, .notify(.redirect, target.notifyData(nonce: request.nonce)),
+                events: [.peerRedirected(remote: datagram.remote, identity: nil, to: target)])
+        }
         halfOpen.forgetFailures(at: context.now.instant)
         if halfOpen.pressure >= configuration.limits.cookieThreshold, !hasValidCookie(payloads, request, context: context) {
             let cookie = cookies.cookie(
@@ -97,7 +103,7 @@ extension IKEEngine {
             derived: KeyDerivation.initial(algorithms: chosen.algorithms, nonces: nonces, sharedSecret: shared, spis: spis),
             nonces: nonces, request: datagram.bytes, response: response, requestDigest: request.digest, remote: datagram.remote, nat: nat,
             forcesEncapsulation: connection.forceEncapsulation, capabilities: capabilities,
-            peerHashes: SignatureAuthentication.announcedHashes(payloads))
+            peerHashes: SignatureAuthentication.announcedHashes(payloads), redirectedFrom: payloads.redirectedFrom)
         halfOpen.insert(half, expiresAt: expiry)
         counters.halfOpenCreated += 1
         return IKEOutcome(datagrams: [reply(response, to: datagram)])
@@ -162,7 +168,8 @@ extension PeerCapabilities {
     init(initNotifies payloads: PayloadSet) {
         self = []
         if payloads.has(.ikev2FragmentationSupported) { insert(.fragmentation) }
-        if payloads.has(.redirectSupported) { insert(.redirect) }
+        // Who was redirected here need not say it again (RFC 5685 §3).
+        if payloads.has(.redirectSupported) || payloads.redirectedFrom != nil { insert(.redirect) }
     }
 
     /// What is announced in IKE_AUTH.
@@ -170,5 +177,6 @@ extension PeerCapabilities {
         self = []
         if payloads.has(.mobikeSupported) { insert(.mobike) }
         if payloads.has(.ikev2MessageIDSyncSupported) { insert(.messageIDSync) }
+        if payloads.vendorIDs.contains(VendorID.contextTransfer) { insert(.contextTransfer) }
     }
 }

@@ -38,6 +38,11 @@ public struct IKECounters: Hashable, Sendable {
     /// REDIRECTs of gateways that we called (RFC 5685).
     public internal(set) var redirectsFollowed: UInt64 = 0
     public internal(set) var redirectsIgnored: UInt64 = 0
+    /// REDIRECTs that we sent to peers without a session, and to those with one.
+    public internal(set) var newPeersRedirected: UInt64 = 0
+    public internal(set) var sessionsRedirected: UInt64 = 0
+    /// Sessions that went on at another gateway without a new authentication.
+    public internal(set) var sessionsHandedOn: UInt64 = 0
 
     public init() {}
 

@@ -22,6 +22,8 @@ public enum IKEDropReason: String, CaseIterable, Hashable, Sendable {
     case changedRequest
     /// A request beyond the window.
     case futureRequest
+    /// A request in a session whose context is on the way to another gateway: it is answered there, or here when that fails.
+    case beingHandedOn
     /// A response to nothing that we asked.
     case unexpectedResponse
     /// An exchange that has no place before IKE_AUTH is done.

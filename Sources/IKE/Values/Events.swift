@@ -123,6 +123,13 @@ public enum IKEEvent: Hashable, Sendable {
     /// A gateway that we called, or are connected to, told us to go to another one (RFC 5685).
     case redirected(connection: String, from: IPAddress, to: GatewayIdentity)
     case redirectIgnored(connection: String, from: IPAddress, to: GatewayIdentity, reason: RedirectRefusal)
+    /// A peer without a session was told to go to another gateway (RFC 5685 §3, §6); the identity is known in IKE_AUTH only.
+    case peerRedirected(remote: Endpoint, identity: Identity?, to: GatewayIdentity)
+    /// The peer answered a redirect (RFC 5685 §5). Accepted: it goes on with the session as it is at the other gateway. Otherwise it may go
+    /// there by itself, and authenticates anew.
+    case redirectAnswered(session: SessionID, accepted: Bool)
+    /// Another gateway has the session now.
+    case handedOn(session: SessionID)
     /// The session has to be replaced: its peer is to be called, with `replacing`.
     case successorWanted(session: SessionID)
     /// The successor of a session has yet to get this child.
@@ -168,6 +175,11 @@ public enum IKEEvent: Hashable, Sendable {
         case .redirected(let connection, let from, let to): (.info, "\(from) redirects \(connection) to \(to)")
         case .redirectIgnored(let connection, let from, let to, let reason):
             (.warning, "\(from) redirects \(connection) to \(to), which is ignored: \(reason.rawValue)")
+        case .peerRedirected(let remote, nil, let to): (.debug, "\(remote) is redirected to \(to)")
+        case .peerRedirected(let remote, let identity?, let to): (.info, "\(identity) from \(remote) is redirected to \(to)")
+        case .redirectAnswered(let session, true): (.info, "session \(session): the peer goes on with it at the other gateway")
+        case .redirectAnswered(let session, false): (.info, "session \(session): the peer knows of the other gateway")
+        case .handedOn(let session): (.info, "session \(session): is at the other gateway")
         case .successorWanted(let session): (.info, "session \(session): is to be replaced by a new one")
         case .successorIncomplete(let session, let child): (.debug, "session \(session): its predecessor has \(child) too")
         case .halfOpenExpired(let remote): (.info, "\(remote) never came back with IKE_AUTH")

@@ -1,4 +1,5 @@
 import IKEWire
+public import Session
 
 /// Why a peer is not even called.
 public enum InitiationRefusal: String, Error, Hashable, Sendable {

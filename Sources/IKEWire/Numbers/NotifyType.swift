@@ -73,6 +73,9 @@ public struct NotifyType: RawRepresentable, Hashable, Sendable {
     public static let ppkIdentity = NotifyType(rawValue: 16436)
     public static let noPPKAuth = NotifyType(rawValue: 16437)
     public static let intermediateExchangeSupported = NotifyType(rawValue: 16438)
+    // Tandem's own, of the private range (RFC 7296 §3.10.1): only for peers that sent the vendor ID of context transfer.
+    public static let ipsecSyn = NotifyType(rawValue: 46420)
+    public static let noReauthIPsecContextTransmitted = NotifyType(rawValue: 46421)
 }
 
 extension NotifyType: CustomStringConvertible {
@@ -104,6 +107,7 @@ extension NotifyType: CustomStringConvertible {
         .ipsecReplayCounterSyncSupported: "IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED", .ikev2MessageIDSync: "IKEV2_MESSAGE_ID_SYNC",
         .ipsecReplayCounterSync: "IPSEC_REPLAY_COUNTER_SYNC", .ikev2FragmentationSupported: "IKEV2_FRAGMENTATION_SUPPORTED",
         .signatureHashAlgorithms: "SIGNATURE_HASH_ALGORITHMS", .usePPK: "USE_PPK", .ppkIdentity: "PPK_IDENTITY",
-        .noPPKAuth: "NO_PPK_AUTH", .intermediateExchangeSupported: "INTERMEDIATE_EXCHANGE_SUPPORTED",
+        .noPPKAuth: "NO_PPK_AUTH", .intermediateExchangeSupported: "INTERMEDIATE_EXCHANGE_SUPPORTED", .ipsecSyn: "IPSEC_SYN",
+        .noReauthIPsecContextTransmitted: "NO_REAUTH_IPSEC_CXT_TRANSMITTED",
     ]
 }

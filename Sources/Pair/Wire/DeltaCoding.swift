@@ -58,6 +58,7 @@ extension SessionChange {
             case .reauthenticationSet(let at):
                 $0.reauthenticationSet = WireReauthenticationSet.with { if let at { $0.atWallMilliseconds = at } }
             case .redirected(let address): $0.redirected = WireField.bytes(address)
+            case .redirectsSet(let redirects): $0.redirectsSet = redirects.wire
             case .volumeReached(let spi, let volume):
                 $0.volumeReached.inboundSpi = spi
                 $0.volumeReached.volume = volume.wire
@@ -116,6 +117,7 @@ extension SessionChange {
             let at = set.hasAtWallMilliseconds ? set.atWallMilliseconds : nil
             self = .reauthenticationSet(at: try WireField.wallMilliseconds(at, "ReauthenticationSet.at_wall_milliseconds"))
         case .redirected(let address): self = .redirected(to: try WireField.address(address, "Change.redirected"))
+        case .redirectsSet(let redirects): self = .redirectsSet(try Redirections(redirects))
         case .volumeReached(let reached):
             self = .volumeReached(inboundSPI: reached.inboundSpi, volume: Volume(reached.volume))
         case .childLifetimeSet(let set):

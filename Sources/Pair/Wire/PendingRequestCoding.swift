@@ -22,6 +22,7 @@ extension PendingRequest {
                 $0.verifyAddress.cookie = WireField.bytes(check.cookie)
                 $0.verifyAddress.path = check.path.wire
             case .announce: $0.announce = WireNothing()
+            case .redirect(let nonce): $0.redirect = WireRedirect.with { if let nonce { $0.nonce = nonce } }
             }
         }
     }
@@ -53,6 +54,8 @@ extension PendingRequest.Purpose {
                     cookie: try WireField.octets(check.cookie, max: PairWireLimits.nonceBytesMax, "AddressCheck.cookie"),
                     path: try SessionPath(WireField.present(check.hasPath, check.path, "AddressCheck.path"))))
         case .announce: self = .announce
+        case .redirect(let redirect):
+            self = .redirect(nonce: redirect.hasNonce ? redirect.nonce : nil)
         case nil: throw .unknownKind("request purpose")
         }
     }

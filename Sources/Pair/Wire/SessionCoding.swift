@@ -25,6 +25,7 @@ extension Session {
             if let reauthenticateAt { $0.reauthenticateAtWallMilliseconds = reauthenticateAt }
             if let predecessor { $0.predecessor = predecessor.rawValue }
             if let redirectedTo { $0.redirectedTo = WireField.bytes(redirectedTo) }
+            if redirects != .none { $0.redirects = redirects.wire }
             $0.establishedWallMilliseconds = establishedWallMilliseconds
         }
     }
@@ -59,6 +60,7 @@ extension Session {
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "Session.established_wall_milliseconds"))
         if wire.hasPredecessor { predecessor = SessionID(rawValue: wire.predecessor) }
+        if wire.hasRedirects { redirects = try Redirections(wire.redirects) }
         if wire.hasRedirectedTo { redirectedTo = try WireField.address(wire.redirectedTo, "Session.redirected_to") }
     }
 }

@@ -531,6 +531,14 @@ nonisolated struct WireChange: Sendable {
     set {kind = .redirected(newValue)}
   }
 
+  var redirectsSet: WireRedirections {
+    get {
+      if case .redirectsSet(let v)? = kind {return v}
+      return WireRedirections()
+    }
+    set {kind = .redirectsSet(newValue)}
+  }
+
   var movingSet: WireMovingSet {
     get {
       if case .movingSet(let v)? = kind {return v}
@@ -573,6 +581,7 @@ nonisolated struct WireChange: Sendable {
     case childLifetimeSet(WireLifetimeSet)
     case ikeLifetimeSet(WireLifetimeSet)
     case redirected(Data)
+    case redirectsSet(WireRedirections)
     case movingSet(WireMovingSet)
     case removed(WireRemoved)
 
@@ -992,11 +1001,124 @@ nonisolated struct WireSession: @unchecked Sendable {
   /// Clears the value of `movingTo`. Subsequent reads from it will return its default value.
   mutating func clearMovingTo() {_uniqueStorage()._movingTo = nil}
 
+  var redirects: WireRedirections {
+    get {_storage._redirects ?? WireRedirections()}
+    set {_uniqueStorage()._redirects = newValue}
+  }
+  /// Returns true if `redirects` has been explicitly set.
+  var hasRedirects: Bool {_storage._redirects != nil}
+  /// Clears the value of `redirects`. Subsequent reads from it will return its default value.
+  mutating func clearRedirects() {_uniqueStorage()._redirects = nil}
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// `nonce` is that of the IPSEC_SYN beside it.
+nonisolated struct WireRedirect: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var nonce: UInt64 {
+    get {_nonce ?? 0}
+    set {_nonce = newValue}
+  }
+  /// Returns true if `nonce` has been explicitly set.
+  var hasNonce: Bool {self._nonce != nil}
+  /// Clears the value of `nonce`. Subsequent reads from it will return its default value.
+  mutating func clearNonce() {self._nonce = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _nonce: UInt64? = nil
+}
+
+nonisolated struct WireRedirections: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var sentWallMilliseconds: [Int64] = []
+
+  var order: WireRedirectOrder {
+    get {_order ?? WireRedirectOrder()}
+    set {_order = newValue}
+  }
+  /// Returns true if `order` has been explicitly set.
+  var hasOrder: Bool {self._order != nil}
+  /// Clears the value of `order`. Subsequent reads from it will return its default value.
+  mutating func clearOrder() {self._order = nil}
+
+  var from: Data {
+    get {_from ?? Data()}
+    set {_from = newValue}
+  }
+  /// Returns true if `from` has been explicitly set.
+  var hasFrom: Bool {self._from != nil}
+  /// Clears the value of `from`. Subsequent reads from it will return its default value.
+  mutating func clearFrom() {self._from = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _order: WireRedirectOrder? = nil
+  fileprivate var _from: Data? = nil
+}
+
+nonisolated struct WireRedirectOrder: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var target: WireRedirectOrder.OneOf_Target? = nil
+
+  var address: Data {
+    get {
+      if case .address(let v)? = target {return v}
+      return Data()
+    }
+    set {target = .address(newValue)}
+  }
+
+  var name: String {
+    get {
+      if case .name(let v)? = target {return v}
+      return String()
+    }
+    set {target = .name(newValue)}
+  }
+
+  var contextTransmitted: Bool = false
+
+  var stage: UInt32 = 0
+
+  var endsAtWallMilliseconds: Int64 {
+    get {_endsAtWallMilliseconds ?? 0}
+    set {_endsAtWallMilliseconds = newValue}
+  }
+  /// Returns true if `endsAtWallMilliseconds` has been explicitly set.
+  var hasEndsAtWallMilliseconds: Bool {self._endsAtWallMilliseconds != nil}
+  /// Clears the value of `endsAtWallMilliseconds`. Subsequent reads from it will return its default value.
+  mutating func clearEndsAtWallMilliseconds() {self._endsAtWallMilliseconds = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  nonisolated enum OneOf_Target: Equatable, Sendable {
+    case address(Data)
+    case name(String)
+
+  }
+
+  init() {}
+
+  fileprivate var _endsAtWallMilliseconds: Int64? = nil
 }
 
 nonisolated struct WirePath: Sendable {
@@ -1453,6 +1575,14 @@ nonisolated struct WirePendingRequest: Sendable {
     set {purpose = .announce(newValue)}
   }
 
+  var redirect: WireRedirect {
+    get {
+      if case .redirect(let v)? = purpose {return v}
+      return WireRedirect()
+    }
+    set {purpose = .redirect(newValue)}
+  }
+
   var collision: WireCollision {
     get {_collision ?? WireCollision()}
     set {_collision = newValue}
@@ -1473,6 +1603,7 @@ nonisolated struct WirePendingRequest: Sendable {
     case updateAddresses(WireMoved)
     case verifyAddress(WireAddressCheck)
     case announce(WireNothing)
+    case redirect(WireRedirect)
 
   }
 
@@ -2414,7 +2545,7 @@ nonisolated extension WireDelta: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{4}\u{5}redirects_set\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2722,6 +2853,19 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .redirected(v)
         }
       }()
+      case 45: try {
+        var v: WireRedirections?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .redirectsSet(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .redirectsSet(v)
+        }
+      }()
       default: break
       }
     }
@@ -2832,6 +2976,10 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .redirected?: try {
       guard case .redirected(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularBytesField(value: v, fieldNumber: 40)
+    }()
+    case .redirectsSet?: try {
+      guard case .redirectsSet(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 45)
     }()
     case nil: break
     }
@@ -3359,7 +3507,7 @@ nonisolated extension WireInboundAdvanced: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Session"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{4}\u{3}moving_to\0\u{2}\u{a}predecessor\0\u{3}redirected_to\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}unique_id\0\u{1}authorization\0\u{1}capabilities\0\u{1}local\0\u{1}remote\0\u{1}encapsulation\0\u{3}local_behind_nat\0\u{3}remote_behind_nat\0\u{3}ike_sa\0\u{3}other_ike_sas\0\u{1}children\0\u{3}virtual_addresses\0\u{3}established_wall_milliseconds\0\u{3}original_role\0\u{3}peer_addresses\0\u{3}reauthenticate_at_wall_milliseconds\0\u{4}\u{3}moving_to\0\u{2}\u{a}predecessor\0\u{3}redirected_to\0\u{2}\u{e}redirects\0")
 
   fileprivate class _StorageClass {
     var _id: UInt64 = 0
@@ -3382,6 +3530,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _predecessor: UInt64? = nil
     var _redirectedTo: Data? = nil
     var _movingTo: WirePath? = nil
+    var _redirects: WireRedirections? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3412,6 +3561,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       _predecessor = source._predecessor
       _redirectedTo = source._redirectedTo
       _movingTo = source._movingTo
+      _redirects = source._redirects
     }
   }
 
@@ -3450,6 +3600,7 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 20: try { try decoder.decodeSingularMessageField(value: &_storage._movingTo) }()
         case 30: try { try decoder.decodeSingularFixed64Field(value: &_storage._predecessor) }()
         case 31: try { try decoder.decodeSingularBytesField(value: &_storage._redirectedTo) }()
+        case 45: try { try decoder.decodeSingularMessageField(value: &_storage._redirects) }()
         default: break
         }
       }
@@ -3522,6 +3673,9 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
       try { if let v = _storage._redirectedTo {
         try visitor.visitSingularBytesField(value: v, fieldNumber: 31)
       } }()
+      try { if let v = _storage._redirects {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 45)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3551,10 +3705,161 @@ nonisolated extension WireSession: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._predecessor != rhs_storage._predecessor {return false}
         if _storage._redirectedTo != rhs_storage._redirectedTo {return false}
         if _storage._movingTo != rhs_storage._movingTo {return false}
+        if _storage._redirects != rhs_storage._redirects {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRedirect: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Redirect"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}nonce\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self._nonce) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._nonce {
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireRedirect, rhs: WireRedirect) -> Bool {
+    if lhs._nonce != rhs._nonce {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRedirections: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Redirections"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}sent_wall_milliseconds\0\u{1}order\0\u{1}from\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedInt64Field(value: &self.sentWallMilliseconds) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._order) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self._from) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.sentWallMilliseconds.isEmpty {
+      try visitor.visitPackedInt64Field(value: self.sentWallMilliseconds, fieldNumber: 1)
+    }
+    try { if let v = self._order {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._from {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireRedirections, rhs: WireRedirections) -> Bool {
+    if lhs.sentWallMilliseconds != rhs.sentWallMilliseconds {return false}
+    if lhs._order != rhs._order {return false}
+    if lhs._from != rhs._from {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRedirectOrder: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".RedirectOrder"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}address\0\u{1}name\0\u{3}context_transmitted\0\u{1}stage\0\u{3}ends_at_wall_milliseconds\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.target != nil {try decoder.handleConflictingOneOf()}
+          self.target = .address(v)
+        }
+      }()
+      case 2: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.target != nil {try decoder.handleConflictingOneOf()}
+          self.target = .name(v)
+        }
+      }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.contextTransmitted) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.stage) }()
+      case 5: try { try decoder.decodeSingularInt64Field(value: &self._endsAtWallMilliseconds) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.target {
+    case .address?: try {
+      guard case .address(let v)? = self.target else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 1)
+    }()
+    case .name?: try {
+      guard case .name(let v)? = self.target else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 2)
+    }()
+    case nil: break
+    }
+    if self.contextTransmitted != false {
+      try visitor.visitSingularBoolField(value: self.contextTransmitted, fieldNumber: 3)
+    }
+    if self.stage != 0 {
+      try visitor.visitSingularUInt32Field(value: self.stage, fieldNumber: 4)
+    }
+    try { if let v = self._endsAtWallMilliseconds {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 5)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireRedirectOrder, rhs: WireRedirectOrder) -> Bool {
+    if lhs.target != rhs.target {return false}
+    if lhs.contextTransmitted != rhs.contextTransmitted {return false}
+    if lhs.stage != rhs.stage {return false}
+    if lhs._endsAtWallMilliseconds != rhs._endsAtWallMilliseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4197,7 +4502,7 @@ nonisolated extension WireCachedResponse: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".PendingRequest"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{1}datagrams\0\u{1}liveness\0\u{3}delete_ike_sa\0\u{3}delete_child_sa\0\u{3}create_child_sa\0\u{3}rekey_ike_sa\0\u{3}update_addresses\0\u{3}verify_address\0\u{1}announce\0\u{1}collision\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}message_id\0\u{1}datagrams\0\u{1}liveness\0\u{3}delete_ike_sa\0\u{3}delete_child_sa\0\u{3}create_child_sa\0\u{3}rekey_ike_sa\0\u{3}update_addresses\0\u{3}verify_address\0\u{1}announce\0\u{1}collision\0\u{2}\u{4}redirect\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4307,6 +4612,19 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
         }
       }()
       case 11: try { try decoder.decodeSingularMessageField(value: &self._collision) }()
+      case 15: try {
+        var v: WireRedirect?
+        var hadOneofValue = false
+        if let current = self.purpose {
+          hadOneofValue = true
+          if case .redirect(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.purpose = .redirect(v)
+        }
+      }()
       default: break
       }
     }
@@ -4356,10 +4674,13 @@ nonisolated extension WirePendingRequest: SwiftProtobuf.Message, SwiftProtobuf._
       guard case .announce(let v)? = self.purpose else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
     }()
-    case nil: break
+    default: break
     }
     try { if let v = self._collision {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+    } }()
+    try { if case .redirect(let v)? = self.purpose {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
     } }()
     try unknownFields.traverse(visitor: &visitor)
   }

@@ -188,7 +188,7 @@ struct Sections {
         table.allow([
             "cookie_threshold", "half_open_max", "half_open_per_address_max", "half_open_timeout", "clear_errors_per_second",
             "children_per_session_max", "retransmit_timeout", "retransmit_base", "retransmit_tries",
-            "fragment_size", "request_window", "rekey_retry_time", "keep_alive",
+            "fragment_size", "request_window", "rekey_retry_time", "keep_alive", "redirect_delete_delay",
         ])
         limits.cookieThreshold = table.integer("cookie_threshold", in: 0...65536) ?? limits.cookieThreshold
         limits.halfOpenMax = table.integer("half_open_max", in: 1...1_048_576) ?? limits.halfOpenMax
@@ -202,6 +202,9 @@ struct Sections {
         limits.retransmitBase = table.number("retransmit_base", in: 1...10) ?? limits.retransmitBase
         if let interval = table.duration("keep_alive", in: .zero...Duration.seconds(3600)) {
             limits.keepAliveInterval = interval == .zero ? nil : interval
+        }
+        if let delay = table.duration("redirect_delete_delay", in: .zero...Duration.seconds(86_400)) {
+            limits.redirectDeleteDelay = delay == .zero ? nil : delay
         }
         limits.fragmentSize = table.integer("fragment_size", in: 256...65_535) ?? limits.fragmentSize
         limits.requestWindow = table.integer("request_window", in: 1...16).map(UInt32.init) ?? limits.requestWindow

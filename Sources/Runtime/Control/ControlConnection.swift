@@ -255,6 +255,7 @@ extension ControlResponse {
         case .pools(let pools): return .response(PoolSummary.vici(pools))
         case .status(let summary): return .response(summary.vici())
         case .switchover(let summary): return .response(summary.vici())
+        case .redirect(let summary): return .response(summary.vici())
         case .events(let events): return .response(EventSummary.vici(events))
         case .done(let summary): return .response(summary.vici())
         case .unknownCommand: return .unknownCommand

@@ -1,22 +1,10 @@
 import IKEWire
 public import Session
 
-/// Whom a gateway names as another one (RFC 5685 §9.2, §9.3): the "GW Identity".
-public enum GatewayIdentity: Hashable, Sendable, CustomStringConvertible {
-    case address(IPAddress)
-    /// A name; nobody resolves names here.
-    case name(String)
-
+extension GatewayIdentity {
     private static let ipv4: UInt8 = 1
     private static let ipv6: UInt8 = 2
     private static let fqdn: UInt8 = 3
-
-    public var description: String {
-        switch self {
-        case .address(let address): "\(address)"
-        case .name(let name): name
-        }
-    }
 
     /// Type, length, identity, and in an IKE_SA_INIT response the nonce; `nil` for what is none of it.
     static func parse(_ data: [UInt8]) -> (gateway: GatewayIdentity, nonce: [UInt8])? {
@@ -37,6 +25,16 @@ public enum GatewayIdentity: Hashable, Sendable, CustomStringConvertible {
     static func encode(_ address: IPAddress) -> [UInt8] {
         [address.isIPv4 ? ipv4 : ipv6, UInt8(address.bytes.count)] + address.bytes
     }
+
+    /// REDIRECT's data, in an IKE_SA_INIT response with the initiator's nonce.
+    func notifyData(nonce: [UInt8] = []) -> [UInt8] {
+        switch self {
+        case .address(let address): return GatewayIdentity.encode(address) + nonce
+        case .name(let name):
+            let octets = Array(name.utf8.prefix(GatewayIdentity.nameLengthMax))
+            return [GatewayIdentity.fqdn, UInt8(octets.count)] + octets + nonce
+        }
+    }
 }
 
 /// Why a REDIRECT is not followed.
@@ -44,6 +42,10 @@ public enum RedirectRefusal: String, Error, Hashable, Sendable {
     case notFollowed = "the connection follows none"
     case tooMany = "there were too many in a short time"
     case name = "names are not resolved"
+    case busy = "the session is on its way elsewhere"
+    case badSynchronization = "what the other gateway would go on with is not where the session is"
+    case exhausted = "the sequence numbers that are left are too few"
+    case badAddress = "that is no address of another gateway"
     case noLocalAddress = "we have no address of that family"
 }
 
@@ -97,10 +99,14 @@ extension IKEEngine {
 
     /// Whether a redirect is followed, and to which address.
     mutating func follow(
-        _ gateway: GatewayIdentity, for connection: ConnectionConfiguration, context: IKEContext
+        _ gateway: GatewayIdentity, for connection: ConnectionConfiguration, from: IPAddress, context: IKEContext
     ) throws(RedirectRefusal) -> IPAddress {
         guard connection.followsRedirects else { throw .notFollowed }
         guard case .address(let address) = gateway else { throw .name }
+        // To where we are, to ourselves, or to nobody: nothing would come of it.
+        guard address.isGatewayAddress, address != from, !ownAddresses.contains(address),
+            !connection.localAddresses.hosts.contains(address)
+        else { throw .badAddress }
         guard localAddress(for: address, connection: connection) != nil else { throw .noLocalAddress }
         guard redirects.count(connection.name, at: context.now.instant) else { throw .tooMany }
         return address
@@ -128,8 +134,13 @@ extension IKEEngine {
         }
         guard let notify = request.notify(.redirect), let connection = connection(of: session) else { return }
         guard let gateway = GatewayIdentity.parse(notify.data)?.gateway else { return }
+        // Whoever did not agree on it takes the private notify for one that it does not know.
+        if session.capabilities.contains(.contextTransfer), request.has(.noReauthIPsecContextTransmitted) {
+            return goOnElsewhere(
+                gateway, request: request, message: message, connection: connection, answer: &answer, context: context)
+        }
         do throws(RedirectRefusal) {
-            let address = try follow(gateway, for: connection, context: context)
+            let address = try follow(gateway, for: connection, from: session.remote.address, context: context)
             answer.changes.append(.redirected(to: address))
             answer.events.append(.redirected(connection: connection.name, from: session.remote.address, to: gateway))
         } catch {
