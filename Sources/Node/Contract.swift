@@ -13,6 +13,8 @@ public struct NodeConfiguration: Sendable {
     /// The addresses that move together.
     public var addresses: [SharedAddress]
     public var ike: IKEConfiguration
+    /// `nil`: load is not looked at.
+    public var overload: OverloadConfiguration?
     /// The version of the software, for `swanctl --version`.
     public var version: String
 
@@ -96,6 +98,8 @@ public enum Input: Sendable {
     case dataPlane(DataPlaneEvent)
     /// A data plane command failed; the text names what and why.
     case dataPlaneFailed(String)
+    /// How much there was to do, every `OverloadConfiguration.sampleInterval`.
+    case load(LoadSample)
     /// All revocation lists of the configuration, read anew.
     case revocationLists([RevocationList])
     /// All addresses of this host's interfaces, as they are now.

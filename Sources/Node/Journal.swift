@@ -13,6 +13,7 @@ struct Journal {
         case stepDown = "step_down"
         case standBy = "stand_by"
         case pairState = "pair_state"
+        case overload
         case ike
     }
 

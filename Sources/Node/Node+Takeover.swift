@@ -74,6 +74,7 @@ extension Node {
         parked = []
         announcements = []
         rekeys = RekeyWork()
+        forgetLoad()
         ike.lostOwnership()
         wanted.reset()
         sender.goSolo(.noLink, at: now.instant)

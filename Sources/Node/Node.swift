@@ -34,6 +34,7 @@ public struct Node: Sendable {
     var host = HostAddresses()
     var rekeys = RekeyWork()
     var redirects = RedirectWork()
+    var overload = OverloadWork()
     var hookWork = HookWork()
     var hookLedger = HookLedger()
     /// Calls that have not come back.
@@ -94,6 +95,7 @@ public struct Node: Sendable {
         case .frame(let frame): frameReceived(frame, now: now)
         case .dataPlane(let event): dataPlaneReported(event, now: now)
         case .dataPlaneFailed(let text): dataPlaneFailed(text)
+        case .load(let sample): loadSampled(sample, now: now)
         case .revocationLists(let lists): revocationListsRead(lists)
         case .localAddressesChanged(let addresses): localAddressesChanged(addresses, now: now)
         case .request(let token, let request): requested(request, token: token, now: now)
@@ -116,7 +118,7 @@ public struct Node: Sendable {
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
-            isDraining ? nil : redirects.nextDeadline,
+            isDraining ? nil : redirects.nextDeadline, isOwner && !isDraining ? overload.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -151,6 +153,7 @@ public struct Node: Sendable {
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)
+        workOnOverload(now: now)
         workOnRedirects(now: now)
         advanceIKE(now: now)
         pursueWanted(now: now)

@@ -161,6 +161,9 @@ struct NodeCounters {
     var stepDowns: UInt64 = 0
     var revocationListUpdates: UInt64 = 0
     var revocationListFailures: UInt64 = 0
+    var overloads: UInt64 = 0
+    var overloadMoves: UInt64 = 0
+    var overloadMovesRefused: UInt64 = 0
     var hooksRun: UInt64 = 0
     var hooksFailed: UInt64 = 0
 
@@ -172,6 +175,7 @@ struct NodeCounters {
             ("entries_applied", entriesApplied), ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
             ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
             ("revocation_list_updates", revocationListUpdates), ("revocation_list_failures", revocationListFailures),
+            ("overloads", overloads), ("overload_moves", overloadMoves), ("overload_moves_refused", overloadMovesRefused),
             ("hooks_run", hooksRun), ("hooks_failed", hooksFailed),
         ] + HeartbeatRejection.allCases.map { ($0.rawValue, heartbeatsRejected[$0] ?? 0) }
     }

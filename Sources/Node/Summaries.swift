@@ -40,6 +40,8 @@ extension Node {
         status.addresses = configuration.addresses.map {
             AddressSummary(address: "\($0.prefix)", interface: $0.interface, isHeld: isOwner)
         }
+        status.overload = overloadText
+        if let watch = overload.watch { status.overloadSinceMilliseconds = wall(of: watch.since, now) }
         status.counters = namedCounters
         fillPair(of: &status, now: now)
         fillHolding(of: &status)

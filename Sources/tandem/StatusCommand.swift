@@ -30,6 +30,7 @@ struct StatusText {
         rows.append(("sessions", sessions))
         rows += labelled("addresses", status.addresses.map { "\($0.address) on \($0.interface): \($0.isHeld ? "held" : "not here")" })
         rows.append(("data plane", "\(status.dataPlane) (\(status.dataPlaneReason)), gate \(status.gate)"))
+        if !status.overload.isEmpty { rows.append(("load", status.overload)) }
         rows += labelled("takeover", status.lastTakeover.map(takeover) ?? ["none since the daemon started"])
         let counters = status.counters.filter { $0.value > 0 }.sorted { $0.key < $1.key }
         rows += labelled("counters", counters.map { "\($0.key) \($0.value)" })

@@ -29,6 +29,8 @@ enum Samples {
         (status.pairReason, status.isLinkUp, status.lagDeltas) = ("snapshot complete", true, 2)
         (status.sessionsOwned, status.sessionsHeld, status.childrenOwned, status.childrenHeld) = (3, 4, 5, 6)
         status.halfOpen = 1
+        status.overload = "overloaded: half_open 900"
+        status.overloadSinceMilliseconds = 1_795_390_000_000
         status.addresses = [AddressSummary(address: "192.0.2.10/24", interface: "eth0", isHeld: true)]
         (status.dataPlane, status.dataPlaneReason, status.gate) = ("kernel", "the kernel has ESP", "open")
         status.heartbeatPaths = [

@@ -12,9 +12,11 @@ extension World {
         }
         let pair = PairConfiguration(
             peerName: "sg\(2 - node.rawValue)", secret: SecretBytes(Array(repeating: secret, count: 32)), paths: paths)
-        return NodeConfiguration(
+        var configuration = NodeConfiguration(
             name: "sg\(node.rawValue + 1)", id: node, pair: alone ? nil : pair,
             addresses: [SharedAddress(prefix: IPPrefix("192.0.2.10/24")!, interface: "eth0")], ike: ikeConfiguration, version: "test")
+        configuration.overload = options.overload
+        return configuration
     }
 
     var ikeConfiguration: IKEConfiguration {

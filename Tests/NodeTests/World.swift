@@ -32,6 +32,7 @@ final class World {
         var hook: String?
         /// Connections beside the end-users'.
         var connections: [ConnectionConfiguration] = []
+        var overload: OverloadConfiguration?
     }
 
     let options: Options

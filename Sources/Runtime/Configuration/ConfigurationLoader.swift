@@ -77,7 +77,9 @@ struct Sections {
     let root: TableReader
     var context: ReaderContext { root.context }
 
-    static let names = ["node", "pair", "address", "dataplane", "runtime", "ike", "connections", "authorities", "secrets", "pools"]
+    static let names = [
+        "node", "pair", "address", "dataplane", "runtime", "ike", "overload", "connections", "authorities", "secrets", "pools",
+    ]
 
     /// `nil` when something without which there is no configuration is missing; that has been reported.
     func read() -> Configuration? {
@@ -95,6 +97,7 @@ struct Sections {
         let ike = IKEConfiguration(connections: connections, secrets: secrets, pools: pools, limits: limits())
         let dataPlane = dataPlane()
         let runtime = runtime()
+        let overload = overload()
         guard let name, let id else { return nil }
         var configuration = Configuration(
             path: context.file,
@@ -102,6 +105,7 @@ struct Sections {
                 name: name, id: id, pair: pair?.node, addresses: addresses, ike: ike, version: TandemVersion.text),
             pairLink: pair?.link, dataPlane: dataPlane, runtime: runtime, warnings: context.warnings.sorted { $0.line < $1.line })
         configuration.revocationFiles = authorities.files
+        configuration.node.overload = overload
         return configuration
     }
 

@@ -84,6 +84,7 @@ final class DaemonLife {
         runner.submit(.started(dataPlane: runner.world.dataPlane.kind, reason: runner.world.dataPlane.reason))
         watchAddresses()
         watchRevocationLists()
+        if configuration.node.overload != nil { runner.startMeasuringLoad() }
         log.write(LogLine(.notice, "tandemd is ready", [.init("control", configuration.runtime.controlSocket)]))
     }
 

@@ -54,6 +54,7 @@ final class Runner {
     private var isPaired = false
     private var counters: [String: UInt64] = [:]
     private var limiters: [String: LogLimiter] = [:]
+    private var load = LoadMeter()
     /// Made when the first program is to be run.
     private var hooks: HookRunner?
 
@@ -78,6 +79,17 @@ final class Runner {
         repeatEvery(Runner.beatInterval) { self.beat() }
         if let interval = world.notifier.watchdogInterval {
             repeatEvery(.nanoseconds(interval.inNanoseconds)) { self.world.notifier.watchdog() }
+        }
+    }
+
+    /// Hands the load in from now on. The two files' worth of work is done in microseconds: `/proc` is memory.
+    func startMeasuringLoad() {
+        repeatEvery(.nanoseconds(OverloadConfiguration.sampleInterval.inNanoseconds)) {
+            let plane = self.world.dataPlane.statistics()
+            let text = (try? FileContents.read("/proc/stat", isSecret: false)).map { String(decoding: $0, as: UTF8.self) }
+            let sample = self.load.sample(
+                stat: text, packetCount: plane.inboundPackets &+ plane.outboundPackets, at: Runner.now().instant)
+            self.submit(.load(sample))
         }
     }
 
