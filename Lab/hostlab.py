@@ -23,12 +23,15 @@ from tandemlab.trials.flood import flood
 from tandemlab.trials.garbage import garbage
 from tandemlab.trials.initiate import initiate
 from tandemlab.trials.keys import foreign_keys
+from tandemlab.trials.redirect import redirect
 from tandemlab.trials.refusals import refusals
 from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.wire import check_wire
 
+#: Those that need no pair, and come before it.
+APART = ("files", "redirect")
 TRIALS = (
-    "files", "swanctl", "initiate", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
+    *APART, "swanctl", "initiate", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly", "takeovers")
 
 
 class HostLab:
@@ -41,14 +44,17 @@ class HostLab:
         if "files" in wanted:
             pair = Pair(self.lab.network, os.path.join(self.lab.directory, "files"), self.lab.settings.build)
             self.checks.run("files", lambda: files(self.checks, pair.nodes["sg1"]))
-        if set(wanted) == {"files"}:
+        if "redirect" in wanted:
+            print("— redirect", flush=True)
+            self.checks.run("redirect", lambda: redirect(self.lab, self.checks))
+        if set(wanted) <= set(APART):
             return
         self.lab.start_pair()
         self.lab.start_client()
         self.lab.start_probes(100)
         self.lab.start_download(DOWNLOAD_RATE, 1)
         for name in wanted:
-            if name != "files":
+            if name not in APART:
                 print(f"— {name}", flush=True)
                 self.checks.run(name, lambda: self._trial(name))
         self.checks.run("download", lambda: check_download(self.lab, self.checks))

@@ -61,7 +61,9 @@ import Testing
 
     enum Moment: CaseIterable { case never, afterPreparing, afterSending }
 
-    @Test(arguments: Moment.allCases, [false, true]) func session_handedOn_goesOnWithoutAuthentication(takeover: Moment, mobike: Bool) throws {
+    @Test(arguments: Moment.allCases, [false, true]) func session_handedOn_goesOnWithoutAuthentication(takeover: Moment, mobike: Bool)
+        throws
+    {
         var sites = try Self.established(mobike: mobike)
         let before = try #require(sites.callerSession)
         let inits = Self.inits(sites)
@@ -105,7 +107,10 @@ import Testing
         #expect(sites.siteSession?.redirects.order?.stage == .sent)
         sites.pass(.seconds(5))
         #expect(sites.site.events.contains { if case .redirectAnswered(_, accepted: true) = $0 { true } else { false } })
-        #expect(sites.sent.filter { $0.fromCaller && $0.datagram.bytes[19] & 0x20 != 0 }.allSatisfy { $0.datagram.remote.address == Sites.siteAddress })
+        #expect(
+            sites.sent.filter { $0.fromCaller && $0.datagram.bytes[19] & 0x20 != 0 }.allSatisfy {
+                $0.datagram.remote.address == Sites.siteAddress
+            })
     }
 
     // MARK: Held still

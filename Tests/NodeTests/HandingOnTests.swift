@@ -81,7 +81,8 @@ private final class Three {
 
     private static func called(mobike: Bool) -> IKEConfiguration {
         ike(
-            "road", local: [], remote: [], own: "gw.example.net", peer: "client.example.net", inside: "10.10.0.0/16", outside: "10.20.0.0/16",
+            "road", local: [], remote: [], own: "gw.example.net", peer: "client.example.net", inside: "10.10.0.0/16",
+            outside: "10.20.0.0/16",
             mobike: mobike)
     }
 

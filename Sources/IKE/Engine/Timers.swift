@@ -178,6 +178,8 @@ extension IKEEngine {
         farewells = Farewells()
         fragments = FragmentTable()
         redirects = RedirectLedger()
+        redirected = RedirectBook()
+        redirectNew = nil
         deadlines.removeAll()
         lastHeard = [:]
         waiting = [:]

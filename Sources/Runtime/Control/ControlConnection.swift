@@ -149,7 +149,7 @@ final class ControlConnection: ChannelInboundHandler {
         case .sessionIDs(let identifiers): startListing(identifiers)
         case .sas(let summaries): showPage(summaries)
         case .connections(let connections): showConnections(connections)
-        case .version, .stats, .pools, .status, .switchover, .events, .done, .unknownCommand: finish(response)
+        case .version, .stats, .pools, .status, .switchover, .redirect, .events, .done, .unknownCommand: finish(response)
         }
     }
 
