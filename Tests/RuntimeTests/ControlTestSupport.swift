@@ -51,7 +51,7 @@ final class CannedNode: Sendable {
             respond(.progress(ControlLogLine(group: "IKE", level: 1, thread: 0, message: "level 1")))
             respond(.done(DoneSummary(success: true, error: "", matches: 1, terminated: 1)))
             respond(.done(.failure("twice")))
-        case .listConnections, .listPools, .initiate, .rekey, .switchover, .events, .unknown: respond(.unknownCommand)
+        case .listConnections, .listPools, .initiate, .rekey, .redirect, .switchover, .events, .unknown: respond(.unknownCommand)
         }
     }
 

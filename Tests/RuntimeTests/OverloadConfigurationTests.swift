@@ -5,7 +5,19 @@ import Testing
 @testable import Runtime
 
 @Suite struct OverloadConfigurationTests {
-    private static func text(_ overload: String) -> String { "[node]\nname = \"gw\"\nid = 0\n[overload]\n\(overload)\n" }
+    private static let rest = """
+        [connections.c]
+        local = { auth = "psk" }
+        remote = { auth = "psk" }
+        children.net.local_ts = ["10.10.0.0/16"]
+        [secrets.a]
+        secret = "x"
+
+        """
+
+    private static func text(_ overload: String) -> String {
+        "[node]\nname = \"gw\"\nid = 0\n[overload]\n\(overload)\n\(rest)"
+    }
 
     private static func loaded(_ overload: String) throws -> OverloadConfiguration? {
         let folder = TemporaryFolder()
@@ -14,7 +26,7 @@ import Testing
 
     @Test func section_whenAbsent_isOff() throws {
         let folder = TemporaryFolder()
-        let path = folder.write("t.toml", "[node]\nname = \"gw\"\nid = 0\n")
+        let path = folder.write("t.toml", "[node]\nname = \"gw\"\nid = 0\n\(Self.rest)")
         #expect(try Configuration.load(path: path).node.overload == nil)
     }
 

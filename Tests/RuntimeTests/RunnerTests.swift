@@ -49,7 +49,9 @@ private final class RunnerEnd: Sendable {
 
     /// As the packet thread hands datagrams in.
     func mailbox() -> IKEMailbox {
-        IKEMailbox(schedule: { [loop] in loop.execute($0) }, handler: { [runner] in runner.value!.submit($0.map(Input.datagram)) })
+        IKEMailbox(
+            schedule: { [loop] in loop.execute($0) }, scheduleLater: { [loop] in _ = loop.scheduleTask(in: Runner.pause, $0) },
+            handler: { [runner] in runner.value!.submit($0.map(Input.datagram)) })
     }
 
     func perform<Value: Sendable>(_ work: @escaping @Sendable (Runner) -> Value) async throws -> Value {

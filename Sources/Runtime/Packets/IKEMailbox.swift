@@ -12,6 +12,10 @@ final class IKEMailbox: Sendable {
     /// The same limit for large datagrams.
     static let octetCountMax = 8 << 20
 
+    /// What the packet thread reads at once. If more gathered, it comes faster than it is handled, and the next delivery is put off: an
+    /// event loop looks at its sockets only when nothing more is to be run on it.
+    static let calmMax = ReceiveBatch.capacity
+
     private struct Lane {
         var datagrams: [Datagram] = []
         var octetCount = 0
@@ -32,6 +36,8 @@ final class IKEMailbox: Sendable {
         var returning = Lane()
         var newcomers = Lane()
         var isScheduled = false
+        /// More than `calmMax` were delivered last.
+        var isBehind = false
 
         mutating func put(_ datagram: Datagram) -> Bool {
             switch DatagramRank(datagram) {
@@ -46,30 +52,35 @@ final class IKEMailbox: Sendable {
 
     private let waiting = Mutex(Waiting())
     private let schedule: Schedule
+    private let scheduleLater: Schedule
     private let handler: @Sendable ([Datagram]) -> Void
 
-    init(schedule: @escaping Schedule, handler: @escaping @Sendable ([Datagram]) -> Void) {
+    /// - Parameter scheduleLater: as `schedule`, after a pause; `nil`: the same.
+    init(schedule: @escaping Schedule, scheduleLater: Schedule? = nil, handler: @escaping @Sendable ([Datagram]) -> Void) {
         self.schedule = schedule
+        self.scheduleLater = scheduleLater ?? schedule
         self.handler = handler
     }
 
     /// - Returns: how many were dropped because the lane of their rank is full.
     func put(_ batch: [Datagram]) -> Int {
-        let (dropped, mustSchedule) = waiting.withLock { waiting in
+        let (dropped, mustSchedule, isBehind) = waiting.withLock { waiting in
             var dropped = 0
             for datagram in batch where !waiting.put(datagram) { dropped += 1 }
             let mustSchedule = !waiting.isScheduled && !batch.isEmpty
             if mustSchedule { waiting.isScheduled = true }
-            return (dropped, mustSchedule)
+            return (dropped, mustSchedule, waiting.isBehind)
         }
-        if mustSchedule { schedule { self.deliver() } }
+        if mustSchedule { (isBehind ? scheduleLater : schedule) { self.deliver() } }
         return dropped
     }
 
     private func deliver() {
         let batch = waiting.withLock { waiting in
-            defer { waiting = Waiting() }
-            return waiting.all
+            let all = waiting.all
+            waiting = Waiting()
+            waiting.isBehind = all.count > IKEMailbox.calmMax
+            return all
         }
         if !batch.isEmpty { handler(batch) }
     }

@@ -34,7 +34,8 @@ final class DaemonLife {
             PacketLoop.Configuration(
                 addresses: configuration.listenAddresses, ikePort: configuration.runtime.ikePort,
                 encapsulationPort: configuration.runtime.natTraversalPort, encapsulationInKernel: choice.isKernel),
-            schedule: { eventLoop.execute($0) }, handleIKE: { inbox.put($0.map(Input.datagram)) })
+            schedule: { eventLoop.execute($0) }, scheduleLater: { _ = eventLoop.scheduleTask(in: Runner.pause, $0) },
+            handleIKE: { inbox.put($0.map(Input.datagram)) })
         if choice.isKernel { DaemonLife.exemptFromPolicies(packets, log) }
         let dataPlane = try choice.make(configuration.dataPlaneConfiguration(routes: .netlink), loop: packets)
         try dataPlane.start { event in eventLoop.execute { inbox.put([.dataPlane(event)]) } }
