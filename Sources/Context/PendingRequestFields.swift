@@ -10,6 +10,7 @@ extension PendingRequest {
             switch purpose {
             case .liveness, .deleteIKESA, .announce: break
             case .redirect(let nonce): $0.add("nonce", ifPresent: nonce)
+            case .syncReplayCounters(let increment): $0.add("increment", increment)
             case .deleteChildSA(let spi): $0.add("inbound_spi", spi: spi)
             case .createChildSA(let offer): $0.add("offer", offer.json)
             case .rekeyIKESA(let offer): $0.add("offer", offer.json)
@@ -18,7 +19,7 @@ extension PendingRequest {
                 $0.add("remote", "\(update.remote)")
             case .verifyAddress(let check):
                 $0.add("cookie", octets: check.cookie)
-                $0.add("path", check.path.json)
+                $0.add("path", ifPresent: check.path?.json)
             }
             $0.add("datagrams", datagrams: datagrams)
             $0.add("collision", ifPresent: collision?.json)
@@ -43,6 +44,7 @@ extension PendingRequest.Purpose {
         case .updateAddresses: "update_addresses"
         case .verifyAddress: "verify_address"
         case .announce: "announce"
+        case .syncReplayCounters: "sync_replay_counters"
         case .redirect: "redirect"
         }
     }
@@ -58,8 +60,12 @@ extension PendingRequest.Purpose {
             self = .updateAddresses(AddressUpdate(local: try fields.endpoint("local"), remote: try fields.endpoint("remote")))
         case "verify_address":
             let cookie = try fields.octets("cookie", max: ContextFormat.nonceBytesMax)
-            self = .verifyAddress(AddressCheck(cookie: cookie, path: try SessionPath(try fields.fields("path"))))
+            self = .verifyAddress(
+                AddressCheck(
+                    cookie: cookie, path: try fields.fields(ifPresent: "path").map { (path) throws(ContextError) in try SessionPath(path) })
+            )
         case "announce": self = .announce
+        case "sync_replay_counters": self = .syncReplayCounters(try fields.number("increment"))
         case "redirect": self = .redirect(nonce: try fields.number(ifPresent: "nonce"))
         default: throw .invalid(fields.name("purpose"))
         }

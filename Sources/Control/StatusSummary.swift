@@ -29,6 +29,10 @@ public struct StatusSummary: Hashable, Sendable {
     public var childrenHeld: Int = 0
     /// IKE SAs that are being set up.
     public var halfOpen: Int = 0
+    /// `calm`, or `overloaded:` with the kind of load and how much of it there was; empty when load is not looked at.
+    public var overload: String = ""
+    /// Since when, in milliseconds since 1970, UTC; 0 before the first sample.
+    public var overloadSinceMilliseconds: Int64 = 0
     public var addresses: [AddressSummary] = []
     /// Where the nodes serve at addresses of their own.
     public var roaming: RoamingSummary? = nil
@@ -200,6 +204,8 @@ extension StatusSummary: Summary {
         coder.number("children-owned", &childrenOwned)
         coder.number("children-held", &childrenHeld)
         coder.number("half-open", &halfOpen)
+        coder.text("overload", &overload)
+        coder.number("overload-since-ms", &overloadSinceMilliseconds)
         coder.sections("addresses", &addresses)
         coder.section("roaming", &roaming)
         coder.text("data-plane", &dataPlane)

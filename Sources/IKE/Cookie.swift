@@ -7,6 +7,8 @@ import Session
 struct CookieJar: Sendable {
     /// How long one version of the secret is used. A cookie is good for one to two slots.
     static let slotMilliseconds: Int64 = 60_000
+    /// Octets of a cookie: the slot's last, and an HMAC-SHA-256.
+    static let cookieLength = 33
 
     private let secret: SecretBytes
 

@@ -2,10 +2,10 @@ public import Session
 
 /// Who wants an address, and what decides on it besides the pool.
 struct LeaseRequest {
-    var identity: Identity
+    var holder: LeaseHolder
     /// What the peer asked for; given if it is free.
     var requested: IPAddress?
-    /// Addresses of sessions of the same identity that end in the same breath; they are its to have again.
+    /// Addresses of sessions of the same holder that end in the same breath; they are its to have again.
     var leaving: Set<IPAddress> = []
     var node: NodeID
     var isAlone: Bool
@@ -59,7 +59,7 @@ struct PoolCursors: Sendable {
             pool.first.advanced(by: 2 * place + parity).flatMap { view.isFree($0) ? $0 : nil }
         }
         // The same peer finds the same address again: its place is a hash of its identity.
-        let home = PoolCursors.place(of: view.request.identity) % count
+        let home = PoolCursors.place(of: view.request.holder.identity) % count
         for step in 0..<min(PoolCursors.probes, count) {
             if let address = free((home &+ step) % count) { return address }
         }
@@ -88,9 +88,9 @@ struct PoolView {
     let table: SessionTable
     let aloneness: Aloneness
 
-    private var reservation: Reservation? { table.reservations.of(request.identity, in: pool.name) }
+    private var reservation: Reservation? { table.reservations.of(request.holder, in: pool.name) }
 
-    /// What the identity has a right to: its reservation, or the address of the session that this one replaces.
+    /// What the holder has a right to: its reservation, or the address of the session that this one replaces.
     var own: IPAddress? {
         let kept = pool.isPersistent ? reservation.map(\.address) : nil
         if let kept, pool.contains(kept), !isHeld(kept) { return kept }
@@ -115,7 +115,7 @@ struct PoolView {
     private var isPlaceLeft: Bool { table.reservations.count(in: pool.name) < Reservations.perPoolMax }
     var needsPlace: Bool { pool.isPersistent && reservation == nil && !isPlaceLeft }
 
-    /// Whether a lease of this address becomes the identity's reservation. Of two sessions with one identity the first has it.
+    /// Whether a lease of this address becomes the identity's reservation. Of two sessions of one holder the first has it.
     func isPersistent(_ address: IPAddress) -> Bool {
         guard pool.isPersistent else { return false }
         if let reservation { return reservation.address == address || !isHeld(reservation.address) }
@@ -123,9 +123,9 @@ struct PoolView {
     }
 
     func isFree(_ address: IPAddress) -> Bool {
-        guard !isHeld(address), aloneness.permits(address, to: request.identity) else { return false }
+        guard !isHeld(address), aloneness.permits(address, to: request.holder) else { return false }
         guard let reservation = table.reservations[address] else { return true }
-        if reservation.pool == pool.name, reservation.identity == request.identity { return true }
+        if reservation.pool == pool.name, reservation.holder == request.holder { return true }
         return hasExpired(reservation)
     }
 
@@ -147,17 +147,17 @@ struct Aloneness: Sendable {
     /// Leased since then. The other node knows nothing of it: it may be leased again when it is given back.
     private var leased: Set<IPAddress> = []
     /// Given back since then, and whose it was. As many as there were sessions, at most.
-    private var kept: [IPAddress: Identity] = [:]
+    private var kept: [IPAddress: LeaseHolder] = [:]
 
     var keptCount: Int { kept.count }
 
-    func permits(_ address: IPAddress, to identity: Identity) -> Bool { kept[address].map { $0 == identity } ?? true }
+    func permits(_ address: IPAddress, to holder: LeaseHolder) -> Bool { kept[address].map { $0 == holder } ?? true }
 
     mutating func noteLease(_ address: IPAddress) { if kept[address] == nil { leased.insert(address) } }
 
     mutating func noteEnd(of session: Session) {
         for lease in session.virtualAddresses where leased.remove(lease.address) == nil {
-            kept[lease.address] = session.authorization.remoteIdentity
+            kept[lease.address] = session.leaseHolder
         }
     }
 }

@@ -16,6 +16,8 @@ public struct NodeConfiguration: Sendable {
     /// The addresses that do not move.
     public var nodeAddresses: NodeAddresses
     public var ike: IKEConfiguration
+    /// `nil`: load is not looked at.
+    public var overload: OverloadConfiguration?
     /// The version of the software, for `swanctl --version`.
     public var version: String
     /// How many connections of the peers are followed, at most; `nil`: none.
@@ -136,6 +138,10 @@ public enum Input: Sendable {
     case dataPlane(DataPlaneEvent)
     /// A data plane command failed; the text names what and why.
     case dataPlaneFailed(String)
+    /// How much there was to do, every `OverloadConfiguration.sampleInterval`.
+    case load(LoadSample)
+    /// All revocation lists of the configuration, read anew.
+    case revocationLists([RevocationList])
     /// All addresses of this host's interfaces, as they are now.
     case localAddressesChanged([IPAddress])
     case request(RequestToken, ControlRequest)

@@ -49,6 +49,10 @@ public enum HookOutcome: Hashable, Sendable {
     case timedOut
     /// It could not be started.
     case notRun(reason: String)
+    /// Too many waited: what it would have done was undone by another one that waited too. Neither was run.
+    case cancelledOut
+    /// It has ended, and somebody else was told how.
+    case statusLost
 
     var failure: String? {
         switch self {
@@ -56,7 +60,42 @@ public enum HookOutcome: Hashable, Sendable {
         case .killed(let signal): "signal \(signal)"
         case .timedOut: "timed out and was killed"
         case .notRun(let reason): reason
+        case .cancelledOut: nil
+        case .statusLost: "ended, and how is not known"
         }
+    }
+}
+
+/// For what an `up` was asked for and no `down` yet, so that a takeover that is undone before it has told of all sessions takes back
+/// what it told, and nothing else. As large as what stands.
+struct HookLedger {
+    private struct Key: Hashable {
+        var program: String
+        var subject: String
+
+        init(_ call: HookCall) {
+            program = call.program
+            subject = call.subject
+        }
+    }
+
+    private var standing: [Key: Int] = [:]
+
+    /// Whether the call has a meaning: a `down` has one after an `up`.
+    mutating func admits(_ call: HookCall) -> Bool {
+        let count = standing[Key(call)] ?? 0
+        switch call.verb {
+        case .up: standing[Key(call)] = count + 1
+        case .down where count == 0: return false
+        case .down: standing[Key(call)] = count > 1 ? count - 1 : nil
+        }
+        return true
+    }
+
+    /// What could not be run needs no `down`.
+    mutating func wasNotRun(_ call: HookCall) {
+        guard call.verb == .up, let count = standing[Key(call)] else { return }
+        standing[Key(call)] = count > 1 ? count - 1 : nil
     }
 }
 

@@ -14,6 +14,7 @@ struct Journal {
         case standBy = "stand_by"
         case pairState = "pair_state"
         case transfer
+        case overload
         case ike
         case context
     }

@@ -88,6 +88,8 @@ extension Node {
         // Whoever does not follow stays where it is, and is answered when it comes. Behind a NAT it may hear us, and may not: it is told all
         // the same (RFC 4555 §2.3).
         if isOthers, session.mobility == .unable { return false }
+        // What the host has is not known yet: the session's address may well be there.
+        if !isOthers, host.all == nil { return false }
         let local = Endpoint(address, session.ikePath.local.port)
         let outcome = ike.localAddressChanged(session: session.id, local: local, table: table, context: context(now))
         guard !outcome.deltas.isEmpty else { return false }
@@ -118,10 +120,9 @@ extension Node {
     func newLocalAddress(of session: Session) -> IPAddress? {
         let (local, remote) = (session.ikePath.local.address, session.ikePath.remote.address)
         if let address = configuration.nodeAddresses.counterpart(of: local) { return address }
-        guard let all = host.all else { return nil }
         // The shared addresses are the owner's, also in the moment in which they are being claimed; those that never move are here.
         let served = configuration.addresses.map(\.prefix.address) + configuration.nodeAddresses.own
-        let own = served + all
+        let own = served + (host.all ?? [])
         guard !own.contains(local),
             let connection = configuration.ike.connections.first(where: { $0.name == session.authorization.connection })
         else { return nil }

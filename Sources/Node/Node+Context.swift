@@ -178,7 +178,7 @@ extension Node {
     private func checkLeases(of session: Session, now: Now) throws(AdoptionRefusal) {
         for lease in session.virtualAddresses {
             if table.isLeased(lease.address) { throw .addressInUse("\(lease.address)") }
-            guard let kept = table.reservations[lease.address], kept.identity != session.authorization.remoteIdentity else { continue }
+            guard let kept = table.reservations[lease.address], kept.holder != session.leaseHolder else { continue }
             let pool = configuration.ike.pools.first { $0.name == kept.pool }
             let isOver = kept.offlineSince.map { pool?.hasExpired(offlineSince: $0, at: now.wallMilliseconds) ?? true } ?? false
             if !isOver { throw .addressInUse("\(lease.address)") }

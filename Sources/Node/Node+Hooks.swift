@@ -66,6 +66,8 @@ extension Node {
         for id in hookWork.takePage(table: table) {
             if let session = table[id] { run(hooks.calls(task.verb, task.cause, for: session)) }
         }
+        // All that stood here has been taken back.
+        if task.verb == .down, hookWork.task == nil { hookLedger = HookLedger() }
     }
 
     /// What a change of ours asks for; to be run when the standby has it. What the session is still owed by a takeover comes first.
@@ -90,14 +92,16 @@ extension Node {
     }
 
     mutating func run(_ calls: [HookCall]) {
-        counters.hooksRun += UInt64(calls.count)
-        hooksOutstanding += calls.count
-        effects += calls.map(Effect.hook)
+        let due = calls.filter { hookLedger.admits($0) }
+        counters.hooksRun += UInt64(due.count)
+        hooksOutstanding += due.count
+        effects += due.map(Effect.hook)
     }
 
     mutating func hookEnded(_ call: HookCall, _ outcome: HookOutcome, now: Now) {
         hooksOutstanding = max(0, hooksOutstanding - 1)
         if hookWork.task != nil, hookWork.nextDeadline == nil { hookWork.nextDeadline = now.instant + HookWork.pause }
+        if case .notRun = outcome { hookLedger.wasNotRun(call) }
         guard let failure = outcome.failure else { return }
         counters.hooksFailed += 1
         log(

@@ -80,6 +80,7 @@ extension Node {
         host.stop()
         replay = ReplayWork()
         leaveTransfers()
+        forgetLoad()
         ike.lostOwnership()
         wanted.reset()
         sender.goSolo(.noLink, at: now.instant)

@@ -38,7 +38,9 @@ public struct Node: Sendable {
     var rekeys = RekeyWork()
     var replay = ReplayWork()
     var redirects = RedirectWork()
+    var overload = OverloadWork()
     var hookWork = HookWork()
+    var hookLedger = HookLedger()
     var departures = Departures()
     var flows: FlowWork
     /// Calls that have not come back.
@@ -107,6 +109,8 @@ public struct Node: Sendable {
         case .transferLinkClosed(let gateway, let reason): transferLinkClosed(gateway, reason: reason, now: now)
         case .dataPlane(let event): dataPlaneReported(event, now: now)
         case .dataPlaneFailed(let text): dataPlaneFailed(text)
+        case .load(let sample): loadSampled(sample, now: now)
+        case .revocationLists(let lists): revocationListsRead(lists)
         case .localAddressesChanged(let addresses): localAddressesChanged(addresses, now: now)
         case .request(let token, let request): requested(request, token: token, now: now)
         case .hookEnded(let call, let outcome): hookEnded(call, outcome, now: now)
@@ -132,7 +136,7 @@ public struct Node: Sendable {
             mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
             nextFlowDeadline,
-            isDraining ? nil : redirects.nextDeadline,
+            isDraining ? nil : redirects.nextDeadline, isOwner && !isDraining ? overload.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
     }
@@ -169,6 +173,7 @@ public struct Node: Sendable {
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)
+        workOnOverload(now: now)
         workOnRedirects(now: now)
         advanceIKE(now: now)
         workOnTransfers(now: now)

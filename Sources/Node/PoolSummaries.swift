@@ -19,7 +19,7 @@ extension Node {
             }
             let leases =
                 !withLeases
-                ? [] : present.map { ($0.0, $0.1, true) } + away.map { ($0.address, $0.identity, false) }
+                ? [] : present.map { ($0.0, $0.1, true) } + away.map { ($0.address, $0.holder.identity, false) }
             return PoolSummary(
                 name: pool.name, base: "\(pool.first)", size: pool.addressCount, online: UInt64(present.count), offline: UInt64(away.count),
                 leases: leases.sorted { $0.0 < $1.0 }.map { LeaseSummary(address: "\($0)", identity: "\($1)", isOnline: $2) })

@@ -161,6 +161,11 @@ struct NodeCounters {
     var stepDowns: UInt64 = 0
     /// Sessions that went from the other node's own address to ours.
     var sessionsRelocated: UInt64 = 0
+    var revocationListUpdates: UInt64 = 0
+    var revocationListFailures: UInt64 = 0
+    var overloads: UInt64 = 0
+    var overloadMoves: UInt64 = 0
+    var overloadMovesRefused: UInt64 = 0
     var hooksRun: UInt64 = 0
     var hooksFailed: UInt64 = 0
     /// CHILD SAs that were taken over with `strict` replay protection and a peer that cannot raise its numbers.
@@ -181,8 +186,10 @@ struct NodeCounters {
             ("heartbeats_sent", heartbeatsSent), ("heartbeats_received", heartbeatsReceived), ("entries_sent", entriesSent),
             ("entries_applied", entriesApplied), ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
             ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
-            ("sessions_relocated", sessionsRelocated), ("hooks_run", hooksRun), ("hooks_failed", hooksFailed),
-            ("replay_unprotected", replayUnprotected),
+            ("sessions_relocated", sessionsRelocated),
+            ("revocation_list_updates", revocationListUpdates), ("revocation_list_failures", revocationListFailures),
+            ("overloads", overloads), ("overload_moves", overloadMoves), ("overload_moves_refused", overloadMovesRefused),
+            ("hooks_run", hooksRun), ("hooks_failed", hooksFailed), ("replay_unprotected", replayUnprotected),
             ("transfers_begun", transfersBegun), ("transfers_given", transfersGiven), ("transfers_taken", transfersTaken),
             ("transfers_failed", transfersFailed), ("transfers_refused", transfersRefused),
             ("transfer_messages_received", transferMessagesReceived), ("transfer_messages_unexpected", transferMessagesUnexpected),

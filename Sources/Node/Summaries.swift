@@ -41,6 +41,8 @@ extension Node {
             AddressSummary(address: "\($0.prefix)", interface: $0.interface, isHeld: isOwner)
         }
         status.roaming = roamingSummary
+        status.overload = overloadText
+        if let watch = overload.watch { status.overloadSinceMilliseconds = wall(of: watch.since, now) }
         status.counters = namedCounters
         fillPair(of: &status, now: now)
         fillHolding(of: &status)

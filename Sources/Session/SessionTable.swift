@@ -14,7 +14,7 @@ public struct SessionTable: Sendable {
     /// Sessions with a request of ours in flight, or that owe one to a move: what a new owner has to go on with.
     public private(set) var withPendingRequest: Set<SessionID> = []
     public private(set) var childCount = 0
-    /// Addresses that belong to identities, whether they have a session or not.
+    /// Addresses that belong to holders, whether they have a session or not.
     public private(set) var reservations = Reservations()
 
     private let sessionCountMax: Int
@@ -163,13 +163,13 @@ public struct SessionTable: Sendable {
         if let before {
             // An address that another session took over meanwhile is that one's.
             for lease in before.virtualAddresses where lease.isPersistent && byVirtualAddress[lease.address] == before.id {
-                reservations.wentOffline(lease, of: before.authorization.remoteIdentity, at: wallMilliseconds)
+                reservations.wentOffline(lease, of: before.leaseHolder, at: wallMilliseconds)
             }
         }
         if let after {
             for lease in after.virtualAddresses {
                 if lease.isPersistent {
-                    reservations.cameOnline(lease, of: after.authorization.remoteIdentity)
+                    reservations.cameOnline(lease, of: after.leaseHolder)
                 } else {
                     // Whose it was before has lost it.
                     reservations.drop(lease.address)
@@ -183,9 +183,7 @@ public struct SessionTable: Sendable {
         for lease in session.virtualAddresses where byVirtualAddress[lease.address] == nil && !lease.isPersistent {
             guard reservations.count(in: lease.pool) < Reservations.perPoolMax else { continue }
             reservations.put(
-                Reservation(
-                    identity: session.authorization.remoteIdentity, pool: lease.pool, address: lease.address,
-                    offlineSince: wallMilliseconds))
+                Reservation(holder: session.leaseHolder, pool: lease.pool, address: lease.address, offlineSince: wallMilliseconds))
         }
     }
 

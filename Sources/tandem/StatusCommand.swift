@@ -31,6 +31,7 @@ struct StatusText {
         rows += labelled("addresses", status.addresses.map { "\($0.address) on \($0.interface): \($0.isHeld ? "held" : "not here")" })
         if let roaming = status.roaming { rows += labelled("roaming", lines(roaming)) }
         rows.append(("data plane", "\(status.dataPlane) (\(status.dataPlaneReason)), gate \(status.gate)"))
+        if !status.overload.isEmpty { rows.append(("load", status.overload)) }
         rows += labelled("takeover", status.lastTakeover.map(takeover) ?? ["none since the daemon started"])
         let counters = status.counters.filter { $0.value > 0 }.sorted { $0.key < $1.key }
         rows += labelled("counters", counters.map { "\($0.key) \($0.value)" })

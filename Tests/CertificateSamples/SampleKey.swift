@@ -8,6 +8,14 @@ public final class SampleKey: Sendable {
     public static let rsa1024 = rsa(1024)
     public static let rsa2048 = rsa(2048)
     public static let rsa3072 = rsa(3072)
+    /// Bound to RSASSA-PSS (RFC 4055), and to PSS with SHA-384.
+    public static let rsaPSS = SampleKey(EVP_PKEY_RSA_PSS) { EVP_PKEY_CTX_set_rsa_keygen_bits($0, 2048) }
+    public static let rsaPSSSHA384 = SampleKey(EVP_PKEY_RSA_PSS) {
+        EVP_PKEY_CTX_set_rsa_keygen_bits($0, 2048)
+        EVP_PKEY_CTX_set_rsa_pss_keygen_md($0, EVP_sha384())
+        EVP_PKEY_CTX_set_rsa_pss_keygen_mgf1_md($0, EVP_sha384())
+        EVP_PKEY_CTX_set_rsa_pss_keygen_saltlen($0, 48)
+    }
     public static let p256 = curve(NID_X9_62_prime256v1)
     public static let p384 = curve(NID_secp384r1)
     public static let p521 = curve(NID_secp521r1)

@@ -29,6 +29,8 @@ enum Samples {
         (status.pairReason, status.isLinkUp, status.lagDeltas) = ("snapshot complete", true, 2)
         (status.sessionsOwned, status.sessionsHeld, status.childrenOwned, status.childrenHeld) = (3, 4, 5, 6)
         status.halfOpen = 1
+        status.overload = "overloaded: half_open 900"
+        status.overloadSinceMilliseconds = 1_795_390_000_000
         status.addresses = [AddressSummary(address: "192.0.2.10/24", interface: "eth0", isHeld: true)]
         var roaming = RoamingSummary()
         (roaming.own, roaming.peer) = (["198.51.100.10", "2001:db8:1::10"], ["203.0.113.10"])

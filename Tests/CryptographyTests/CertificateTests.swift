@@ -45,6 +45,8 @@ private func verdict(
             ])
         #expect(certificate.publicKey == .ecdsa(.p256) && !certificate.isAuthority && rootCertificate.isAuthority)
         #expect(SampleCertificate("CN=a", key: .rsa2048).make().publicKey == .rsa(bits: 2048))
+        #expect(SampleCertificate("CN=a", key: .rsaPSS).make().publicKey == .rsaPSS(bits: 2048, hash: nil))
+        #expect(SampleCertificate("CN=a", key: .rsaPSSSHA384).make(issuer: root).publicKey == .rsaPSS(bits: 2048, hash: .sha384))
         #expect(SampleCertificate("CN=a", key: .ed25519).make().publicKey == .ed25519)
         #expect(SampleCertificate("CN=a", key: .secp256k1).make().publicKey == .unsupported)
     }

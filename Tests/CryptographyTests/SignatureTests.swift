@@ -78,6 +78,28 @@ import Testing
         }
     }
 
+    /// RFC 4055 §1.2: whoever bound a key to PSS, or to PSS with one hash, wants nothing else signed with it.
+    @Test func signature_ofAKeyBoundToPSS_isOfPSSAlone() throws {
+        for (sample, expected) in [
+            (SampleKey.rsaPSS, [SignatureScheme.rsaPSSSHA256, .rsaPSSSHA384, .rsaPSSSHA512]), (.rsaPSSSHA384, [.rsaPSSSHA384]),
+        ] {
+            let key = sample.signing
+            let certificate = SampleCertificate("CN=a", key: sample).make(issuer: .authority())
+            #expect(key.kind == certificate.publicKey && key.kind.algorithm == .rsa)
+            #expect(SignatureScheme.allCases.filter { $0.fits(key.kind) } == expected)
+            for scheme in SignatureScheme.allCases {
+                guard expected.contains(scheme) else {
+                    #expect(throws: CryptographyError.badKeyLength) { try key.sign(Self.message, scheme: scheme) }
+                    continue
+                }
+                let signature = try key.sign(Self.message, scheme: scheme)
+                for other in SignatureScheme.allCases {
+                    #expect(certificate.verifies(signature, of: Self.message, scheme: other) == (other == scheme), "\(scheme) as \(other)")
+                }
+            }
+        }
+    }
+
     /// RFC 4754 §7: 64, 96 and 132 octets, whatever the numbers are.
     @Test func concatenatedSignature_alwaysHasItsLength() throws {
         for (key, scheme, count) in [

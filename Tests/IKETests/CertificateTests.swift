@@ -8,13 +8,13 @@ import Testing
 
 /// Authentication with certificates, of the engine as initiator and as responder.
 @Suite struct CertificateTests {
-    private static let keys: [SampleKey] = [.rsa2048, .p256, .p384, .p521, .ed25519]
+    private static let keys: [SampleKey] = [.rsa2048, .rsaPSS, .rsaPSSSHA384, .p256, .p384, .p521, .ed25519]
 
     // MARK: What succeeds
 
     @Test func everyKindOfKey_onEitherSide_authenticates() throws {
         for key in Self.keys {
-            for padding in [PublicKeyCredential.RSAPadding.pss, .pkcs1] where padding == .pss || key === SampleKey.rsa2048 {
+            for padding in [PublicKeyCredential.RSAPadding.pss, .pkcs1] where padding == .pss || key.signing.kind.algorithm == .rsa {
                 var caller = Pki.credential("gw.example.net", key: key)
                 var site = Pki.credential("site.example.net", key: key)
                 (caller.rsaPadding, site.rsaPadding) = (padding, padding)
@@ -237,6 +237,19 @@ import Testing
             #expect(sites.failures == [.rejected(reason)])
             #expect(sites.caller.table.count == 0 && sites.site.table.count == 0)
         }
+    }
+
+    /// A list that comes while the gateway runs counts from then on, for every connection and until the next one.
+    @Test func revocationList_whenReplaced_isWhatTheNextPeerIsJudgedBy() throws {
+        var sites = Sites.certified()
+        try sites.site.engine.replaceRevocationLists([Pki.root.revocationList(revoking: [7])])
+        try sites.run()
+        #expect(sites.refusals == [.certificate(.revoked)])
+        sites = Sites.certified(siteTrust: Pki.trust(lists: [Pki.root.revocationList(revoking: [7])]))
+        try sites.site.engine.replaceRevocationLists([Pki.root.revocationList(revoking: [8])])
+        try sites.run()
+        #expect(sites.refusals == [])
+        sites.expectAgreement(children: 1)
     }
 
     @Test func revokedCertificate_isRefusedByEitherSide() throws {

@@ -123,7 +123,8 @@ import Testing
         let identity = Identity(text: "carol")
         var cursors = PoolCursors()
         // A node that is alone has one half to search, which is every other address.
-        let request = LeaseRequest(identity: identity, node: .zero, isAlone: true, wallMilliseconds: 0)
+        let request = LeaseRequest(
+            holder: LeaseHolder(connection: "road", identity: identity), node: .zero, isAlone: true, wallMilliseconds: 0)
         let place = cursors.lease(from: pool, for: request, table: table, aloneness: Aloneness())
         let home = try #require(place).address
         let free = IPAddress(v4: UInt32(home.low) - 2)

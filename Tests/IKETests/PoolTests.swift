@@ -19,25 +19,29 @@ import Testing
         init(node: NodeID = .zero) { self.node = node }
 
         func lease(
-            _ identity: String, _ pool: PoolConfiguration, requested: String? = nil, leaving: Set<IPAddress> = []
+            _ identity: String, _ pool: PoolConfiguration, requested: String? = nil, leaving: Set<IPAddress> = [],
+            connection: String = "road"
         ) -> VirtualAddress? {
             let request = LeaseRequest(
-                identity: Identity(text: identity), requested: requested.flatMap { IPAddress($0) }, leaving: leaving, node: node,
-                isAlone: isAlone, wallMilliseconds: wall)
+                holder: LeaseHolder(connection: connection, identity: Identity(text: identity)),
+                requested: requested.flatMap { IPAddress($0) }, leaving: leaving, node: node, isAlone: isAlone, wallMilliseconds: wall)
             let lease = cursors.lease(from: pool, for: request, table: table, aloneness: aloneness)
             if isAlone, let lease { aloneness.noteLease(lease.address) }
             return lease
         }
 
         /// A session with what was leased; `nil` if nothing was.
-        func arrive(_ identity: String, _ pool: PoolConfiguration, requested: String? = nil) -> (SessionID, VirtualAddress)? {
-            guard let lease = lease(identity, pool, requested: requested) else { return nil }
+        func arrive(
+            _ identity: String, _ pool: PoolConfiguration, requested: String? = nil, connection: String = "road"
+        ) -> (SessionID, VirtualAddress)? {
+            guard let lease = lease(identity, pool, requested: requested, connection: connection) else { return nil }
             next += 1
             let id = SessionID(rawValue: UInt64(node.rawValue) << 63 | next)
             var session = PoolTests.sample
             session.id = id
             session.ikeSA.spis.responder = id.rawValue
             session.authorization.remoteIdentity = Identity(text: identity)
+            session.authorization.connection = connection
             session.virtualAddresses = [lease]
             #expect(throws: Never.self) { try table.apply(SessionDelta(session: id, changes: [.created(session)])) }
             return (id, lease)
@@ -93,6 +97,28 @@ import Testing
         #expect(desk.table.reservations.count == 1 && desk.table.reservations[first.address] != nil)
     }
 
+    /// Two connections share a pool, and believe the same name for other reasons.
+    @Test func persistentLease_ofTheSameNameInAnotherConnection_isAnotherAddress() throws {
+        let pool = PoolTests.pool(count: 10, persistent: true)
+        let desk = Desk()
+        let (id, first) = try #require(desk.arrive("alice", pool))
+        desk.leave(id)
+        let (_, second) = try #require(desk.arrive("alice", pool, requested: "\(first.address)", connection: "guests"))
+        #expect(second.address != first.address && second.isPersistent)
+        #expect(try #require(desk.arrive("alice", pool)).1 == first, "her own is still hers")
+    }
+
+    /// What one connection's peer gave back while the nodes are apart, the other node may have given to it again.
+    @Test func address_givenBackWhileAlone_isOfItsConnectionAlone() throws {
+        let pool = PoolTests.pool(count: 1)
+        let desk = Desk()
+        let (id, first) = try #require(desk.arrive("alice", pool))
+        desk.isAlone = true
+        desk.leave(id)
+        #expect(desk.lease("alice", pool, connection: "guests") == nil)
+        #expect(desk.lease("alice", pool) == first)
+    }
+
     @Test func persistentPool_whenNothingElseIsLeft_givesWhoWasAwayLongest() throws {
         let pool = PoolTests.pool(count: 3, persistent: true)
         let desk = Desk()
@@ -106,7 +132,7 @@ import Testing
         // b left at the earliest moment of all but c, which left before it by the clock.
         let (_, taken) = try #require(desk.arrive("d", pool))
         #expect(taken.address == leases[2].address && taken.isPersistent)
-        #expect(desk.table.reservations.of(Identity(text: "c"), in: "road") == nil)
+        #expect(desk.table.reservations.of(LeaseHolder(connection: "road", identity: Identity(text: "c")), in: "road") == nil)
         #expect(try #require(desk.arrive("c", pool)).1.address == leases[1].address)
         #expect(try #require(desk.arrive("a", pool)).1.address == leases[0].address, "whoever comes back in time has lost nothing")
         #expect(desk.arrive("e", pool) == nil, "nobody is away")
@@ -134,8 +160,8 @@ import Testing
         let desk = Desk()
         for index in 0..<UInt64(Reservations.perPoolMax) {
             let reservation = Reservation(
-                identity: Identity(text: "u\(index)"), pool: "six", address: pool.first.advanced(by: index)!,
-                offlineSince: 1000 + Int64(index))
+                holder: LeaseHolder(connection: "road", identity: Identity(text: "u\(index)")), pool: "six",
+                address: pool.first.advanced(by: index)!, offlineSince: 1000 + Int64(index))
             try desk.table.replace(with: reservation)
         }
         let (_, lease) = try #require(desk.arrive("new", persistent))

@@ -13,7 +13,7 @@ extension World {
         let pair = PairConfiguration(
             peerName: "sg\(2 - node.rawValue)", secret: SecretBytes(Array(repeating: secret, count: 32)),
             replayProtection: options.replayProtection, paths: paths)
-        return NodeConfiguration(
+        var configuration = NodeConfiguration(
             name: "sg\(node.rawValue + 1)", id: node, pair: alone ? nil : pair,
             addresses: options.nodeAddresses.isEmpty ? [SharedAddress(prefix: IPPrefix("192.0.2.10/24")!, interface: "eth0")] : [],
             nodeAddresses: options.nodeAddresses.isEmpty
@@ -22,6 +22,8 @@ extension World {
                     own: [options.nodeAddresses[Int(node.rawValue)]], peer: [options.nodeAddresses[1 - Int(node.rawValue)]]),
             ike: ikeConfiguration, version: "test", flowLimit: options.flowLimit,
             gateways: [GatewayConfiguration(name: "old", redirectTo: .address(Three.old))])
+        configuration.overload = options.overload
+        return configuration
     }
 
     var ikeConfiguration: IKEConfiguration {

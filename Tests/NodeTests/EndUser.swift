@@ -13,7 +13,7 @@ extension World {
         var isLeaving = false
 
         /// - Parameter number: gives it an address and an identity of its own.
-        init(_ number: Int = 0, in world: World) {
+        init(_ number: Int = 0, in world: World, announces: PeerCapabilities = [], redirectedFrom: IPAddress? = nil) {
             self.number = number
             let proposals = world.ikeConfiguration.connections[0]
             var configuration = InitiatorConfiguration(
@@ -23,6 +23,8 @@ extension World {
                 localSelectors: [TrafficSelector(IPPrefix("0.0.0.0/0")!)], remoteSelectors: [TrafficSelector(IPPrefix("10.10.0.0/16")!)])
             configuration.requestsAddresses = [.ipv4]
             configuration.announcesInitialContact = true
+            configuration.announces = announces
+            configuration.redirectedFrom = redirectedFrom
             // What was lost is repeated soon, and for ever: in virtual time nobody waits for 4 s.
             configuration.limits.retransmitTimeout = .milliseconds(200)
             configuration.limits.retransmitBase = 1

@@ -97,6 +97,43 @@ import Testing
         #expect(world.hooks[1].count == 4)
     }
 
+    /// A takeover that is undone while its pages run takes back what it told, and nothing else.
+    @Test func stepDown_beforeAllWereToldOfTheTakeover_runsDownForThoseAlone() throws {
+        let (world, users) = HookTests.connected(users: 3)
+        world.kill(0)
+        while world.role(1) != .active { world.run(for: 1) }
+        var node = try #require(world.nodes[1])
+        let (told, untold) = (node.table.sessions.keys.min()!, node.table.sessions.keys.max()!)
+        let now = Now(instant: world.time.instant + .milliseconds(1), wallMilliseconds: 0)
+        node.effects = []
+        node.run(node.hooks.calls(.up, .takeover, for: node.table[told]!))
+        node.hookWork.settle(told)
+        node.runHooksForAll(.down, .stepDown, now: now)
+        node.leases = LeaseWork()
+        for step in 1...10 { node.workOnHooks(now: Now(instant: now.instant + .milliseconds(10 * Int64(step)), wallMilliseconds: 0)) }
+        let calls = node.effects.compactMap { if case .hook(let call) = $0 { call } else { nil } }
+        #expect(users.count == 3 && told != untold && node.hookWork.task == nil)
+        #expect(calls.map(\.verb) == [.up, .down] && Set(calls.map(\.subject)).count == 1)
+    }
+
+    /// What could not be run has nothing to take back.
+    @Test func down_afterAnUpThatWasNotRun_isNotRun() {
+        var node = HookTests.standingAlone()
+        let now = Now(instant: Instant(nanoseconds: 2_000_000_000), wallMilliseconds: 0)
+        let (up, down) = (
+            HookCall(program: "/p", verb: .up, subject: "a", variables: []),
+            HookCall(program: "/p", verb: .down, subject: "a", variables: [])
+        )
+        node.run([up])
+        node.hookEnded(up, .notRun(reason: "too many"), now: now)
+        node.run([down])
+        #expect(node.counters.hooksRun == 1)
+        node.run([up])
+        node.hookEnded(up, .exited(status: 1), now: now)
+        node.run([down, down])
+        #expect(node.counters.hooksRun == 3, "once for the one that ran")
+    }
+
     @Test func pages_waitForProgramsThatHaveNotEnded() {
         var node = HookTests.standingAlone()
         let now = Now(instant: Instant(nanoseconds: 2_000_000_000), wallMilliseconds: 0)

@@ -37,6 +37,7 @@ final class World {
         var connections: [ConnectionConfiguration] = []
         /// Each node's own address, in place of the shared one.
         var nodeAddresses: [IPAddress] = []
+        var overload: OverloadConfiguration?
     }
 
     let options: Options

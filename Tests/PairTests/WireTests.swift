@@ -267,9 +267,11 @@ enum Sample {
                 [],
                 reservations: [
                     Reservation(
-                        identity: Identity(text: "a@example.net"), pool: "road", address: IPAddress("10.3.0.7")!, offlineSince: 99),
+                        holder: LeaseHolder(connection: "rw", identity: Identity(text: "a@example.net")), pool: "road",
+                        address: IPAddress("10.3.0.7")!, offlineSince: 99),
                     Reservation(
-                        identity: Identity(text: "b"), pool: "road6", address: IPAddress("fd00::7")!, offlineSince: nil),
+                        holder: LeaseHolder(connection: "", identity: Identity(text: "b")), pool: "road6",
+                        address: IPAddress("fd00::7")!, offlineSince: nil),
                 ]), .snapshotEnd, .snapshotPageTaken, .handover(epoch: 8),
             .handoverAccepted(epoch: 8), .handoverRefused(epoch: 8, reason: "not in step"),
             .hello(

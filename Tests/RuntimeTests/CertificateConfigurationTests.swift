@@ -142,6 +142,10 @@ private func complaints(_ text: String, in folder: TemporaryFolder) -> [String] 
             ),
             (good, "auth = \"pubkey\", cacerts = []", "tandem.toml:9: connections.c.remote.cacerts: is empty"),
             (good, "auth = \"pubkey\", revocation = \"never\"", "tandem.toml:9: connections.c.remote.revocation: \"never\" is not one"),
+            (
+                good, "auth = \"pubkey\", certs = [\"gw.crt\"], revocation = \"strict\"",
+                "tandem.toml:9: connections.c.remote.revocation: has no meaning for pinned certificates alone"
+            ),
             (good, "auth = \"pubkey\", key = \"gw.key\"", "tandem.toml:9: connections.c.remote.key: unknown key"),
         ]
         for (local, remote, what) in expected {
@@ -162,6 +166,19 @@ private func complaints(_ text: String, in folder: TemporaryFolder) -> [String] 
         chmod("\(folder.path)/other.key", 0o600)
         let other = complaints(text(local: good.replacing("gw.key", with: "other.key")), in: folder)
         #expect(other.first?.contains("local.key: is not the key of C=CH, O=Tandem, CN=gw") == true)
+    }
+
+    /// RFC 4055 §1.2: the certificate says what its key may sign.
+    @Test func keyBoundToPSS_isNotConfiguredForTheOlderPadding() throws {
+        let folder = branchFolder { $0.key = .rsaPSS }
+        for word in ["rsa/pkcs1", "rsa-sha1"] {
+            let found = complaints(text(local: good.replacing("pubkey", with: word)), in: folder)
+            #expect(
+                found == [
+                    "tandem.toml:8: connections.c.local.auth: the certificate allows its key RSASSA-PSS alone; set auth to \"rsa/pss\""
+                ])
+        }
+        #expect(complaints(text(local: good.replacing("pubkey", with: "rsa/pss")), in: folder) == [])
     }
 
     /// A gateway with an expired certificate starts, and says so: its other connections and its fence do not need it.

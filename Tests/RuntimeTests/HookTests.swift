@@ -117,6 +117,43 @@ import Testing
         try await group.shutdownGracefully()
     }
 
+    /// Too many wait: what came is left out, what goes never is, and what came and went before its turn is neither.
+    @Test func runner_whenTooManyWait_keepsEveryDownOfAnUpThatRan() async throws {
+        let folder = TemporaryFolder()
+        let program = folder.write(
+            "updown", "#!/bin/sh\n[ \"$SLOW\" ] && sleep 0.5\necho $NAME >>'\(folder.path)/order'\n", mode: 0o755)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.next()
+        let ended = Mutex<[String]>([])
+        let box = NIOLoopBoundBox<HookRunner?>.makeEmptyBox(valueType: HookRunner.self, eventLoop: loop)
+        try await loop.submit {
+            let runner = HookRunner(eventLoop: loop, waitingMax: 6, log: { _ in }) { call, outcome in
+                let name = call.variables.first { $0.name == "NAME" }?.value ?? ""
+                ended.withLock { $0.append("\(name) \(outcome == .exited(status: 0) ? "ran" : "\(outcome)")") }
+            }
+            box.value = runner
+            func call(_ verb: HookCall.Verb, _ subject: String, _ more: [(String, String)] = []) {
+                runner.run(HookTests.call(program, verb: verb, subject: subject, [("NAME", "\(verb) \(subject)")] + more))
+            }
+            for index in 0..<4 { call(.up, "s\(index)", [("SLOW", "1")]) }
+            call(.up, "waiting")
+            call(.up, "other")
+            call(.up, "refused")
+            call(.down, "s0")
+            call(.up, "s0")
+            call(.down, "waiting")
+            call(.down, "s1")
+        }.get()
+        for _ in 0..<1000 where ended.withLock({ $0.count }) < 11 { try await Task.sleep(for: .milliseconds(20)) }
+        let outcomes = ended.withLock { $0 }
+        #expect(Set(outcomes.filter { $0.hasSuffix("cancelledOut") }) == ["up waiting cancelledOut", "down waiting cancelledOut"])
+        #expect(outcomes.count { $0.contains("too many") } == 2, "\(outcomes)")
+        #expect(outcomes.contains("down s0 ran") && outcomes.contains("down s1 ran") && outcomes.contains("up other ran"))
+        #expect(try await loop.submit { box.value?.count }.get() == 0)
+        try await loop.submit { box.value = nil }.get()
+        try await group.shutdownGracefully()
+    }
+
     @Test func programFile_thatOthersCouldChange_isRefused() {
         let folder = TemporaryFolder()
         let good = folder.write("good", "#!/bin/sh\n", mode: 0o755)

@@ -49,7 +49,9 @@ private final class RunnerEnd: Sendable {
 
     /// As the packet thread hands datagrams in.
     func mailbox() -> IKEMailbox {
-        IKEMailbox(schedule: { [loop] in loop.execute($0) }, handler: { [runner] in runner.value!.submit($0.map(Input.datagram)) })
+        IKEMailbox(
+            schedule: { [loop] in loop.execute($0) }, scheduleLater: { [loop] in _ = loop.scheduleTask(in: Runner.pause, $0) },
+            handler: { [runner] in runner.value!.submit($0.map(Input.datagram)) })
     }
 
     func perform<Value: Sendable>(_ work: @escaping @Sendable (Runner) -> Value) async throws -> Value {
@@ -120,8 +122,43 @@ private final class Ear: ChannelInboundHandler, Sendable {
         }
         #expect(order.withLock { $0 }.first == "answered")
         let counters = try #require(try await end.status()).counters
-        #expect(counters["runtime_ike_dropped"] == UInt64(6000 - Runner.datagramsMax))
+        #expect(counters["runtime_ike_dropped"] == UInt64(6000 - DatagramQueues.eachMax))
         try await end.group.shutdownGracefully()
+    }
+
+    /// Who comes back with a cookie needs a place of its own, or it would have to win against the flood once more.
+    @Test func cookie_whenAFloodWaits_isTakenBeforeItAndNotLost() throws {
+        let here = Endpoint(IPAddress("127.0.0.1")!, 500)
+        func datagram(_ bytes: [UInt8]) -> Datagram { Datagram(local: here, remote: here, bytes: bytes) }
+        let start = [UInt8](repeating: 1, count: 8) + [UInt8](repeating: 0, count: 8)
+        // Header, COOKIE of 33 octets, and the beginning of an SA payload.
+        let cookie: [UInt8] = [33, 0, 0, 41, 0, 0, 0x40, 0x06] + [UInt8](repeating: 7, count: 33)
+        let returning = datagram(start + [41, 0x20, 34, 0x08, 0, 0, 0, 0, 0, 0, 0, 200] + cookie + [34, 0, 0, 4])
+        let newcomer = datagram(start + [33, 0x20, 34, 0x08, 0, 0, 0, 0, 0, 0, 0, 200] + [34, 0, 0, 4])
+        let ongoing = datagram([UInt8](repeating: 1, count: 32))
+        var queues = DatagramQueues()
+        let kept = (0..<6000).count { _ in queues.append(newcomer) }
+        #expect(kept == DatagramQueues.eachMax)
+        for _ in 0..<8 {
+            let isKept = queues.append(returning)
+            #expect(isKept)
+        }
+        let isKept = queues.append(ongoing)
+        #expect(isKept)
+        var order: [Datagram] = []
+        while let next = queues.take(), case .datagram(let datagram) = next, order.count < 12 { order.append(datagram) }
+        #expect(order.first == ongoing)
+        #expect(order.dropFirst().prefix(4).count { $0 == returning } == 3, "made-up cookies do not keep newcomers out")
+        #expect(order.count { $0 == returning } == 8)
+
+        let handled = Mutex<[Datagram]>([])
+        let run = Mutex<[@Sendable () -> Void]>([])
+        let mailbox = IKEMailbox(
+            schedule: { work in run.withLock { $0.append(work) } }, handler: { batch in handled.withLock { $0 += batch } })
+        #expect(mailbox.put([Datagram](repeating: newcomer, count: 5000)) == 5000 - IKEMailbox.countMax)
+        #expect(mailbox.put([returning, ongoing]) == 0)
+        run.withLock { $0 }.forEach { $0() }
+        #expect(handled.withLock { $0 }.prefix(2) == [ongoing, returning])
     }
 
     /// Datagrams that come faster than they are handled keep nothing else from the event loop: heartbeats come through sockets.

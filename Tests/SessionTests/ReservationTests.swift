@@ -9,6 +9,10 @@ import Testing
         return session
     }
 
+    private func holder(_ identity: String) -> LeaseHolder {
+        LeaseHolder(connection: Sample.session(1).authorization.connection, identity: Identity(text: identity))
+    }
+
     @Test func removal_ofAPersistentLease_leavesAReservationSinceTheDeltasTime() throws {
         var table = try SessionTable(ReservationTests.session(1, "a", "10.9.0.1"))
         #expect(table.reservations[address("10.9.0.1")]?.offlineSince == nil && table.reservations.count == 1)
@@ -16,7 +20,7 @@ import Testing
         let session = try #require(table[SessionID(rawValue: 1)])
         try table.apply(1, .moved(local: session.local, remote: Endpoint(address("198.51.100.9"), 4500)))
         try table.apply(1, .removed(reason: "", at: 77))
-        let expected = Reservation(identity: Identity(text: "a"), pool: "rw", address: address("10.9.0.1"), offlineSince: 77)
+        let expected = Reservation(holder: holder("a"), pool: "rw", address: address("10.9.0.1"), offlineSince: 77)
         #expect(table.reservations.all == [expected] && !table.isLeased(address("10.9.0.1")))
         try table.apply(2, .created(ReservationTests.session(2, "a", "10.9.0.1")))
         #expect(table.reservations[address("10.9.0.1")]?.offlineSince == nil)
@@ -26,12 +30,25 @@ import Testing
         var table = try SessionTable(ReservationTests.session(1, "a", "10.9.0.1"))
         try table.apply(1, .removed(reason: "", at: 77))
         try table.apply(2, .created(ReservationTests.session(2, "b", "10.9.0.1")))
-        #expect(table.reservations.all.map(\.identity) == [Identity(text: "b")])
+        #expect(table.reservations.all.map(\.holder) == [holder("b")])
         // An identity has one address of a pool.
         try table.apply(3, .created(ReservationTests.session(3, "b", "10.9.0.3")))
         #expect(table.reservations.all.map(\.address) == [address("10.9.0.3")])
         try table.apply(4, .created(ReservationTests.session(4, "c", "10.9.0.3", persistent: false)))
         #expect(table.reservations.count == 0)
+    }
+
+    /// Another connection may believe the same name for other reasons.
+    @Test func creation_withTheSameNameInAnotherConnection_isAnothersReservation() throws {
+        var table = try SessionTable(ReservationTests.session(1, "a", "10.9.0.1"))
+        var other = ReservationTests.session(2, "a", "10.9.0.2")
+        other.authorization.connection = "guests"
+        try table.apply(2, .created(other))
+        #expect(table.reservations.of(holder("a"), in: "rw")?.address == address("10.9.0.1"))
+        #expect(table.reservations.of(other.leaseHolder, in: "rw")?.address == address("10.9.0.2"))
+        try table.apply(2, .removed(reason: "", at: 77))
+        #expect(table.reservations[address("10.9.0.1")]?.offlineSince == nil)
+        #expect(table.reservations[address("10.9.0.2")]?.offlineSince == 77)
     }
 
     /// The new session of a peer may come before the old one goes.

@@ -1,5 +1,5 @@
 """Two gateways that know nothing of each other, and a stock client that is sent from one to the other (RFC 5685): in its session, and as
-a new client in IKE_SA_INIT and in IKE_AUTH."""
+a new client in IKE_SA_INIT. Not in IKE_AUTH: strongSwan 5.9.8 dies of a REDIRECT there (a double free as it begins anew)."""
 
 import json
 import os
@@ -62,8 +62,7 @@ def redirect(lab, checks):
             gateway.wait_answering()
         client.start()
         _session(lab, checks, client, *gateways)
-        for phase in ("init", "auth"):
-            _new_client(lab, checks, client, *gateways, phase)
+        _new_client(lab, checks, client, *gateways)
     finally:
         client.stop()
         for gateway in gateways:
@@ -93,17 +92,17 @@ def _session(lab, checks, client, first, second):
     _leave(client, second)
 
 
-def _new_client(lab, checks, client, first, second, phase):
-    shown = _redirect(first, "--new", "--phase", phase, "--to", ADDRESSES["sg2"])
-    checks.expect(f"new clients are sent on ({phase})", shown["new_peers_to"] == ADDRESSES["sg2"])
+def _new_client(lab, checks, client, first, second):
+    shown = _redirect(first, "--new", "--to", ADDRESSES["sg2"])
+    checks.expect("new clients are sent on", shown["new_peers_to"] == ADDRESSES["sg2"])
     _call(client)
     _wait_at(client, first, second)
-    _expect_traffic(lab, checks, client, f"a new client is at the second gateway, told in IKE_{'SA_INIT' if phase == 'init' else 'AUTH'}")
+    _expect_traffic(lab, checks, client, "a new client is at the second gateway, told in IKE_SA_INIT")
     _redirect(first, "--new", "--off")
     _leave(client, second)
     _call(client)
     _wait_at(client, second, first)
-    checks.expect(f"and is let in again ({phase})", True)
+    checks.expect("and is let in again", True)
     _leave(client, first)
 
 

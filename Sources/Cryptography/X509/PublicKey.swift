@@ -3,6 +3,8 @@ import COpenSSL
 /// The kinds of public keys that peers are authenticated by, with their size.
 public enum PublicKeyKind: Hashable, Sendable {
     case rsa(bits: Int)
+    /// A key of RSA that is bound to RSASSA-PSS (RFC 4055 §1.2), and perhaps to one hash: nothing else may be signed with it.
+    case rsaPSS(bits: Int, hash: SignatureHash?)
     case ecdsa(ECDSACurve)
     case ed25519
     /// Anything else: another curve, explicit curve parameters, DSA.
@@ -11,7 +13,7 @@ public enum PublicKeyKind: Hashable, Sendable {
     /// Long enough to be believed, and not so long that it costs too much.
     public var isAcceptable: Bool {
         switch self {
-        case .rsa(let bits): (CertificateLimits.rsaBitsMin...CertificateLimits.rsaBitsMax).contains(bits)
+        case .rsa(let bits), .rsaPSS(let bits, _): (CertificateLimits.rsaBitsMin...CertificateLimits.rsaBitsMax).contains(bits)
         case .ecdsa, .ed25519: true
         case .unsupported: false
         }
@@ -20,7 +22,7 @@ public enum PublicKeyKind: Hashable, Sendable {
     /// The kind alone, as `auth = "rsa"` names it.
     public var algorithm: PublicKeyAlgorithm? {
         switch self {
-        case .rsa: .rsa
+        case .rsa, .rsaPSS: .rsa
         case .ecdsa: .ecdsa
         case .ed25519: .ed25519
         case .unsupported: nil
@@ -48,10 +50,30 @@ public enum ECDSACurve: String, CaseIterable, Hashable, Sendable {
 extension PublicKeyKind {
     init(_ key: OpaquePointer?) {
         switch EVP_PKEY_get_base_id(key) {
-        // A key that is bound to PSS (RFC 4055) is one of RSA, too.
-        case EVP_PKEY_RSA, EVP_PKEY_RSA_PSS: self = .rsa(bits: Int(EVP_PKEY_get_bits(key)))
+        case EVP_PKEY_RSA: self = .rsa(bits: Int(EVP_PKEY_get_bits(key)))
+        case EVP_PKEY_RSA_PSS: self = PublicKeyKind(boundToPSS: key)
         case EVP_PKEY_ED25519: self = .ed25519
         case EVP_PKEY_EC: self = ECDSACurve(key).map { .ecdsa($0) } ?? .unsupported
+        default: self = .unsupported
+        }
+    }
+}
+
+extension PublicKeyKind {
+    private init(boundToPSS key: OpaquePointer?) {
+        var name = [CChar](repeating: 0, count: 64)
+        var count = 0
+        let isBoundToHash = EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_MANDATORY_DIGEST, &name, name.count, &count) == 1
+        ERR_clear_error()
+        let bits = Int(EVP_PKEY_get_bits(key))
+        guard isBoundToHash else {
+            self = .rsaPSS(bits: bits, hash: nil)
+            return
+        }
+        switch String(decoding: name.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) {
+        case "SHA256", "SHA2-256": self = .rsaPSS(bits: bits, hash: .sha256)
+        case "SHA384", "SHA2-384": self = .rsaPSS(bits: bits, hash: .sha384)
+        case "SHA512", "SHA2-512": self = .rsaPSS(bits: bits, hash: .sha512)
         default: self = .unsupported
         }
     }

@@ -35,8 +35,14 @@ public enum SignatureScheme: CaseIterable, Hashable, Sendable {
     /// Whether a key of this kind signs so.
     public func fits(_ key: PublicKeyKind) -> Bool {
         switch self {
-        case .rsaPKCS1SHA1, .rsaPKCS1SHA256, .rsaPKCS1SHA384, .rsaPKCS1SHA512, .rsaPSSSHA256, .rsaPSSSHA384, .rsaPSSSHA512:
-            key.algorithm == .rsa
+        case .rsaPKCS1SHA1, .rsaPKCS1SHA256, .rsaPKCS1SHA384, .rsaPKCS1SHA512:
+            if case .rsa = key { true } else { false }
+        case .rsaPSSSHA256, .rsaPSSSHA384, .rsaPSSSHA512:
+            switch key {
+            case .rsa: true
+            case .rsaPSS(_, let demanded): demanded == nil || demanded == hash
+            case .ecdsa, .ed25519, .unsupported: false
+            }
         case .ecdsaSHA256, .ecdsaSHA384, .ecdsaSHA512: key.algorithm == .ecdsa
         case .ecdsaP256Concatenated: key == .ecdsa(.p256)
         case .ecdsaP384Concatenated: key == .ecdsa(.p384)

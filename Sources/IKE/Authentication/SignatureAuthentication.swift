@@ -40,7 +40,8 @@ enum SignatureAuthentication {
         guard let peerHashes else { return chooseWithoutAnnouncement(credential) }
         let schemes: [SignatureScheme]
         switch (credential.key.kind, credential.rsaPadding) {
-        case (.rsa, .pss): schemes = [.rsaPSSSHA256, .rsaPSSSHA384, .rsaPSSSHA512]
+        // Whatever is configured, a key that is bound to PSS makes nothing else.
+        case (.rsa, .pss), (.rsaPSS, _): schemes = [.rsaPSSSHA256, .rsaPSSSHA384, .rsaPSSSHA512]
         case (.rsa, .pkcs1): schemes = [.rsaPKCS1SHA256, .rsaPKCS1SHA384, .rsaPKCS1SHA512]
         // First the hash that is as strong as the curve.
         case (.ecdsa(.p256), _): schemes = [.ecdsaSHA256, .ecdsaSHA384, .ecdsaSHA512]
@@ -49,7 +50,7 @@ enum SignatureAuthentication {
         case (.ed25519, _): schemes = [.ed25519]
         case (.unsupported, _): schemes = []
         }
-        return schemes.first { peerHashes.contains($0.hash) }.map { (.digitalSignature, $0) }
+        return schemes.first { peerHashes.contains($0.hash) && $0.fits(credential.key.kind) }.map { (.digitalSignature, $0) }
     }
 
     private static func chooseWithoutAnnouncement(_ credential: PublicKeyCredential) -> (PeerAuthorization.Method, SignatureScheme)? {
@@ -58,7 +59,7 @@ enum SignatureAuthentication {
         case .ecdsa(.p256): (.ecdsaP256, .ecdsaP256Concatenated)
         case .ecdsa(.p384): (.ecdsaP384, .ecdsaP384Concatenated)
         case .ecdsa(.p521): (.ecdsaP521, .ecdsaP521Concatenated)
-        case .ed25519, .unsupported: nil
+        case .rsaPSS, .ed25519, .unsupported: nil
         }
     }
 

@@ -2,12 +2,35 @@ import Cryptography
 import IKEWire
 public import Session
 
-extension IKEEngine {
-    /// Whether a datagram has no responder SPI, as the request that begins an IKE SA (RFC 7296 §3.1): for who has to choose what to
-    /// handle first. Nothing else of it is looked at.
-    public static func isFirstRequest(_ datagram: Datagram) -> Bool {
-        datagram.bytes.count >= 16 && datagram.bytes[8..<16].allSatisfy { $0 == 0 }
+/// What a datagram is by its looks, of which nothing is proved: for who has to choose what to handle first.
+public enum DatagramRank: Hashable, Sendable {
+    /// It has a responder SPI: of an IKE SA that has begun.
+    case ongoing
+    /// It begins an IKE SA and brings what looks like a cookie of ours (RFC 7296 §2.6): its sender has answered us before.
+    case returning
+    /// It begins an IKE SA.
+    case newcomer
+
+    public init(_ datagram: Datagram) {
+        let bytes = datagram.bytes
+        guard bytes.count >= 16, bytes[8..<16].allSatisfy({ $0 == 0 }) else {
+            self = .ongoing
+            return
+        }
+        self = DatagramRank.hasCookie(bytes) ? .returning : .newcomer
     }
+
+    /// The header says that a notify follows, and the notify that it is a COOKIE of the length of ours. RFC 7296 §2.6 has it first.
+    private static func hasCookie(_ bytes: [UInt8]) -> Bool {
+        let start = IKEHeader.length
+        let length = 8 + CookieJar.cookieLength
+        guard bytes.count > start + length, bytes[16] == PayloadType.notify else { return false }
+        let type = UInt16(bytes[start + 6]) << 8 | UInt16(bytes[start + 7])
+        return bytes[start + 2] == 0 && Int(bytes[start + 3]) == length && bytes[start + 5] == 0 && type == NotifyType.cookie.rawValue
+    }
+}
+
+extension IKEEngine {
 
     /// Takes a datagram from port 500 or 4500, without the non-ESP marker. Never traps, whatever the bytes are.
     public mutating func receive(_ datagram: Datagram, table: SessionTable, context: IKEContext) -> IKEOutcome {

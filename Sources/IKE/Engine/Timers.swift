@@ -205,6 +205,8 @@ extension IKEEngine {
         farewells = Farewells()
         fragments = FragmentTable()
         redirects = RedirectLedger()
+        redirected = RedirectBook()
+        redirectNew = nil
         deadlines.removeAll()
         lastHeard = [:]
         waiting = [:]

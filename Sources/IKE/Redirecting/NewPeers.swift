@@ -14,6 +14,8 @@ public struct NewPeerRedirect: Hashable, Sendable {
 
     public var target: GatewayIdentity
     public var phase: Phase
+    /// Who says that another gateway has sent it here is let in: gateways that are all overloaded would send it round (RFC 5685 §7).
+    public var sparesRedirected = false
 
     public init(to target: GatewayIdentity, phase: Phase) {
         self.target = target
@@ -23,7 +25,8 @@ public struct NewPeerRedirect: Hashable, Sendable {
     /// Whether the peer of this datagram can be helped by it: not where the target is ourselves, the gateway that it comes from, or of a
     /// family that it may not have.
     func helps(local: IPAddress, remote: IPAddress, from: IPAddress?) -> Bool {
-        switch target {
+        if sparesRedirected, from != nil { return false }
+        return switch target {
         case .name: true
         case .address(let address): address != local && address != remote && address != from && address.family == remote.family
         }

@@ -28,7 +28,8 @@ extension IKEEngine {
         var attributes: [ConfigurationAttribute] = []
         for family in wanted {
             let request = LeaseRequest(
-                identity: admission.peer, requested: family.address, leaving: leaving, node: node, isAlone: context.isAlone,
+                holder: LeaseHolder(connection: admission.connection.name, identity: admission.peer), requested: family.address,
+                leaving: leaving, node: node, isAlone: context.isAlone,
                 wallMilliseconds: context.now.wallMilliseconds)
             let candidates = pools.filter { $0.first.family == family.family }
             guard let (pool, lease) = lease(from: candidates, for: request, table: table) else {
@@ -52,7 +53,7 @@ extension IKEEngine {
         from candidates: [PoolConfiguration], for request: LeaseRequest, table: SessionTable
     ) -> (PoolConfiguration, VirtualAddress)? {
         func hasReservation(_ pool: PoolConfiguration) -> Bool {
-            pool.isPersistent && table.reservations.of(request.identity, in: pool.name) != nil
+            pool.isPersistent && table.reservations.of(request.holder, in: pool.name) != nil
         }
         for pool in candidates.filter(hasReservation) + candidates.filter({ !hasReservation($0) }) {
             if let lease = pools.lease(from: pool, for: request, table: table, aloneness: aloneness) { return (pool, lease) }

@@ -120,7 +120,8 @@ extension VirtualAddress {
 extension Reservation {
     var wire: WireReservation {
         WireReservation.with {
-            $0.identity = identity.wire
+            $0.identity = holder.identity.wire
+            $0.connection = holder.connection
             $0.pool = pool
             $0.address = WireField.bytes(address)
             if let offlineSince { $0.offlineSinceWallMilliseconds = offlineSince }
@@ -129,7 +130,9 @@ extension Reservation {
 
     init(_ wire: WireReservation) throws(PairWireError) {
         self.init(
-            identity: try Identity(WireField.present(wire.hasIdentity, wire.identity, "Reservation.identity")),
+            holder: LeaseHolder(
+                connection: try WireField.text(wire.connection, max: PairWireLimits.nameBytesMax, "Reservation.connection"),
+                identity: try Identity(WireField.present(wire.hasIdentity, wire.identity, "Reservation.identity"))),
             pool: try WireField.text(wire.pool, max: PairWireLimits.nameBytesMax, "Reservation.pool"),
             address: try WireField.address(wire.address, "Reservation.address"),
             offlineSince: try WireField.wallMilliseconds(

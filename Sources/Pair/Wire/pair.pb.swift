@@ -310,6 +310,8 @@ nonisolated struct WireReservation: Sendable {
   /// Clears the value of `offlineSinceWallMilliseconds`. Subsequent reads from it will return its default value.
   mutating func clearOfflineSinceWallMilliseconds() {self._offlineSinceWallMilliseconds = nil}
 
+  var connection: String = String()
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -2865,7 +2867,7 @@ nonisolated extension WireSnapshotPage: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireReservation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Reservation"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}identity\0\u{1}pool\0\u{1}address\0\u{3}offline_since_wall_milliseconds\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}identity\0\u{1}pool\0\u{1}address\0\u{3}offline_since_wall_milliseconds\0\u{1}connection\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2877,6 +2879,7 @@ nonisolated extension WireReservation: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 2: try { try decoder.decodeSingularStringField(value: &self.pool) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.address) }()
       case 4: try { try decoder.decodeSingularInt64Field(value: &self._offlineSinceWallMilliseconds) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.connection) }()
       default: break
       }
     }
@@ -2899,6 +2902,9 @@ nonisolated extension WireReservation: SwiftProtobuf.Message, SwiftProtobuf._Mes
     try { if let v = self._offlineSinceWallMilliseconds {
       try visitor.visitSingularInt64Field(value: v, fieldNumber: 4)
     } }()
+    if !self.connection.isEmpty {
+      try visitor.visitSingularStringField(value: self.connection, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2907,6 +2913,7 @@ nonisolated extension WireReservation: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.pool != rhs.pool {return false}
     if lhs.address != rhs.address {return false}
     if lhs._offlineSinceWallMilliseconds != rhs._offlineSinceWallMilliseconds {return false}
+    if lhs.connection != rhs.connection {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -113,6 +113,9 @@ extension Sections {
             table.problem("certs", "the key usage of \(own) does not allow signatures", "have it issued with digitalSignature")
         }
         checkKind(own.publicKey, table, "auth", word)
+        if case .rsaPSS = own.publicKey, word == .rsaPKCS1 || word == .rsaSHA1 {
+            table.problem("auth", "the certificate allows its key RSASSA-PSS alone", "set auth to \"rsa/pss\"")
+        }
         var credential = PublicKeyCredential(certificate: own, intermediates: Array(certificates.dropFirst()), key: key)
         credential.rsaPadding = word == .rsaPKCS1 ? .pkcs1 : .pss
         credential.allowsSHA1 = word == .rsaSHA1
@@ -146,6 +149,10 @@ extension Sections {
         }
         for key in ["cacerts", "certs"] where table.strings(key)?.isEmpty ?? false {
             table.problem(key, "is empty", "remove it, or name a certificate")
+        }
+        if table.has("revocation"), trusted.isEmpty, !pinned.isEmpty {
+            table.problem(
+                "revocation", "has no meaning for pinned certificates alone: no list is looked at", "remove it, or add cacerts")
         }
         let policies = RevocationPolicy.allCases.map(\.rawValue)
         let policy = table.choice("revocation", policies).flatMap { RevocationPolicy(rawValue: $0) } ?? .relaxed

@@ -4,7 +4,8 @@ import Glibc
 /// `[authorities.NAME]`: who issues certificates, and lists of those that it has taken back.
 struct Authorities {
     var certificates: [X509Certificate] = []
-    var lists: [RevocationList] = []
+    var files = RevocationFiles()
+    var lists: [RevocationList] { files.lists }
 }
 
 extension Sections {
@@ -18,7 +19,7 @@ extension Sections {
                 ])
             if !table.has("cacert") { table.missing("cacert", "cacert = \"ca.crt\"") }
             if let path = table.nonEmptyString("cacert") { found.certificates += authorityCertificates(table, "cacert", [path]) }
-            for path in table.strings("crls") ?? [] { found.lists += revocationLists(table, path) }
+            for path in table.strings("crls") ?? [] { found.files.append(revocationFile(table, context.resolve(path))) }
         }
         return found
     }
@@ -46,8 +47,12 @@ extension Sections {
         }
     }
 
+    private func revocationFile(_ table: TableReader, _ path: String) -> RevocationFiles.File {
+        let stamp = FileStamp(path)
+        return RevocationFiles.File(path: path, stamp: stamp, lists: revocationLists(table, path))
+    }
+
     private func revocationLists(_ table: TableReader, _ path: String) -> [RevocationList] {
-        let path = context.resolve(path)
         guard let bytes = contents(table, "crls", path) else { return [] }
         guard let found = try? RevocationList.read(bytes) else {
             table.problem("crls", "\(path) is no revocation list", "it must hold lists in PEM, or one in DER")

@@ -79,8 +79,8 @@ struct Sections {
     var context: ReaderContext { root.context }
 
     static let names = [
-        "node", "pair", "address", "transfer", "gateway", "dataplane", "conntrack", "runtime", "ike", "connections", "authorities", "secrets",
-        "pools",
+        "node", "pair", "address", "transfer", "gateway", "dataplane", "conntrack", "runtime", "ike", "overload", "connections",
+        "authorities", "secrets", "pools",
     ]
 
     /// `nil` when something without which there is no configuration is missing; that has been reported.
@@ -91,7 +91,8 @@ struct Sections {
         let served = addresses(node: name, peer: pair?.node.peerName)
         let transfer = transferSection(pair: pair?.link)
         let pools = pools()
-        let connections = connections(pools: pools, authorities: authorities(), at: served.own)
+        let authorities = authorities()
+        let connections = connections(pools: pools, authorities: authorities, at: served.own)
         let secrets = secrets()
         if context.usesSharedKeys, secrets.isEmpty, !root.has("secrets") {
             root.problem("secrets", "is missing, and connections authenticate with pre-shared keys", "add a [secrets.NAME]")
@@ -100,14 +101,18 @@ struct Sections {
         let dataPlane = dataPlane()
         let conntrack = conntrack()
         let runtime = runtime()
+        let overload = overload()
         guard let name, let id else { return nil }
-        return Configuration(
+        var configuration = Configuration(
             path: context.file,
             node: NodeConfiguration(
                 name: name, id: id, pair: pair?.node, addresses: served.shared, nodeAddresses: served.own, ike: ike,
                 version: TandemVersion.text, gateways: transfer?.gateways ?? []),
             pairLink: pair?.link, transferLink: transfer?.link, dataPlane: dataPlane, runtime: runtime, conntrack: conntrack,
             warnings: context.warnings.sorted { $0.line < $1.line })
+        configuration.revocationFiles = authorities.files
+        configuration.node.overload = overload
+        return configuration
     }
 
     private func node() -> (String?, NodeID?) {

@@ -51,9 +51,11 @@ public final class PacketLoop: Sendable {
     ///
     /// - Parameters:
     ///   - schedule: runs a closure where IKE is handled, soon, for instance on an event loop; called with one at a time.
+    ///   - scheduleLater: as `schedule`, but after everything else that waits has had its turn; `nil`: the same.
     ///   - handleIKE: datagrams without non-ESP marker, in the order of their arrival.
     public init(
         _ configuration: Configuration, schedule: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void = { $0() },
+        scheduleLater: (@Sendable (@escaping @Sendable () -> Void) -> Void)? = nil,
         handleIKE: @escaping @Sendable ([Datagram]) -> Void
     ) throws(PacketIOError) {
         let addresses = configuration.addresses.isEmpty ? PacketLoop.allAddresses() : configuration.addresses
@@ -70,7 +72,7 @@ public final class PacketLoop: Sendable {
         boundAddresses = addresses
         ikeSockets = SocketTable(sockets: ike)
         encapsulationSockets = SocketTable(sockets: encapsulation)
-        mailbox = IKEMailbox(schedule: schedule, handler: handleIKE)
+        mailbox = IKEMailbox(schedule: schedule, scheduleLater: scheduleLater, handler: handleIKE)
     }
 
     deinit { close(wakeDescriptor) }

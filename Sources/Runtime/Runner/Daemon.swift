@@ -31,6 +31,8 @@ public enum Daemon {
         let signals = SignalSet([SIGTERM, SIGINT, SIGHUP, Daemon.finished])
         signals.block()
         signal(SIGPIPE, SIG_IGN)
+        // Whoever started us may have ignored it, and then the kernel would tell nobody how our programs end.
+        signal(SIGCHLD, SIG_DFL)
         let lock: RuntimeLock
         do throws(RuntimeLock.Failure) {
             lock = try RuntimeLock(directory: configuration.runtime.directory)

@@ -16,6 +16,7 @@ final class DaemonLife {
     private let runner: Runner
     private let notifier = Notifier()
     private var addressWatch: AddressWatch?
+    private var revocationWatch: RevocationWatch?
     private var ending: (() -> Void)?
     private var hasEnded = false
 
@@ -39,7 +40,8 @@ final class DaemonLife {
             PacketLoop.Configuration(
                 addresses: configuration.listenAddresses, ikePort: configuration.runtime.ikePort,
                 encapsulationPort: configuration.runtime.natTraversalPort, encapsulationInKernel: choice.isKernel),
-            schedule: { eventLoop.execute($0) }, handleIKE: { inbox.put($0.map(Input.datagram)) })
+            schedule: { eventLoop.execute($0) }, scheduleLater: { _ = eventLoop.scheduleTask(in: Runner.pause, $0) },
+            handleIKE: { inbox.put($0.map(Input.datagram)) })
         if choice.isKernel { DaemonLife.exemptFromPolicies(packets, log) }
         let dataPlane = try choice.make(configuration.dataPlaneConfiguration(routes: .netlink), loop: packets)
         try dataPlane.start { event in eventLoop.execute { inbox.put([.dataPlane(event)]) } }
@@ -92,6 +94,8 @@ final class DaemonLife {
         notifier.ready(status: "starting")
         runner.submit(.started(dataPlane: runner.world.dataPlane.kind, reason: runner.world.dataPlane.reason))
         watchAddresses()
+        watchRevocationLists()
+        if configuration.node.overload != nil { runner.startMeasuringLoad() }
         log.write(LogLine(.notice, "tandemd is ready", [.init("control", configuration.runtime.controlSocket)]))
     }
 
@@ -112,6 +116,15 @@ final class DaemonLife {
         let runner = runner
         runner.world.flows = try FlowFollower(
             eventLoop: eventLoop, log: { runner.logAtMostEverySecond($0.message, $0.level, $0.fields) }, submit: { runner.submit($0) })
+    }
+
+    private func watchRevocationLists() {
+        guard !configuration.revocationFiles.isEmpty else { return }
+        revocationWatch = RevocationWatch(configuration.revocationFiles, eventLoop: eventLoop) { [runner, log] finding in
+            for line in finding.lines { log.write(line) }
+            runner.count("revocation_file_failures", finding.failures)
+            if let lists = finding.lists { runner.submit(.revocationLists(lists)) }
+        }
     }
 
     private func startGuard() {
@@ -188,13 +201,15 @@ final class DaemonLife {
         guard !hasEnded else { return }
         hasEnded = true
         runner.stop()
-        addressWatch?.stop()
-        runner.world.flows?.stop()
         let world = runner.world
         for failure in world.dataPlane.apply([.gate(.closed)]) {
             log.write(LogLine(.error, "cannot shut the data plane's gate", [.init("reason", failure.description)]))
         }
         for problem in world.addresses.release() { log.write(problem) }
+        // Only now what may take its time: until here this host still spoke for the sessions.
+        addressWatch?.stop()
+        revocationWatch?.stop()
+        world.flows?.stop()
         world.watchman?.quit()
         runner.world.watchman = nil
         world.heartbeats?.stop()

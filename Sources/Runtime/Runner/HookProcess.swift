@@ -11,6 +11,8 @@ struct HookProcess {
     static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     /// How often a kernel without pidfd_open is asked whether the program has ended.
     private static let blindPause: Duration = .milliseconds(20)
+    /// How long a killed program may take to go: one that hangs in the kernel must not keep a thread for ever.
+    private static let deathPause: Duration = .seconds(5)
 
     private let call: HookCall
     private var process: pid_t = 0
@@ -79,24 +81,45 @@ struct HookProcess {
         }
         let clock = ContinuousClock()
         let deadline = clock.now + timeout
-        var status: Int32 = 0
         while true {
             let rest = deadline - clock.now
-            guard rest > .zero else { return kill() }
-            let wait = ended >= 0 ? rest : min(rest, HookProcess.blindPause)
-            var polls = [pollfd(fd: pipe, events: Int16(POLLIN), revents: 0), pollfd(fd: ended, events: Int16(POLLIN), revents: 0)]
-            _ = poll(&polls, 2, Int32(clamping: wait.inNanoseconds / 1_000_000 + 1))
+            guard rest > .zero else { return kill(ended) }
+            wait(ended, for: rest)
             // First whether it has ended, so that nothing it said before is missed.
-            let hasEnded = waitpid(process, &status, WNOHANG) == process
+            let outcome = reap()
             read()
-            if hasEnded { return HookProcess.outcome(status) }
+            if let outcome { return outcome }
         }
     }
 
-    private mutating func kill() -> HookOutcome {
-        Glibc.kill(-process, SIGKILL)
+    /// Until it says something, ends, a signal comes, or the time is over.
+    private func wait(_ ended: Int32, for rest: Duration) {
+        let wait = ended >= 0 ? rest : min(rest, HookProcess.blindPause)
+        var polls = [pollfd(fd: pipe, events: Int16(POLLIN), revents: 0), pollfd(fd: ended, events: Int16(POLLIN), revents: 0)]
+        _ = poll(&polls, 2, Int32(clamping: wait.inNanoseconds / 1_000_000 + 1))
+    }
+
+    /// - Returns: `nil` while it runs. After anything else its number may be another process's: nothing is sent to it any more.
+    private func reap() -> HookOutcome? {
         var status: Int32 = 0
-        while waitpid(process, &status, 0) < 0, errno == EINTR {}
+        while true {
+            let found = waitpid(process, &status, WNOHANG)
+            if found == process { return HookProcess.outcome(status) }
+            if found == 0 { return nil }
+            // ECHILD: whoever ignores SIGCHLD, or waits for any child, has got the status.
+            if errno != EINTR { return .statusLost }
+        }
+    }
+
+    /// To be called while it has not been reaped: until then neither its number nor its group's is given to another.
+    private mutating func kill(_ ended: Int32) -> HookOutcome {
+        Glibc.kill(-process, SIGKILL)
+        let clock = ContinuousClock()
+        let deadline = clock.now + HookProcess.deathPause
+        while reap() == nil, clock.now < deadline {
+            read()
+            wait(ended, for: min(deadline - clock.now, HookProcess.blindPause))
+        }
         read()
         return .timedOut
     }

@@ -36,8 +36,6 @@ final class Runner {
     /// How long they wait then. Not by `execute`: an event loop runs what is executed on it, and what that executes, before it looks at a
     /// socket again, so that a flood would keep heartbeats, the pair's link and operators out as long as it lasts.
     static let pause: TimeAmount = .microseconds(100)
-    /// Datagrams that wait in each of the two queues; IKE peers repeat what is lost.
-    static let datagramsMax = 4096
     /// Failures of one list of data plane commands that the node is told one by one.
     static let failuresToldMax = 8
 
@@ -45,9 +43,7 @@ final class Runner {
     var world: World
     private var node: Node
     private var urgent = InputQueue()
-    private var datagrams = InputQueue()
-    /// IKE_SA_INIT requests come last: of a flood of them nothing is lost by those who are past it.
-    private var firstRequests = InputQueue()
+    private var datagrams = DatagramQueues()
     private var isDraining = false
     private var isWaitingForTurn = false
     /// The time spent on datagrams since the loop last looked at its sockets, or earlier.
@@ -60,6 +56,7 @@ final class Runner {
     private var isPaired = false
     private var counters: [String: UInt64] = [:]
     private var limiters: [String: LogLimiter] = [:]
+    private var load = LoadMeter()
     /// Made when the first program is to be run.
     private var hooks: HookRunner?
 
@@ -86,6 +83,17 @@ final class Runner {
         repeatEvery(Runner.beatInterval) { self.beat() }
         if let interval = world.notifier.watchdogInterval {
             repeatEvery(.nanoseconds(interval.inNanoseconds)) { self.world.notifier.watchdog() }
+        }
+    }
+
+    /// Hands the load in from now on. The two files' worth of work is done in microseconds: `/proc` is memory.
+    func startMeasuringLoad() {
+        repeatEvery(.nanoseconds(OverloadConfiguration.sampleInterval.inNanoseconds)) {
+            let plane = self.world.dataPlane.statistics()
+            let text = (try? FileContents.read("/proc/stat", isSecret: false)).map { String(decoding: $0, as: UTF8.self) }
+            let sample = self.load.sample(
+                stat: text, packetCount: plane.inboundPackets &+ plane.outboundPackets, at: Runner.now().instant)
+            self.submit(.load(sample))
         }
     }
 
@@ -123,11 +131,7 @@ final class Runner {
                 urgent.append(input)
                 continue
             }
-            let isTaken =
-                IKEEngine.isFirstRequest(datagram)
-                ? firstRequests.append(input, max: Runner.datagramsMax)
-                : datagrams.append(input, max: Runner.datagramsMax)
-            if !isTaken { count("ike_dropped") }
+            if !datagrams.append(datagram) { count("ike_dropped") }
         }
         drain()
     }
@@ -149,7 +153,7 @@ final class Runner {
         noteBusy(since: start, inputs: handled)
     }
 
-    private func nextDatagram() -> Input? { isWaitingForTurn ? nil : datagrams.take() ?? firstRequests.take() }
+    private func nextDatagram() -> Input? { isWaitingForTurn ? nil : datagrams.take() }
 
     /// After a turn of datagrams the loop looks at everything else before the next.
     private func note(_ time: TimeAmount) {
@@ -292,7 +296,7 @@ final class Runner {
 
     // MARK: Numbers
 
-    private func count(_ name: String) { counters[name, default: 0] += 1 }
+    func count(_ name: String, _ number: Int = 1) { counters[name, default: 0] += UInt64(number) }
 
     /// Of everything below the node, by names that stay.
     private func runtimeCounters() -> [String: UInt64] {
@@ -321,38 +325,5 @@ final class Runner {
     func logAtMostEverySecond(_ message: String, _ level: LogLine.Level, _ fields: [LogLine.Field]) {
         let line = limiters[message, default: LogLimiter()].pass(LogLine(level, message, fields), wallMilliseconds: wallMilliseconds())
         if let line { world.log.write(line) }
-    }
-}
-
-/// Inputs in the order of their arrival.
-private struct InputQueue {
-    private var items: [Input] = []
-    private var head = 0
-
-    var isEmpty: Bool { head == items.count }
-    var count: Int { items.count - head }
-
-    mutating func append(_ input: Input) { items.append(input) }
-
-    /// - Returns: false when as many wait as may.
-    mutating func append(_ input: Input, max: Int) -> Bool {
-        guard count < max else { return false }
-        append(input)
-        return true
-    }
-
-    mutating func take() -> Input? {
-        guard head < items.count else { return nil }
-        defer {
-            head += 1
-            if head == items.count {
-                items.removeAll(keepingCapacity: items.count <= 1024)
-                head = 0
-            } else if head >= 1024 {
-                items.removeFirst(head)
-                head = 0
-            }
-        }
-        return items[head]
     }
 }
