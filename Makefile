@@ -49,10 +49,7 @@ fuzz: packages ## every codec under libFuzzer, SECONDS=60 each; ONLY=vici,esp so
 units: ## the systemd units: valid, and tight
 	Systemd/check
 
-host-moves: build lab-packages ## 20 moves and takeovers in a row, and what the wire says of them (root)
-	python3 Lab/moves.py --build $(BUILD) --out .build/moves
-
-lab: build lab-packages ## network namespaces, user data plane, stock strongSwan (root)
+host-lab: build lab-packages ## network namespaces, user data plane, stock strongSwan (root)
 	python3 Lab/hostlab.py --build $(BUILD) --out .build/host-lab
 
 moves: build lab-packages ## 20 moves and takeovers in a row, and what the wire says of them (root)
