@@ -104,8 +104,8 @@ extension Node {
     /// A standby that takes in nothing must not cost memory without end: it begins anew on another link.
     private mutating func cutOffStandby(now: Now) {
         sender.goSolo(.standbyTooSlow, at: now.instant)
-        releaseHeld()
         pairStateChanged(now: now)
+        releaseHeld()
         closeLink("the standby is too far behind")
     }
 

@@ -35,8 +35,8 @@ extension Node {
         // Who was cut off was cut off for a reason, which the end of the link does not change.
         guard sender.pairState != .solo(reason: .standbyTooSlow) else { return }
         sender.goSolo(reason, at: now.instant)
-        releaseHeld()
         pairStateChanged(now: now)
+        releaseHeld()
     }
 
     mutating func frameReceived(_ frame: PairFrame, now: Now) {
@@ -192,6 +192,8 @@ extension Node {
         log(state == .paired ? .notice : .warning, "pair state", fields)
         note(.pairState, state.reason.map { "\(state.name): \($0)" } ?? state.name, now: now)
         announceWhileAlone(now: now)
+        // Before anything leaves that the standby does not have: it cannot see by itself that a silent link has left it behind.
+        if isOwner { sendHeartbeats(wantsAnswer: false, on: nil) }
         tellRole(now: now)
     }
 }
