@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Moves and takeovers in a row under one download: SIGKILL, switchover, all links cut; rekeys by the client after each.
+"""Moves and takeovers in a row under one download: SIGKILL, switchover, all links cut, GET and PUT; rekeys by the client after each.
 
     python3 Lab/moves.py --build .build/release --out .build/moves --count 20
 
@@ -18,7 +18,7 @@ from tandemlab.laboratory import Laboratory
 from tandemlab.trials.acts import Acts
 from tandemlab.trials.wire import check_wire
 
-KINDS = ("kill", "switchover", "cut")
+KINDS = ("kill", "get_put", "switchover", "cut")
 
 
 def perform(settings, options):

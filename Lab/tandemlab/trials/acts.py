@@ -1,9 +1,13 @@
 """What may happen to a tunnel that moves between gateways: one act, measured, and both rekeys by the client after it."""
 
+import os
 import time
 from dataclasses import dataclass
 
 from .span import measure
+
+#: How long a context is nowhere but in a file.
+AWAY_S = 1.0
 
 
 @dataclass
@@ -24,7 +28,7 @@ class Acts:
 
     def __init__(self, lab, checks):
         self.lab, self.checks = lab, checks
-        self.kinds = {"kill": self._kill, "switchover": self._switchover, "cut": self._cut}
+        self.kinds = {"kill": self._kill, "switchover": self._switchover, "cut": self._cut, "get_put": self._get_put}
 
     def run(self, kind, name):
         """One act; afterwards the pair is on its way to be paired again. Returns an `Act`."""
@@ -36,7 +40,7 @@ class Acts:
         time.sleep(0.3)
         after = lab.client.proof()
         gaps = measure(lab, start, time.monotonic() - 0.1)
-        cause = state["last_takeover"]["cause"]
+        cause = state["last_takeover"]["cause"] if state else "put"
         act = Act(kind, max(gap.blackout_ms for gap in gaps), max(gap.lost for gap in gaps), cause)
         same = before == after
         rekeyed = same and self._rekey(after)
@@ -61,6 +65,15 @@ class Acts:
         epoch = int(new.status()["epoch"])
         action()
         return self.lab.pair.wait_active(new, epoch)
+
+    def _get_put(self, old, _):
+        """The paper's GET, a while in a file, and its PUT, at the same gateway."""
+        path = os.path.join(self.lab.directory, "context.json")
+        old.command("get", "road", "--detach", "-o", path)
+        time.sleep(AWAY_S)
+        old.command("put", path)
+        os.unlink(path)
+        return None, lambda: None
 
     def _rekey(self, proof):
         """The client rekeys its CHILD SA, then its IKE SA; each must leave exactly one, and a new one."""
