@@ -141,8 +141,8 @@ extension Node {
         commit(ike.localAddressChanged(session: session.id, local: endpoint, table: table, context: context(now)), now: now)
     }
 
-    /// The giver may have gone on after the context was taken. A peer that supports RFC 6311 is to be asked for its message IDs before
-    /// anything else is: this is where that begins.
+    /// The giver may have gone on after the context was taken, and the peer may take our next message IDs for old ones. Nothing asks the
+    /// peer for its own here (RFC 6311): the operator is told.
     private mutating func needsSynchronization(_ session: Session, now: Now) {
         log(.warning, "a session from a snapshot may be behind its peer", [.init("session", "\(session.id)")])
     }
