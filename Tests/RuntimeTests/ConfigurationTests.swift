@@ -135,6 +135,13 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         return (folder, texts)
     }
 
+    /// What nobody can know without [pair] is not said on top of what is wrong with it.
+    @Test func sampleOfACity_withoutThePairsFiles_namesThemAlone() throws {
+        let said = problems(of: try #require(readText("\(samples)/city1.toml")))
+        #expect(said.contains { $0.contains("pair.certificate") })
+        #expect(!said.contains { $0.contains("addresses of its own") }, "\(said)")
+    }
+
     @Test func samplesOfTwoCities_whenLoaded_areEachOthersCounterparts() throws {
         let (folder, texts) = try cities()
         let nodes = try texts.map { try Configuration.load(path: folder.write("city.toml", $0)) }

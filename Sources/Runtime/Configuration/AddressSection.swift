@@ -21,7 +21,8 @@ extension Sections {
                 shared.append(SharedAddress(prefix: prefix, interface: interface))
             }
         }
-        checkCounterparts(own, others, names: [node ?? "", peer ?? ""])
+        // Without a [pair] that can be read nobody knows whose the others are; that has been reported.
+        if let node, let peer { checkCounterparts(own, others, names: [node, peer]) }
         return (shared, NodeAddresses(own: own, peer: others))
     }
 
