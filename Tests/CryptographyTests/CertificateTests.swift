@@ -220,6 +220,11 @@ private func verdict(
         #expect(DistinguishedName.der(text: "C=CH") == golden)
         #expect(DistinguishedName.der(text: "/C=CH/CN=a") == DistinguishedName.der(text: "c=CH,cn=a"))
         for wrong in ["", "gw", "X=1", "C=CHE", "CN=", "C=CH,", "CN"] { #expect(DistinguishedName.der(text: wrong) == nil, "\(wrong)") }
+        // What is shown can be read again; a control character cannot be shown, and is not read either.
+        for text in ["O=\\ ", "O=\\ \\ a b\\ ", "O=a\\,\\\\"] {
+            #expect(DistinguishedName.der(text: text).flatMap { DistinguishedName.text(der: $0) } == text)
+        }
+        for control in ["\0", "\n", "\r\n", "\u{1B}", "\u{9B}"] { #expect(DistinguishedName.der(text: "O=a\(control)") == nil) }
         #expect(DistinguishedName.text(der: golden + [0]) == nil && DistinguishedName.text(der: []) == nil)
         #expect(!DistinguishedName.areEqual([], []))
     }

@@ -7,13 +7,14 @@ public enum DistinguishedName {
 
     /// From a text such as `C=CH, O=Tandem, CN=gw`, or `/C=CH/O=Tandem/CN=gw`; a backslash takes the next character as it is.
     ///
-    /// - Returns: the DER; `nil` if there is an unknown attribute or a value that it cannot have.
+    /// - Returns: the DER; `nil` if there is an unknown attribute, a value that it cannot have, or a control character: nobody writes one
+    ///   on purpose, and it could not be shown.
     public static func der(text: String) -> [UInt8]? {
         guard let parts = DistinguishedNameText.split(text), let name = try? X509Name() else { return nil }
         for part in parts {
             guard let nid = DistinguishedNameText.identifiers[part.attribute.lowercased()] else { return nil }
             let value = Array(part.value.utf8)
-            guard !value.isEmpty, name.append(nid, value) else { return nil }
+            guard !value.isEmpty, part.value.allSatisfy(DistinguishedNameText.isPlain), name.append(nid, value) else { return nil }
         }
         let der = name.der
         return der.count <= octetsMax ? der : nil
@@ -139,14 +140,20 @@ enum DistinguishedNameText {
     }
 
     static func escape(_ value: String) -> String {
-        var out = ""
-        for character in value {
+        let inner = value.drop { $0 == " " }
+        let spacesBefore = value.count - inner.count
+        let spacesAfter = inner.reversed().prefix { $0 == " " }.count
+        var out = String(repeating: "\\ ", count: spacesBefore)
+        for character in inner.dropLast(spacesAfter) {
             if character == "," || character == "\\" { out.append("\\") }
-            // Nothing that a terminal would act on.
-            let isPlain = character.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) }
-            out.append(isPlain ? character : "?")
+            out.append(isPlain(character) ? character : "?")
         }
-        return out
+        return out + String(repeating: "\\ ", count: spacesAfter)
+    }
+
+    /// Nothing that a terminal would act on.
+    static func isPlain(_ character: Character) -> Bool {
+        character.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) }
     }
 
     private static func trim(_ text: Substring) -> String {
