@@ -104,6 +104,12 @@ let package = Package(
                 "Cryptography", "IKE", "Session", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks/SessionGenerator", swiftSettings: strict),
+        // Both nodes, end-users, a network and its faults in virtual time: `make simulate`, and the tests' world.
+        .target(
+            name: "Simulator", dependencies: ["Node", "IKE", "Pair", "Session", "Control", "Cryptography"], swiftSettings: strict),
+        .executableTarget(
+            name: "tandem-simulate", dependencies: ["Simulator", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: strict),
         // Run inside the kernel lab, where there is ESP.
         .executableTarget(
             name: "KernelLab", dependencies: ["Runtime", "Netlink", "ESP", "Session", "Cryptography"], path: "Tests/KernelLab",
@@ -122,7 +128,8 @@ let package = Package(
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
         .testTarget(name: "ContextTests", dependencies: ["Context", "Session", "Control", "Cryptography"], swiftSettings: strict),
         .testTarget(
-            name: "NodeTests", dependencies: ["Node", "IKE", "IKEWire", "Pair", "Session", "Context", "Control", "Cryptography"],
+            name: "NodeTests",
+            dependencies: ["Simulator", "Node", "IKE", "IKEWire", "Pair", "Session", "Context", "Control", "Cryptography"],
             swiftSettings: strict),
         .testTarget(name: "ESPTests", dependencies: ["ESP", "Session", "Cryptography"], swiftSettings: strict),
         .testTarget(name: "NetlinkTests", dependencies: ["Netlink", "Session", "Cryptography"], swiftSettings: strict),

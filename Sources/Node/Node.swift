@@ -2,7 +2,7 @@ import Control
 public import Cryptography
 import DequeModule
 import IKE
-import Pair
+package import Pair
 public import Session
 
 /// A gateway of a pair, whole and pure: what happens goes in, what is to be done comes out.
@@ -17,11 +17,11 @@ public struct Node: Sendable {
     let boot: UInt64
     let random: RandomSource
 
-    var table = SessionTable()
+    package internal(set) var table = SessionTable()
     var ike: IKEEngine
-    var roles: RoleMachine
-    var sender: ReplicationSender
-    var receiver = ReplicationReceiver()
+    package internal(set) var roles: RoleMachine
+    package internal(set) var sender: ReplicationSender
+    package internal(set) var receiver = ReplicationReceiver()
     var watch: PeerWatch
     let heartbeats: HeartbeatCodec
     let hooks: HookPlan
@@ -189,7 +189,7 @@ public struct Node: Sendable {
 
     // MARK: - Small things that every part uses
 
-    var isOwner: Bool { roles.role == .active }
+    package var isOwner: Bool { roles.role == .active }
     var plan: DataPlanePlan {
         DataPlanePlan(node: configuration.id, isOwner: isOwner, addresses: configuration.nodeAddresses, isStrict: isStrict)
     }

@@ -6,6 +6,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// The host's addresses come and go, and sessions that we began go with them (RFC 4555 §3.5).
 @Suite struct AddressTests {

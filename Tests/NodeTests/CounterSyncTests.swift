@@ -6,6 +6,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// RFC 6311 in a pair: when it is begun, and what becomes of the windows.
 @Suite struct CounterSyncTests {

@@ -5,6 +5,8 @@ import Pair
 import Session
 import Testing
 
+@testable import Simulator
+
 @Suite struct FlowTests {
     /// A pair with one connected client, that follows connections.
     static func connected(limit: Int? = 1000) -> (World, World.EndUser) {

@@ -7,6 +7,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// The paper's third test, in virtual time: GET in the middle of a stream, T_S, PUT.
 @Suite struct GetPutTests {

@@ -6,6 +6,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// A client, the gateway that it called, and another one, each a node of its own, in virtual time.
 final class Three {

@@ -5,6 +5,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// Programs of `updown`: on the node that owns the session, once for what came and once for what went.
 @Suite struct HookTests {

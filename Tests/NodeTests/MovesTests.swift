@@ -6,6 +6,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// Long rows of moves: what the world checks at every step (no number, IV or message ID twice, nothing lost) holds over all of them.
 @Suite struct MovesTests {

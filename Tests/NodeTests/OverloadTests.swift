@@ -6,6 +6,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// The watch alone, in virtual time.
 @Suite struct OverloadWatchTests {

@@ -5,6 +5,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// Addresses of a pair: kept for who is away, and never given to two.
 @Suite struct PoolTests {

@@ -5,6 +5,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// Single faults that random runs found, each in the shortest run that shows it. The world checks numbers, tables, gates and
 /// output commit by itself.

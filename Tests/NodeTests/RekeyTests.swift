@@ -6,6 +6,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// Rekeys that this gateway begins, with its death at any moment of them.
 @Suite struct RekeyTests {

@@ -6,6 +6,8 @@ import Pair
 import Session
 import Testing
 
+@testable import Simulator
+
 @Suite struct TakeoverTests {
     /// A pair with one connected client, in step.
     static func connected() -> (World, World.EndUser) {

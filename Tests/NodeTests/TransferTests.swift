@@ -7,6 +7,7 @@ import Session
 import Testing
 
 @testable import Node
+@testable import Simulator
 
 /// The link between the two gateways, and what is wrong with it.
 struct TransferWires {

@@ -7,6 +7,7 @@ import Testing
 
 @testable import IKE
 @testable import Node
+@testable import Simulator
 
 extension World {
     /// The site does something by itself.

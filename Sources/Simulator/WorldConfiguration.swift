@@ -21,7 +21,7 @@ extension World {
                 : NodeAddresses(
                     own: [options.nodeAddresses[Int(node.rawValue)]], peer: [options.nodeAddresses[1 - Int(node.rawValue)]]),
             ike: ikeConfiguration, version: "test", flowLimit: options.flowLimit,
-            gateways: [GatewayConfiguration(name: "old", redirectTo: .address(Three.old))])
+            gateways: [GatewayConfiguration(name: "old", redirectTo: .address(World.vip))])
         configuration.overload = options.overload
         return configuration
     }

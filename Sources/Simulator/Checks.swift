@@ -1,8 +1,7 @@
+import Control
+import Node
 import Pair
 import Session
-import Testing
-
-@testable import Node
 
 /// What the checkers remember, and the trace that explains a failure.
 struct Checks {
@@ -24,6 +23,8 @@ struct Checks {
     /// The last acknowledged index of each node as sender for which the tables were compared.
     var compared: [UInt64] = [0, 0]
     var comparesTables = true
+    /// Since when the two cannot be in touch: one of them is dead or does not run, or the link is cut.
+    var apartSince: UInt64?
 
     /// After it everything that a cut brought about is over: the longest patience is a starting node's.
     static let settlingTime: UInt64 = 3_000_000_000
@@ -32,11 +33,11 @@ struct Checks {
 extension World {
     func trace(_ text: @autoclosure () -> String) { checks.lines.append("\(Double(now / 1000) / 1000) ms  \(text())") }
 
-    /// Records at most one issue for a run, with the trace: what follows a fault are other faults.
+    /// Tells of at most one failure in a run, with the trace: what follows a fault are other faults.
     func expect(_ holds: Bool, _ text: @autoclosure () -> String) {
         guard !holds, !checks.hasFailed else { return }
         checks.hasFailed = true
-        Issue.record("\(checks.label) at \(now / 1_000_000) ms: \(text())\n\(checks.lines.suffix(60).joined(separator: "\n"))")
+        onFailure("\(checks.label) at \(now / 1_000_000) ms: \(text())\n\(checks.lines.suffix(60).joined(separator: "\n"))")
     }
 
     func allowLoss(_ reason: String) {
@@ -88,13 +89,13 @@ extension World {
         checkBounds(node, index)
         checkRoads(node, index)
         guard node.isOwner else { return }
-        if node.hold.isEmpty { checkDataPlane(node, index) }
+        if !node.isHolding { checkDataPlane(node, index) }
         if node.sender.isInStep, node.sender.acknowledged != checks.compared[index] { checkTables(node, index) }
         checks.compared[index] = node.sender.acknowledged
     }
 
     private func checkGates() {
-        if !wires.areWhole { checks.splitAllowedUntil = now + Checks.settlingTime }
+        if !wires.areWhole || frozen.contains(where: { $0 != nil }) { checks.splitAllowedUntil = now + Checks.settlingTime }
         guard planes[0].gate == .open, planes[1].gate == .open else { return }
         // Two that are both new and have nothing may begin at the same moment.
         if nodes.allSatisfy({ $0?.table.count == 0 }) { return }
@@ -106,16 +107,12 @@ extension World {
 
     private func checkRoads(_ node: Node, _ index: Int) {
         guard !options.nodeAddresses.isEmpty, node.table.count < 20 else { return }
-        var counts = RoadCounts()
-        for session in node.table.sessions.values { counts.add(session, node.configuration.nodeAddresses, 1) }
-        expect(counts == node.roads, "node \(index) counts its sessions' addresses wrongly")
+        expect(node.countsRoadsRightly, "node \(index) counts its sessions' addresses wrongly")
     }
 
     private func checkBounds(_ node: Node, _ index: Int) {
-        let sizes = [node.hold.count, node.parked.count, node.journal.events.count, node.terminations.count, node.announcements.count]
-        let bounds = [1000, Node.parkedMax, 2 * Journal.countMax, 100, 4]
-        expect(zip(sizes, bounds).allSatisfy { $0 <= $1 }, "node \(index) grows without end: \(sizes)")
-        expect(node.traffic.keys.allSatisfy { node.table.isInUse(inboundSPI: $0) }, "node \(index) keeps counters of SAs that are gone")
+        expect(node.overgrown.isEmpty, "node \(index) grows without end: \(node.overgrown)")
+        expect(node.countsTrafficOfKnownSAs, "node \(index) keeps counters of SAs that are gone")
     }
 
     /// Both nodes hold the same whenever the active believes so (law 1).
@@ -123,6 +120,29 @@ extension World {
         guard checks.comparesTables, wires.areLinked, let standby = nodes[1 - index], !standby.isOwner else { return }
         let isSame = standby.table.sessions == node.table.sessions && standby.table.reservations == node.table.reservations
         expect(isSame, "node \(index) thinks that the standby is in step, and the tables differ")
+        checkReadiness(of: standby, 1 - index)
+    }
+
+    // MARK: - Law 6: the standby is ready beforehand
+
+    private func checkReadiness(of standby: Node, _ index: Int) {
+        guard standby.receiver.isInStep else { return }
+        let wanted = Set(standby.table.sessions.values.flatMap { $0.children.map(\.inboundSPI) })
+        expect(Set(planes[index].sas.keys) == wanted, "node \(index) is the standby, and its data plane is not ready")
+    }
+
+    // MARK: - Law 8: who is asked says so
+
+    /// Longer than heartbeats, the commit timeout and a TCP connection's end take to be noticed.
+    static let noticingTime: UInt64 = 3_000_000_000
+
+    func checkStatus() {
+        let isApart = nodes.contains { $0 == nil } || frozen.contains { $0 != nil } || wires.linkIsCut
+        checks.apartSince = isApart ? checks.apartSince ?? now : nil
+        guard let since = checks.apartSince, now - since > World.noticingTime else { return }
+        for index in nodes.indices where isAlive(index) && frozen[index] == nil && nodes[index]?.isOwner == true {
+            expect(status(index).pairState != "paired", "node \(index) says that it is paired, and nobody is there")
+        }
     }
 
     /// With nothing held back, the data plane has exactly the SAs of the table.

@@ -78,13 +78,17 @@ extension World {
             checkIKE(sent)
             guard let changed = fromSite(sent) else { continue }
             let datagram = nat?.outwards(changed) ?? changed
-            after(wires.latency) { world in
-                if let index = world.options.nodeAddresses.firstIndex(of: datagram.remote.address) {
-                    world.feed(index, .datagram(Datagram(local: datagram.remote, remote: datagram.local, bytes: datagram.bytes)))
-                }
-                guard let index = world.addressee, world.options.nodeAddresses.isEmpty, world.holdsAddress[index] else { return }
-                world.feed(index, .datagram(Datagram(local: datagram.remote, remote: datagram.local, bytes: datagram.bytes)))
+            for copy in network.copies(of: datagram.bytes, random: chance) {
+                let arriving = Datagram(local: datagram.remote, remote: datagram.local, bytes: copy.bytes)
+                after(wires.latency + copy.delay) { $0.arrive(arriving) }
             }
         }
+    }
+
+    /// At the node that has the address.
+    func arrive(_ datagram: Datagram) {
+        let own = options.nodeAddresses.firstIndex(of: datagram.local.address)
+        guard let index = own ?? addressee, own != nil || options.nodeAddresses.isEmpty && holdsAddress[index] else { return }
+        feed(index, .datagram(datagram))
     }
 }

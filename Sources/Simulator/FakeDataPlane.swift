@@ -1,3 +1,4 @@
+import Node
 import Session
 
 /// A data plane that only keeps the books.
@@ -12,6 +13,8 @@ struct FakeDataPlane {
     }
 
     var gate = GateState.closed
+    /// Deliberately wrong: numbers begin at 1.
+    var forgetsLeases = false
     var sas: [UInt32: SA] = [:]
     var traps: [TrapPolicy] = []
 
@@ -24,14 +27,14 @@ struct FakeDataPlane {
                 sas[spi] ?? SA(child: installation.child, local: installation.local, next: 1, limit: 0, top: installation.child.inboundTop)
             sa.child = installation.child
             sa.local = installation.local
-            sa.next = max(sa.next, installation.numbers.next)
+            if !forgetsLeases { sa.next = max(sa.next, installation.numbers.next) }
             sa.limit = installation.numbers.limit
             sas[spi] = sa
         case .remove(_, let child, _, _):
             sas[child.inboundSPI] = nil
         case .lease(let spi, let numbers):
             guard var sa = sas[spi] else { return "a lease for an SA that is not installed" }
-            sa.next = max(sa.next, numbers.next)
+            if !forgetsLeases { sa.next = max(sa.next, numbers.next) }
             sa.limit = numbers.limit
             sas[spi] = sa
         case .advanceInbound(let spi, let top):

@@ -41,6 +41,8 @@ extension World {
     func carry(_ frame: PairFrame, from index: Int) {
         guard wires.ends[index] else { return }
         let generation = wires.generation
+        breakAcknowledgement(of: frame, from: index)
+        let frame = broken(frame, from: index)
         if wires.lost.contains(.link(from: index)) { wires.isBroken = true }
         let arrival = max(now + wires.latency, wires.lastArrival[index])
         wires.lastArrival[index] = arrival

@@ -1,11 +1,9 @@
 import Control
 import Cryptography
 import IKE
+import Node
 import Pair
 import Session
-import Testing
-
-@testable import Node
 
 /// Two nodes, a link, heartbeat paths, addresses, data planes and end-users, in virtual time. Everything is deterministic: one
 /// seed repeats one run.
@@ -15,6 +13,9 @@ final class World {
     static let vip = IPAddress("192.0.2.10")!
     /// Where the first end-user is.
     static let client = Endpoint(IPAddress("192.0.2.100")!, 500)
+
+    /// Datagrams that wait for a process that does not run.
+    static let socketBufferMax = 500
 
     /// What a world may be made with.
     struct Options {
@@ -38,9 +39,12 @@ final class World {
         /// Each node's own address, in place of the shared one.
         var nodeAddresses: [IPAddress] = []
         var overload: OverloadConfiguration?
+        /// What is deliberately wrong in this world.
+        var broken: Break?
     }
 
     let options: Options
+    let onFailure: (String) -> Void
     var now: UInt64 = 1_000_000_000
     var nodes: [Node?] = [nil, nil]
     var planes = [FakeDataPlane(), FakeDataPlane()]
@@ -55,8 +59,16 @@ final class World {
     var site: Site?
     var sentByNodes = 0
     let random: RandomSource
+    /// What the wires and the network do.
+    let chance: RandomSource
     var wires: Wires
+    var network = ClientNetwork()
+    var clocks = [Clock(), Clock()]
+    /// What waits for a process that does not run (SIGSTOP), as long as it does not.
+    var frozen: [[Input]?] = [nil, nil]
     var checks = Checks()
+    /// Of everything that the nodes sent to end-users, in order.
+    private(set) var digest = Digest()
     /// Between the site and the nodes.
     var nat: NAT?
     /// Takes a datagram of the site off the wire, or changes it.
@@ -71,13 +83,18 @@ final class World {
     /// Requests whose node died before it answered.
     private(set) var diedWaiting: Set<RequestToken> = []
 
-    init(_ options: Options = Options()) {
+    /// - Parameter onFailure: hears of the first thing that was found wrong, with the trace of the run.
+    init(_ options: Options, onFailure: @escaping (String) -> Void) {
         self.options = options
+        chance = options.broken == .strangeChance ? .system : RandomSource.seeded(options.seed &* 7)
+        self.onFailure = onFailure
         random = RandomSource.seeded(options.seed)
         wires = Wires(paths: options.paths)
     }
 
-    var time: Now { Now(instant: Instant(nanoseconds: now), wallMilliseconds: 1_700_000_000_000 + Int64(now / 1_000_000)) }
+    var time: Now { Clock().shows(now) }
+    /// By a node's own clock.
+    func time(of index: Int) -> Now { clocks[index].shows(now) }
 
     // MARK: - Nodes
 
@@ -86,10 +103,12 @@ final class World {
     /// - Parameter secret: an octet of the pair's secret; another one makes a node that the peer cannot verify.
     func start(_ index: Int, alone: Bool = false, secret: UInt8 = 3) {
         planes[index] = FakeDataPlane()
+        planes[index].forgetsLeases = options.broken == .forgottenLease
         holdsAddress[index] = false
+        frozen[index] = nil
         nodes[index] = Node(
             configuration: configuration(NodeID(rawValue: UInt8(index))!, alone: alone, secret: secret), boot: random.uint64() | 1,
-            random: random, now: time)
+            random: random, now: time(of: index))
         feed(index, .started(dataPlane: "fake", reason: "test"))
     }
 
@@ -99,6 +118,7 @@ final class World {
         for (token, node) in waiting where node == index { diedWaiting.insert(token) }
         waiting = waiting.filter { $0.value != index }
         nodes[index] = nil
+        frozen[index] = nil
         flowTables[index].generation = nil
         planes[index] = FakeDataPlane()
         holdsAddress[index] = false
@@ -115,6 +135,8 @@ final class World {
 
     func feed(_ index: Int, _ input: Input) {
         guard nodes[index] != nil else { return }
+        if frozen[index] != nil { return wait(input, for: index) }
+        let time = time(of: index)
         // In place: a copy would copy the table.
         var effects = nodes[index]!.handle(input, now: time)
         checkOutput(effects, of: index)
@@ -124,6 +146,28 @@ final class World {
             effects = passed.flatMap { nodes[index]!.handle(.milestonePassed($0, at: time.instant), now: time) }
         }
         checkState(of: index)
+    }
+
+    /// Until it wakes up: a socket's buffer holds so many datagrams; TCP, and whoever asks for something, wait.
+    private func wait(_ input: Input, for index: Int) {
+        switch input {
+        case .deadline: return
+        case .datagram, .heartbeat: if frozen[index]!.count >= World.socketBufferMax { return }
+        default: break
+        }
+        frozen[index]!.append(input)
+    }
+
+    func freeze(_ index: Int) {
+        guard isAlive(index), frozen[index] == nil else { return }
+        frozen[index] = []
+    }
+
+    func wake(_ index: Int) {
+        guard let waiting = frozen[index] else { return }
+        frozen[index] = nil
+        noteDisturbance()
+        for input in waiting { feed(index, input) }
     }
 
     private func carryOut(_ effect: Effect, of index: Int, passed: inout [TakeoverStep]) {
@@ -136,14 +180,18 @@ final class World {
                 expect(datagram.local.address == options.nodeAddresses[index], "node \(index) speaks from another's address")
             }
             checkIKE(datagram)
-            after(wires.latency) { $0.deliver(datagram) }
+            digest.add(datagram.bytes)
+            for copy in network.copies(of: datagram.bytes, random: chance) {
+                let arriving = Datagram(local: datagram.local, remote: datagram.remote, bytes: copy.bytes)
+                after(wires.latency + copy.delay) { $0.deliver(arriving) }
+            }
         case .heartbeat(let path, let bytes):
             guard !wires.lost.contains(.path(path, from: index)) else { return }
-            after(wires.latency + wires.jitter(random)) { $0.feed(1 - index, .heartbeat(path: path, bytes: bytes)) }
+            after(wires.latency + wires.jitter(chance)) { $0.feed(1 - index, .heartbeat(path: path, bytes: bytes)) }
         case .frame(let frame): carry(frame, from: index)
         case .closeLink(let reason): after(0) { $0.closeLink(reason: reason) }
         case .dataPlane(let commands):
-            for command in commands {
+            for command in commands where !isSwallowed(command, of: index) {
                 if let problem = planes[index].apply(command) { expect(false, "node \(index): \(problem)") }
             }
         case .claimAddresses: holdsAddress[index] = true
@@ -177,7 +225,9 @@ final class World {
         var idle = 0
         while !checks.hasFailed {
             openLinkIfPossible()
-            let deadlines = nodes.map { $0?.nextDeadline()?.nanoseconds ?? .max }
+            let deadlines = nodes.indices.map { index in
+                frozen[index] == nil ? nodes[index]?.nextDeadline().map(clocks[index].moment(of:)) ?? .max : .max
+            }
             let asked = users.map { $0.initiator.nextDeadline()?.nanoseconds ?? .max }
             let event = queue.next ?? .max
             let ofSite = site?.nextDeadline?.nanoseconds ?? .max
@@ -213,7 +263,8 @@ final class World {
 
     func status(_ index: Int) -> StatusSummary {
         let token = request(index, .status)
-        guard case .status(let status)? = responses[token]?.last else { return StatusSummary() }
+        guard case .status(var status)? = responses[token]?.last else { return StatusSummary() }
+        if options.broken == .falseStatus { status.pairState = "paired" }
         return status
     }
 
@@ -265,4 +316,11 @@ extension LogLine {
 extension LogLine.Level {
     /// What an operator would look at.
     var isNotable: Bool { self != .debug && self != .info }
+}
+
+/// FNV-1a, 64 bits: tells one run from another, and protects nothing.
+struct Digest {
+    private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+    mutating func add(_ bytes: [UInt8]) { for byte in bytes { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 } }
 }

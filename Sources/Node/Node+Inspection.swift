@@ -1,0 +1,33 @@
+package import Session
+
+/// What the simulator's checkers ask a node, beside its table, its role and its two ends of replication.
+extension Node {
+    /// Replies or commands wait for the standby.
+    package var isHolding: Bool { !hold.isEmpty }
+
+    /// Nothing waits for anything.
+    package var isAtRest: Bool { hold.isEmpty && parked.isEmpty && handover == nil && leases.isEmpty }
+
+    /// Which queues are longer than their limits, and by how much.
+    package var overgrown: [String] {
+        let queues = [
+            ("replies that wait", hold.count, 1000), ("datagrams that wait", parked.count, Node.parkedMax),
+            ("news", journal.events.count, 2 * Journal.countMax), ("terminations", terminations.count, 100),
+            ("announcements", announcements.count, 4),
+        ]
+        return queues.filter { $0.1 > $0.2 }.map { "\($0.0): \($0.1) of \($0.2)" }
+    }
+
+    /// The counters of CHILD SAs are of those that there are.
+    package var countsTrafficOfKnownSAs: Bool { traffic.keys.allSatisfy { table.isInUse(inboundSPI: $0) } }
+
+    /// What is counted beside the table is what the table holds.
+    package var countsRoadsRightly: Bool {
+        var counts = RoadCounts()
+        for session in table.sessions.values { counts.add(session, configuration.nodeAddresses, 1) }
+        return counts == roads
+    }
+
+    /// The numbers that this node's data plane may use.
+    package func numbers(of child: ChildSA, in session: Session) -> LeasedNumbers { plan.numbers(of: child, in: session) }
+}
