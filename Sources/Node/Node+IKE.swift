@@ -41,9 +41,12 @@ extension Node {
     /// Nothing is known of the other node: it may be dead, or cut off and active as well. A link that is cut looks well until it is
     /// used; heartbeats that stay away say so sooner.
     func isAlone(_ now: Now) -> Bool {
+        configuration.pair != nil && (!isPeerHeard(now) || sender.pairState != .paired)
+    }
+
+    func isPeerHeard(_ now: Now) -> Bool {
         guard let pair = configuration.pair else { return false }
-        let isHeard = watch.lastHeard.map { now.instant - $0 < pair.heartbeatInterval * pair.deadAfter } ?? false
-        return !isHeard || sender.pairState != .paired
+        return watch.lastHeard.map { now.instant - $0 < pair.heartbeatInterval * pair.deadAfter } ?? false
     }
 
     /// Makes an outcome so: applied here, sent to the standby, and shown to the peer only when the standby has it (law 2).
@@ -121,6 +124,14 @@ extension Node {
             index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams,
             hooks: hooks, messages: messages, responses: responses)
         if sender.holdsReplies, sender.lag > 0 { hold.append(output) } else { emit([output]) }
+    }
+
+    /// A link on which nobody has anything to say looks well when it is cut, and the pair would be called paired (law 8). Where
+    /// heartbeats stay away, an entry that says nothing is sent: without an answer within the commit timeout the pair is solo.
+    mutating func askSilentStandby(now: Now) {
+        guard isOwner, sender.isInStep, !isPeerHeard(now) else { return }
+        replicate(.replay([]), now: now)
+        hold.append(HeldOutput(index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: [], datagrams: []))
     }
 
     var commitTimeout: Duration { configuration.pair?.commitTimeout ?? .zero }

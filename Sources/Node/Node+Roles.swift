@@ -8,6 +8,7 @@ extension Node {
         // Asked again with every heartbeat: one that overtakes the question would make it a late one.
         sendHeartbeats(wantsAnswer: roles.isSuspecting, on: nil)
         if isOwner, !isAlone(now) { ike.pairedAgain() }
+        askSilentStandby(now: now)
         // Without drift; after a pause no burst follows.
         beat.next = max(due + pair.heartbeatInterval, now.instant)
     }

@@ -59,13 +59,17 @@ extension World {
     }
 
     func checkIKE(_ datagram: Datagram) {
-        if let problem = checks.ike.note(datagram.bytes, byTwoOwners: checks.hasSplit) { expect(false, problem) }
+        if let problem = checks.ike.note(datagram.bytes, isForgotten: checks.hasSplit || checks.lossReason != nil) {
+            expect(false, problem)
+        }
     }
 
     // MARK: - Law 2: nothing leaves before the standby has what explains it
 
     func checkOutput(_ effects: [Effect], of index: Int) {
-        guard wires.areLinked, let node = nodes[index], node.isOwner, node.sender.pairState == .paired, let standby = nodes[1 - index],
+        // What waited for a process that did not run may be of a link that is over.
+        guard !isDraining, wires.areLinked, let node = nodes[index], node.isOwner, node.sender.pairState == .paired,
+            let standby = nodes[1 - index],
             !standby.isOwner
         else { return }
         for case .send(let datagram) in effects {
@@ -96,10 +100,14 @@ extension World {
 
     private func checkGates() {
         if !wires.areWhole || frozen.contains(where: { $0 != nil }) { checks.splitAllowedUntil = now + Checks.settlingTime }
-        guard planes[0].gate == .open, planes[1].gate == .open else { return }
+        // One that waits for the answer to its hand-over is silent, and goes on if it never comes: while the two cannot hear each other
+        // its peer may have been owner in between.
+        let canSplit = !wires.areWhole || frozen.contains { $0 != nil }
+        let areBothOwners = canSplit && nodes.allSatisfy { $0?.isOwner == true }
+        guard areBothOwners || planes[0].gate == .open && planes[1].gate == .open else { return }
         // Two that are both new and have nothing may begin at the same moment.
         if nodes.allSatisfy({ $0?.table.count == 0 }) { return }
-        if !checks.hasSplit { trace("both gates are open") }
+        if !checks.hasSplit { trace("both nodes are active") }
         checks.hasSplit = true
         allowLoss("both nodes were active")
         expect(now <= checks.splitAllowedUntil, "both gates are open though no wire was cut")
@@ -157,6 +165,7 @@ extension World {
     func checkKill(of index: Int) {
         guard let dying = nodes[index] else { return }
         guard let other = nodes[1 - index] else { return allowLoss("nobody was left") }
+        if frozen[1 - index] != nil { return allowLoss("nobody that runs was left") }
         if other.isOwner { return dying.isOwner ? allowLoss("one of two owners died") : () }
         let isSafe = dying.isOwner && dying.sender.pairState == .paired && other.receiver.isInStep
         if !isSafe { allowLoss("node \(index) died, and the other one was not in step") }

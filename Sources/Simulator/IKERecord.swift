@@ -23,9 +23,12 @@ struct IKERecord {
     private static let initialExchange: UInt8 = 34
     private static let informational: UInt8 = 37
 
-    /// Takes note of a datagram; returns what is wrong with it. Two owners at once, who cannot hear each other, may each use a message
-    /// ID: never one IV.
-    mutating func note(_ bytes: [UInt8], byTwoOwners: Bool) -> String? {
+    /// Takes note of a datagram; returns what is wrong with it.
+    ///
+    /// - Parameter isForgotten: what one node used the other cannot know: they were owners at once, or one died alone, ahead of the other.
+    ///   A message ID may then come twice, which RFC 6311 mends with peers that have it (a peer takes no other ID than the next). Never an
+    ///   IV.
+    mutating func note(_ bytes: [UInt8], isForgotten: Bool) -> String? {
         guard bytes.count >= 28 else { return nil }
         let exchange = bytes[18]
         if bytes[19] & Self.responseFlag == 0 {
@@ -45,7 +48,7 @@ struct IKERecord {
             spis: bytes[0..<16], flags: bytes[19] & (Self.initiatorFlag | Self.responseFlag), number: bytes[20..<24], fragment: fragment)
         // RFC 6311 §5.1: the exchange that synchronizes has message ID 0, whatever had it before.
         guard exchange != Self.informational || bytes[20..<24] != [0, 0, 0, 0] else { return nil }
-        if messages.updateValue(bytes, forKey: id).map({ $0 != bytes }) == true, !byTwoOwners {
+        if messages.updateValue(bytes, forKey: id).map({ $0 != bytes }) == true, !isForgotten {
             return "message ID \(Self.hex(bytes[20..<24])) of IKE SA \(Self.hex(bytes[0..<8])) was used for two messages"
         }
         return nil

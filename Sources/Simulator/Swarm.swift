@@ -115,6 +115,8 @@ public final class Swarm {
     private func kill() {
         guard world.isAlive(0) || world.isAlive(1) else { return }
         let index = roll(2)
+        // An owner that dies while the former one is stopped takes with it which numbers it has used (`Docs/testing.md`).
+        guard world.frozen[1 - index] == nil || world.nodes[index]?.isOwner == false else { return }
         // The last one dies seldom: what follows is only a new beginning.
         guard world.isAlive(index), world.isAlive(1 - index) || roll(10) == 0 else { return }
         world.trace("node \(index) is killed")

@@ -66,6 +66,7 @@ final class World {
     var clocks = [Clock(), Clock()]
     /// What waits for a process that does not run (SIGSTOP), as long as it does not.
     var frozen: [[Input]?] = [nil, nil]
+    private(set) var isDraining = false
     var checks = Checks()
     /// Of everything that the nodes sent to end-users, in order.
     private(set) var digest = Digest()
@@ -167,7 +168,9 @@ final class World {
         guard let waiting = frozen[index] else { return }
         frozen[index] = nil
         noteDisturbance()
+        isDraining = true
         for input in waiting { feed(index, input) }
+        isDraining = false
     }
 
     private func carryOut(_ effect: Effect, of index: Int, passed: inout [TakeoverStep]) {
