@@ -8,7 +8,7 @@ FLAGS = --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib $(FLAGS)
 BUILD = .build/release
 
-.PHONY: help packages lab-packages build demo test unit lint fuzz lab host-lab moves interop interop-short units bench install clean
+.PHONY: help packages lab-packages build demo test unit lint simulate fuzz lab host-lab moves interop interop-short units bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +27,7 @@ build: packages ## build tandemd and tandem (release)
 demo: build lab-packages ## a real client's download survives the death of the active gateway (root)
 	python3 Lab/demo.py --build $(BUILD) --out .build/demo
 
-test: build lab-packages lint unit units host-lab lab interop-short ## everything (root)
+test: build lab-packages lint unit simulate units host-lab lab interop-short ## everything (root)
 
 unit: packages ## unit, RFC and virtual-time tests
 	$(SWIFT) build --build-tests $(FLAGS)
@@ -35,6 +35,13 @@ unit: packages ## unit, RFC and virtual-time tests
 
 lint: ## formatting
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Fuzz Benchmarks
+
+SEEDS ?= 2000
+FIRST ?= 0
+
+simulate: packages ## both gateways and faults in virtual time: SEEDS=2000 from FIRST=0, and eight deliberate breaks
+	$(SWIFT) build $(RELEASE) --product tandem-simulate
+	python3 Lab/simulate.py --program $(BUILD)/tandem-simulate --out .build/simulate --first $(FIRST) --seeds $(SEEDS)
 
 # Coverage and the address sanitizer in every module; the targets look at what is internal.
 FUZZ = TANDEM_FUZZ=1 $(SWIFT) build -c release --scratch-path .build/fuzz-build --product tandem-fuzz \

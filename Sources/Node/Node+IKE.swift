@@ -127,10 +127,10 @@ extension Node {
     }
 
     /// A link on which nobody has anything to say looks well when it is cut, and the pair would be called paired (law 8). Where
-    /// heartbeats stay away, an entry that says nothing is sent: without an answer within the commit timeout the pair is solo.
+    /// heartbeats stay away, what was sent has to be acknowledged within the commit timeout, and be it an entry that says nothing.
     mutating func askSilentStandby(now: Now) {
-        guard isOwner, sender.isInStep, !isPeerHeard(now) else { return }
-        replicate(.replay([]), now: now)
+        guard isOwner, sender.pairState == .paired, hold.isEmpty, !isPeerHeard(now) else { return }
+        if sender.isInStep { replicate(.replay([]), now: now) }
         hold.append(HeldOutput(index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: [], datagrams: []))
     }
 

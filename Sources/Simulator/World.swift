@@ -167,6 +167,7 @@ final class World {
     func wake(_ index: Int) {
         guard let waiting = frozen[index] else { return }
         frozen[index] = nil
+        checks.apartSince = nil
         noteDisturbance()
         isDraining = true
         for input in waiting { feed(index, input) }
