@@ -8,7 +8,7 @@ FLAGS = --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib $(FLAGS)
 BUILD = .build/release
 
-.PHONY: help packages lab-packages build demo test unit lint simulate fuzz lab host-lab moves interop interop-short units bench install clean
+.PHONY: help packages lab-packages build demo test unit lint simulate model fuzz lab host-lab moves interop interop-short units bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,11 +27,14 @@ build: packages ## build tandemd and tandem (release)
 demo: build lab-packages ## a real client's download survives the death of the active gateway (root)
 	python3 Lab/demo.py --build $(BUILD) --out .build/demo
 
-test: build lab-packages lint unit simulate units host-lab lab interop-short ## everything (root)
+test: build lab-packages lint unit simulate model units host-lab lab interop-short ## everything (root)
 
 unit: packages ## unit, RFC and virtual-time tests
 	$(SWIFT) build --build-tests $(FLAGS)
 	$(SWIFT) test --skip-build
+
+model: lab-packages ## the pair's roles, epochs and leases in every state (spin)
+	Model/check.sh
 
 lint: ## formatting
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Fuzz Benchmarks

@@ -127,9 +127,11 @@ extension Node {
     }
 
     /// A link on which nobody has anything to say looks well when it is cut, and the pair would be called paired (law 8). Where
-    /// heartbeats stay away, what was sent has to be acknowledged within the commit timeout, and be it an entry that says nothing.
+    /// heartbeats stay away, or nothing was acknowledged for a while, what was sent has to be acknowledged within the commit timeout,
+    /// and be it an entry that says nothing.
     mutating func askSilentStandby(now: Now) {
-        guard isOwner, sender.pairState == .paired, hold.isEmpty, !isPeerHeard(now) else { return }
+        let isQuiet = link.acknowledgedAt.map { now.instant - $0 >= LinkState.quietTimeMax } ?? true
+        guard isOwner, sender.pairState == .paired, hold.isEmpty, isQuiet || !isPeerHeard(now) else { return }
         if sender.isInStep { replicate(.replay([]), now: now) }
         hold.append(HeldOutput(index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: [], datagrams: []))
     }

@@ -116,6 +116,7 @@ extension Node {
         guard sender.acknowledge(index, at: now.instant) else {
             return closeLink("the peer acknowledged entry \(index), which was not sent")
         }
+        link.acknowledgedAt = now.instant
         emit(hold.release(upTo: index))
         if sender.pairState != before { pairStateChanged(now: now) }
         offerHandover(now: now)

@@ -11,6 +11,11 @@ struct LinkState {
     var peer: PairHello?
     /// The epoch that was offered to the peer on this connection: whoever accepts it holds what we hold.
     var offered: Epoch?
+    /// When the standby last acknowledged something; no matter how long ago while there is nothing to be acknowledged.
+    var acknowledgedAt: Instant?
+
+    /// A link that nobody has used for so long is asked whether it still is one.
+    static let quietTimeMax: Duration = .seconds(1)
 }
 
 /// The life of the peer that last held what we hold, and when it was last heard.
