@@ -23,6 +23,30 @@ import Testing
         #expect(world.nodes[0]?.table.sessions == world.nodes[1]?.table.sessions)
     }
 
+    // MARK: - What is said (law 8)
+
+    /// Nobody has anything to say, so that no reply waits for the standby; the pair is not called paired all the same.
+    @Test(arguments: [true, false]) func link_whenCutAndQuiet_isNotCalledPaired(heartbeatsPass: Bool) {
+        let (world, _) = TakeoverTests.connected()
+        world.run(for: 2_000)
+        #expect(world.pairState(0) == "paired")
+        if heartbeatsPass { world.cutLink() } else { world.cut() }
+        world.run(for: heartbeatsPass ? 1_100 : 250)
+        #expect(world.pairState(0) == "solo")
+        world.heal()
+        world.run(for: 4_000)
+        expectPaired(world, active: world.role(0) == .active ? 0 : 1)
+    }
+
+    /// Heartbeats alone stay away, and in one direction: the link answers, and the pair stays paired.
+    @Test func link_whenAnsweredWithoutHeartbeats_staysPaired() {
+        let (world, _) = TakeoverTests.connected()
+        for path in 0..<world.wires.paths { world.wires.lost.insert(.path(path, from: 1)) }
+        world.run(for: 3_000)
+        expectPaired(world, active: 0)
+        #expect(world.pairState(0) == "paired")
+    }
+
     // MARK: - Numbers (law 3)
 
     /// A standby that was cut off owned everything alone, sent, and died: nobody is left who knows what it used.
