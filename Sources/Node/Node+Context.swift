@@ -111,7 +111,8 @@ extension Node {
         // A peer that speaks MOBIKE is told of the new address as of any other change of ours.
         let isTold = adoption.hasMoved && session.capabilities.contains(.mobike)
         if isTold { session.local = given.local }
-        let outcome = ike.adopt(session, table: table, context: self.context(now))
+        let outcome = ike.adopt(
+            session, mayBeBehind: adoption.needsSynchronization, table: table, context: self.context(now))
         commit(outcome, now: now)
         guard let id = outcome.session, let taken = table[id] else { throw .spiInUse("of a CHILD SA, twice") }
         log(.notice, "session adopted", [.init("session", "\(id)"), .init("from", context.giver), .init("kind", context.kind.rawValue)])
@@ -119,7 +120,7 @@ extension Node {
             .context, "session #\(taken.uniqueID) of '\(taken.authorization.remoteIdentity)' came from \(context.giver) (\(context.kind))",
             now: now)
         if isTold { tellMove(of: taken, to: local, now: now) }
-        if adoption.needsSynchronization { needsSynchronization(taken, now: now) }
+        if adoption.needsSynchronization { warnOfWhatIsBehind(taken) }
         return table[id] ?? taken
     }
 
@@ -141,10 +142,13 @@ extension Node {
         commit(ike.localAddressChanged(session: session.id, local: endpoint, table: table, context: context(now)), now: now)
     }
 
-    /// The giver may have gone on after the context was taken, and the peer may take our next message IDs for old ones. Nothing asks the
-    /// peer for its own here (RFC 6311): the operator is told.
-    private mutating func needsSynchronization(_ session: Session, now: Now) {
-        log(.warning, "a session from a snapshot may be behind its peer", [.init("session", "\(session.id)")])
+    /// The giver may have gone on after the context was taken. A peer that can is asked for its message IDs (RFC 6311); any other may
+    /// take our next ones for old ones, and the operator is told.
+    private mutating func warnOfWhatIsBehind(_ session: Session) {
+        guard !session.capabilities.contains(.messageIDSync) else { return }
+        log(
+            .warning, "a session from a snapshot may be behind its peer, which cannot synchronize message IDs",
+            [.init("session", "\(session.id)")])
     }
 
     private func checkSPIs(of session: Session) throws(AdoptionRefusal) {

@@ -8,6 +8,17 @@ import Testing
 @testable import Node
 @testable import Simulator
 
+extension World {
+    /// One exchange more in the only session, which a node has the peer answer.
+    func askForLife(at index: Int) {
+        let node = nodes[index]!
+        let id = node.table.sessions.keys.first!
+        nodes[index]!.commit(
+            nodes[index]!.ike.checkLiveness(session: id, table: node.table, context: node.context(time)), now: time)
+        feed(index, .deadline)
+    }
+}
+
 /// RFC 6311 in a pair: when it is begun, and what becomes of the windows.
 @Suite struct CounterSyncTests {
     private func counter(_ world: World, _ index: Int, _ name: String) -> UInt64 { world.status(index).counters[name] ?? 0 }
@@ -46,11 +57,7 @@ import Testing
         let spi = world.nodes[0]!.table.sessions.values.first!.children[0].inboundSPI
         let known = world.nodes[1]!.table.sessions.values.first!.ikeSA.nextSendID
         for _ in 0..<3 {
-            let id = world.nodes[0]!.table.sessions.keys.first!
-            world.nodes[0]!.commit(
-                world.nodes[0]!.ike.checkLiveness(
-                    session: id, table: world.nodes[0]!.table, context: world.nodes[0]!.context(world.time)), now: world.time)
-            world.feed(0, .deadline)
+            world.askForLife(at: 0)
             world.run(for: 100)
         }
         #expect(site.table.sessions.values.first!.ikeSA.nextReceiveID == known + 3)

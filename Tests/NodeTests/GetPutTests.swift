@@ -127,6 +127,34 @@ import Testing
         #expect(other.logs[Self.active(other)].contains { $0.message.contains("behind its peer") })
     }
 
+    /// The giver went on after it was asked, and is gone: the taker asks the peer where it stands before it asks for anything else.
+    @Test func snapshot_putAfterTheGiverWentOn_agreesOnMessageIDs() throws {
+        let (world, site) = InitiateTests.pair()
+        _ = world.initiate("link")
+        world.run(for: 500)
+        let summary = Self.answer(world, .get(GetRequest(name: "site", detach: false)))
+        try #require(summary.success, "\(summary.error ?? "")")
+        let known = try #require(site.table.sessions.values.first?.ikeSA.nextReceiveID)
+        for _ in 0..<3 {
+            world.askForLife(at: 0)
+            world.run(for: 100)
+        }
+        #expect(try #require(site.table.sessions.values.first?.ikeSA.nextReceiveID) > known)
+        let other = World(world.options)
+        other.site = site
+        other.startPair()
+        other.checks.ike = world.checks.ike
+        other.run(until: max(other.now, world.now))
+        #expect(Self.put(other, summary.text).success)
+        other.run(for: 500)
+        #expect(other.status(0).counters["ike_syncs_completed"] == 1)
+        #expect(!other.logs[0].contains { $0.message.contains("behind its peer") })
+        let before = site.table.sessions.values.first?.ikeSA.spis
+        _ = other.request(0, .rekey(RekeyRequest(connection: "site")))
+        other.run(for: 1_000)
+        #expect(site.table.count == 1 && site.table.sessions.values.first?.ikeSA.spis != before)
+    }
+
     @Test func file_thatIsOlderThanWhatWasHere_isRefused() throws {
         let (world, user) = Self.connected()
         let first = try Self.get(world, detach: true)

@@ -6,7 +6,9 @@ extension IKEEngine {
     ///
     /// - Parameter session: as `SessionContext.adopted` makes it; its SPIs are free here.
     /// - Returns: the delta that creates it, and what goes to the peer.
-    public mutating func adopt(_ session: Session, table: SessionTable, context: IKEContext) -> IKEOutcome {
+    public mutating func adopt(
+        _ session: Session, mayBeBehind: Bool = false, table: SessionTable, context: IKEContext
+    ) -> IKEOutcome {
         let now = context.now.instant
         var session = session
         session.id = SessionID(rawValue: newIKESPI(table: table, context: context))
@@ -19,6 +21,10 @@ extension IKEEngine {
         keepMapping(session, isOverdue: true, at: now)
         schedule(session, context: context)
         keepMoving(session, at: now)
+        if mayBeBehind {
+            synchronization.noteBehind(session.id)
+            noteSyncDue(session.id, at: now)
+        }
         for sa in session.ikeSAs {
             for pending in sa.pendingRequests {
                 counters.requestsRetransmitted += 1

@@ -26,6 +26,8 @@ struct SyncWork {
     private var known: Set<SessionID> = []
     /// Sessions whose peers were asked to raise their numbers, or made since.
     private(set) var raised: Set<SessionID> = []
+    /// Sessions that came as they were a while ago: what was exchanged since is known to their peers alone.
+    private(set) var behind: Set<SessionID> = []
     private var next: Instant?
 
     /// When the session has its turn; `nil`: it has one already.
@@ -35,6 +37,8 @@ struct SyncWork {
         next = turn + SyncWork.interval
         return turn
     }
+
+    mutating func noteBehind(_ session: SessionID) { behind.insert(session) }
 
     mutating func noteRaised(_ session: SessionID) { raised.insert(session) }
 
@@ -46,6 +50,7 @@ struct SyncWork {
     mutating func forget(_ session: SessionID) {
         known.remove(session)
         raised.remove(session)
+        behind.remove(session)
     }
 }
 
@@ -61,12 +66,13 @@ extension IKEEngine {
     func syncStep(of session: Session, epoch: Epoch) -> SyncStep? {
         let sync = session.ikeSA.counterSync
         let isUnfinished = sync.pending.map { $0.epoch != epoch } ?? false
-        guard synchronization.needs != .none || isUnfinished else { return nil }
+        let needsMessageIDs = synchronization.needs.messageIDs || isUnfinished || synchronization.behind.contains(session.id)
+        guard synchronization.needs != .none || needsMessageIDs else { return nil }
         var increment: UInt64?
         if let needed = synchronization.needs.replayIncrement, !synchronization.raised.contains(session.id), session.raisesReplayCounters {
             increment = needed
         }
-        if synchronization.needs.messageIDs || isUnfinished, session.capabilities.contains(.messageIDSync), sync.knownSince != epoch {
+        if needsMessageIDs, session.capabilities.contains(.messageIDSync), sync.knownSince != epoch {
             // What the former owner asked for may have been heard or not: our window is past both.
             let earlier = sync.pending?.increment
             return .messageIDs(increment: increment == nil && earlier == nil ? nil : (increment ?? 0) + (earlier ?? 0))
