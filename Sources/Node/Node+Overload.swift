@@ -1,3 +1,4 @@
+import Cryptography
 import DequeModule
 import IKE
 import Session
@@ -46,7 +47,9 @@ extension Node {
         guard let settings = configuration.overload, isOwner else { return }
         overload.told = overload.told.filter { table[$0] != nil }
         var watch = overload.watch ?? OverloadWatch(settings, now: now.instant)
-        var measured: [LoadKind: Int] = [.sessions: table.count - overload.told.count, .halfOpen: ike.halfOpenCount]
+        // Who is on the way to another gateway is told when its context is there.
+        let leaving = overload.told.union(transfers.departures.values.map(\.session)).count
+        var measured: [LoadKind: Int] = [.sessions: table.count - leaving, .halfOpen: ike.halfOpenCount]
         measured[.cpu] = sample.cpuPercent
         measured[.packetsPerSecond] = sample.packetsPerSecond
         let change = watch.note(measured, at: now.instant)
@@ -124,7 +127,7 @@ extension Node {
         let page = max(1, settings.rate / perSecond)
         overload.nextDeadline = now.instant + max(OverloadWork.pause, .seconds(1) * page / max(1, settings.rate))
         for _ in 0..<page {
-            while let id = round.take(), !move(id, to: settings.target, now: now) {}
+            while let id = round.take(), !move(id, settings, now: now) {}
             round.left -= 1
         }
         guard round.left > 0, round.ranked.contains(where: { !$0.isEmpty }) else { return endRound(now: now) }
@@ -157,16 +160,35 @@ extension Node {
         return session.redirects.from == nil || session.establishedWallMilliseconds + period <= now.wallMilliseconds
     }
 
-    /// - Returns: whether the peer is told.
-    private mutating func move(_ id: SessionID, to target: GatewayIdentity, now: Now) -> Bool {
+    /// - Returns: whether it goes.
+    private mutating func move(_ id: SessionID, _ settings: OverloadConfiguration, now: Now) -> Bool {
+        let goes = moveWithContext(id, settings, now: now) ?? redirect(id, to: settings.target, now: now)
+        if goes { counters.overloadMoves += 1 } else { counters.overloadMovesRefused += 1 }
+        return goes
+    }
+
+    /// To a gateway to which contexts are handed on, without authenticating anew.
+    ///
+    /// - Returns: `nil` if the client or the gateway cannot.
+    private mutating func moveWithContext(_ id: SessionID, _ settings: OverloadConfiguration, now: Now) -> Bool? {
+        guard let session = table[id], session.capabilities.contains(.contextTransfer),
+            let gateway = configuration.gateways.first(where: { $0.name == settings.gateway })
+        else { return nil }
+        do throws(TransferRefusal) {
+            try depart(session, to: gateway, transfer: random.uint32(), token: nil, now: now)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    private mutating func redirect(_ id: SessionID, to target: GatewayIdentity, now: Now) -> Bool {
         do throws(RedirectObjection) {
             let outcome = try ike.redirect(session: id, to: target, contextTransmitted: false, table: table, context: context(now))
             commit(outcome, now: now)
             overload.told.insert(id)
-            counters.overloadMoves += 1
             return true
         } catch {
-            counters.overloadMovesRefused += 1
             return false
         }
     }

@@ -46,6 +46,8 @@ public struct OverloadConfiguration: Hashable, Sendable {
     /// Sessions that are moved in a second, at most.
     public var rate = 10
     public var target: GatewayIdentity
+    /// The `[[gateway]]` that is meant by it: sessions whose clients can go there with their contexts (RFC 4067).
+    public var gateway: String?
 
     public init(marks: [LoadKind: LoadMark], target: GatewayIdentity) {
         self.marks = marks

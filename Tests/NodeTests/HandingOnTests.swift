@@ -41,10 +41,12 @@ final class Three {
     /// Every SPI with every number that was used in it.
     private var numbers: [UInt32: Set<UInt64>] = [:]
 
-    init(mobike: Bool) {
+    /// - Parameter overload: of the old gateway.
+    init(mobike: Bool, overload: OverloadConfiguration? = nil) {
         nodes[Self.client] = Self.node("client", Self.client, Self.calling(mobike: mobike), random, time)
         for (name, address) in [("old", Self.old), ("new", Self.new)] {
-            nodes[address] = Self.node(name, address, Self.called(mobike: mobike), random, time)
+            nodes[address] = Self.node(
+                name, address, Self.called(mobike: mobike), random, time, overload: address == Self.old ? overload : nil)
         }
         for address in [Self.client, Self.old, Self.new] {
             planes[address] = FakeDataPlane()
@@ -64,12 +66,15 @@ final class Three {
         }
     }
 
-    private static func node(_ name: String, _ address: IPAddress, _ ike: IKEConfiguration, _ random: RandomSource, _ now: Now) -> Node {
+    private static func node(
+        _ name: String, _ address: IPAddress, _ ike: IKEConfiguration, _ random: RandomSource, _ now: Now,
+        overload: OverloadConfiguration? = nil
+    ) -> Node {
         let shared = SharedAddress(prefix: IPPrefix(host: address), interface: "eth0")
-        return Node(
-            configuration: NodeConfiguration(
-                name: name, id: .zero, pair: nil, addresses: [shared], ike: ike, version: "test",
-                gateways: gateways(of: name)), boot: 1, random: random, now: now)
+        var configuration = NodeConfiguration(
+            name: name, id: .zero, pair: nil, addresses: [shared], ike: ike, version: "test", gateways: gateways(of: name))
+        configuration.overload = overload
+        return Node(configuration: configuration, boot: 1, random: random, now: now)
     }
 
     private static func ike(

@@ -65,8 +65,8 @@ extension Three {
 
 /// The paper's section III.D, between three nodes.
 @Suite struct TransferTests {
-    static func connected(mobike: Bool = true) throws -> Three {
-        let three = Three(mobike: mobike)
+    static func connected(mobike: Bool = true, overload: OverloadConfiguration? = nil) throws -> Three {
+        let three = Three(mobike: mobike, overload: overload)
         _ = three.request(Three.client, .initiate(InitiateRequest(child: "net", connection: "gate")))
         three.run(for: 100)
         try #require(three.session(Three.client) != nil && three.session(Three.old) != nil)
@@ -93,6 +93,24 @@ extension Three {
     }
 
     /// Where the new gateway asks.
+    /// A client that can goes with its context, and is not asked who it is.
+    @Test func overload_withAGateway_movesTheClientWithoutAuthenticating() throws {
+        var overload = OverloadConfiguration(marks: [.cpu: LoadMark(high: 90, low: 70)], target: .address(Three.new))
+        overload.gateway = "new"
+        overload.hold = .seconds(2)
+        let three = try Self.connected(overload: overload)
+        let first = three.firstMessages
+        for _ in 0..<6 {
+            three.feed(Three.old, .load(LoadSample(cpuPercent: 95, packetsPerSecond: nil)))
+            three.run(for: 1_000)
+        }
+        #expect(three.session(Three.old) == nil && three.session(Three.new) != nil)
+        #expect(three.counter(Three.old, "overload_moves") == 1 && three.counter(Three.old, "transfers_begun") == 1)
+        // The path of a new client is closed, and nobody took it.
+        #expect(three.firstMessages == first)
+        three.checkGoesOn(at: Three.new)
+    }
+
     @Test func fetch_ofASession_bringsItHere() throws {
         let three = try Self.connected()
         let token = three.transfer("198.51.100.7", .from, "old")

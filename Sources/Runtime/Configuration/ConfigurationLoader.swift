@@ -101,7 +101,7 @@ struct Sections {
         let dataPlane = dataPlane()
         let conntrack = conntrack()
         let runtime = runtime()
-        let overload = overload()
+        let overload = overload(gateways: transfer?.gateways ?? [])
         guard let name, let id else { return nil }
         var configuration = Configuration(
             path: context.file,

@@ -9,7 +9,9 @@ extension Sections {
     ]
 
     /// `[overload]`: what is too much, and where to send those whom it is too much for.
-    func overload() -> OverloadConfiguration? {
+    ///
+    /// - Parameter gateways: those of `[[gateway]]`, which `to` may name.
+    func overload(gateways: [GatewayConfiguration]) -> OverloadConfiguration? {
         guard let table = root.subtable("overload") else { return nil }
         let names = Sections.marks.map(\.key)
         table.allow(names + names.map { $0 + "_low" } + ["hold", "redirect_new", "move_share", "rate", "to"])
@@ -19,13 +21,18 @@ extension Sections {
             table.problem("", "names no load that is too much", "add one of \(names.joined(separator: ", "))")
         }
         if !table.has("to") { table.missing("to", "to = \"192.0.2.20\": the gateway that takes what is too much here") }
-        let target = table.value("to", "an address or a name of a gateway") { GatewayIdentity(text: $0) }
+        var gateway: GatewayConfiguration?
+        let target = table.value("to", "the name of a [[gateway]], an address or a domain name") { text in
+            gateway = gateways.first { $0.name == text }
+            return gateway?.redirectTo ?? GatewayIdentity(text: text)
+        }
         let hold = table.duration("hold", in: .seconds(1)...Duration.seconds(3600))
         let share = percent(table, "move_share", in: 0...100)
         let rate = table.integer("rate", in: 1...1000)
         let redirectsNew = table.boolean("redirect_new")
         guard let target, !marks.isEmpty else { return nil }
         var overload = OverloadConfiguration(marks: marks, target: target)
+        overload.gateway = gateway?.name
         overload.hold = hold ?? overload.hold
         overload.movedPercent = share ?? overload.movedPercent
         overload.rate = rate ?? overload.rate
