@@ -65,6 +65,18 @@ import Testing
         #expect(second.transferLink?.gateways[0].certificatePEMs.count == 2)
     }
 
+    @Test func overload_thatNamesAGateway_meansIt() throws {
+        let sample = folder.write("overload.toml", try #require(readText("\(samples)/overload.toml")))
+        let overload = try #require(try Configuration.load(path: sample).node.overload)
+        #expect(overload.gateway == "east" && overload.target == .address(IPAddress("198.51.100.10")!))
+        #expect(overload.marks[.sessions] == LoadMark(high: 5000, low: 4000))
+        // Any other name is one that clients resolve.
+        let other = "[overload]\ncpu = 90\nto = \"south\"\n"
+        let file = folder.write("tandem.toml", base + transfer + gateway + other, mode: 0o600)
+        let elsewhere = try #require(try Configuration.load(path: file).node.overload)
+        #expect(elsewhere.gateway == nil && elsewhere.target == .name("south"))
+    }
+
     @Test func whatIsWrong_isNamedWithItsLine() {
         func first(_ text: String, _ expected: String) {
             let found = problems(text)
