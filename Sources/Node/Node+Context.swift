@@ -55,6 +55,8 @@ extension Node {
 
     /// Nothing here speaks for the session from now on. The operator has the context when the standby has let go of it too (law 2): a
     /// standby that took over in between would otherwise go on with what lives elsewhere.
+    ///
+    /// - Parameter messages: for the gateway to which its client went; what still comes for the client here is sent on for a moment.
     mutating func detach(_ session: Session, answer: HeldResponse?, messages: [TransferOutput] = [], now: Now) {
         noteTerminated(session)
         ike.release(session: session.id)
@@ -63,9 +65,13 @@ extension Node {
             if let answer { refuse(answer.token, "failed", "the session could not be removed") }
             return
         }
-        release(
-            commands: plan.commands(for: applied), datagrams: [], hooks: hookCalls(for: applied), messages: messages,
-            responses: answer.map { [$0] } ?? [], now: now)
+        let (hooks, responses) = (hookCalls(for: applied), answer.map { [$0] } ?? [])
+        if messages.isEmpty {
+            release(commands: plan.commands(for: applied), datagrams: [], hooks: hooks, responses: responses, now: now)
+        } else {
+            linger(applied, hooks: hooks, now: now)
+            release(commands: [], datagrams: [], messages: messages, responses: responses, now: now)
+        }
         if let change = wantedChange(applied) { note(change, events: [], now: now) }
         log(.notice, "session detached", [.init("session", "\(session.id)"), .init("peer", "\(session.authorization.remoteIdentity)")])
         note(.context, "session #\(session.uniqueID) of '\(session.authorization.remoteIdentity)' left this gateway (detached)", now: now)

@@ -82,6 +82,7 @@ extension Node {
     mutating func applyOwn(_ delta: SessionDelta, now: Now) -> AppliedDelta? {
         do {
             let applied = try table.apply(delta)
+            if applied.before == nil, let new = applied.after { endLingering(before: new) }
             replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
             noteDeparture(applied, now: now)

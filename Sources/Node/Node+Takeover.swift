@@ -80,6 +80,7 @@ extension Node {
         host.stop()
         replay = ReplayWork()
         leaveTransfers()
+        endLingering()
         forgetLoad()
         ike.lostOwnership()
         wanted.reset()

@@ -57,6 +57,7 @@ public struct Node: Sendable {
     var calls: [Call] = []
     var wanted: Wanted
     var transfers = TransferWork()
+    var lingering = Lingering()
     var journal = Journal()
     var counters = NodeCounters()
     var dataPlaneKind = ""
@@ -131,7 +132,7 @@ public struct Node: Sendable {
             beat.next, configuration.pair == nil ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first,
             // An offered hand-over ends by the roles' deadline, and all else waits for that.
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline, hookWork.nextDeadline,
-            departures.nextDeadline,
+            departures.nextDeadline, lingering.nextDeadline,
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
@@ -177,6 +178,7 @@ public struct Node: Sendable {
         workOnRedirects(now: now)
         advanceIKE(now: now)
         workOnTransfers(now: now)
+        workOnLingering(now: now)
         pursueWanted(now: now)
         finishTerminations(now: now)
         finishCalls(now: now)
