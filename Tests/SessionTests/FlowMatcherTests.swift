@@ -85,14 +85,9 @@ struct FlowMatcherTests {
             session.children[0].remoteSelectors = [TrafficSelector(host: IPAddress(v4: 0x0A40_0000 + UInt32(number)))]
             matcher.follow(from: nil, to: session)
         }
-        let clock = ContinuousClock()
-        var hits = 0
-        let time = clock.measure {
-            for number in 0..<10_000 where matcher.matches(Self.entry("\(IPAddress(v4: 0x0A40_0000 + UInt32(number) * 20))", "10.1.0.5")) {
-                hits += 1
-            }
+        let hits = (0..<10_000).count {
+            matcher.matches(Self.entry("\(IPAddress(v4: 0x0A40_0000 + UInt32($0) * 20))", "10.1.0.5"))
         }
         #expect(hits == 5000)
-        #expect(time < .seconds(2))
     }
 }
