@@ -141,6 +141,7 @@ class Direction:
     def interruption(self, start, end, interval_ms, records=None):
         """The longest gap between two received probes that reaches into [start, end], less the interval; and what was lost.
 
+        Time in which the sender itself did not run does not count: it runs before all else, so the machine stood still.
         Times are monotonic seconds. A gap that is open at `end` counts up to `end`. Lost is what was sent in the span and
         is not among all that was ever received.
         """
@@ -151,7 +152,8 @@ class Direction:
         inside = [t for t in times if first_ns <= t <= last_ns]
         after = next((t for t in times if t > last_ns), None)
         points = ([before[-1]] if before else [first_ns]) + inside + [last_ns if after is None else min(after, last_ns)]
-        gap, left, right = max((b - a, a, b) for a, b in zip(points, points[1:]))
+        stalls = [stall for stall in _stalls(sent, interval_ms) if stall[1] > points[0] and stall[0] < points[-1]]
+        gap, left, right = max((b - a - _overlap(stalls, a, b), a, b) for a, b in zip(points, points[1:]))
         arrived = {record[0] for record in received}
         span = [record for record in sent if first_ns <= record[1] <= last_ns]
         stall = max((b[1] - a[1] for a, b in zip(span, span[1:])), default=0)
@@ -164,6 +166,20 @@ def _records(path, layout):
     with open(path, "rb") as file:
         data = file.read()
     return list(layout.iter_unpack(data[: len(data) // layout.size * layout.size]))
+
+
+#: A sender that is late by less was only waiting for its turn.
+STALL_NS = 5_000_000
+
+
+def _stalls(sent, interval_ms):
+    """The spans in which a probe was due and none was sent, as (begin, end) in nanoseconds."""
+    interval = int(interval_ms * 1e6)
+    return [(a[1] + interval, b[1]) for a, b in zip(sent, sent[1:]) if b[1] - a[1] > interval + STALL_NS]
+
+
+def _overlap(stalls, begin, end):
+    return sum(max(0, min(end, b) - max(begin, a)) for a, b in stalls)
 
 
 class ProbePair:
