@@ -76,7 +76,7 @@ extension IKEEvent {
             .requestRefused(let session, _, _), .deletedByPeer(let session), .terminated(let session), .peerDead(let session),
             .moved(let session, _, _), .successorWanted(let session), .successorIncomplete(let session, _), .relocated(let session, _, _),
             .unreachable(let session, _), .stayed(let session, _), .synchronized(let session, _, _, _), .redirectAnswered(let session, _),
-            .handedOn(let session):
+            .handedOn(let session), .contextTransferMessage(let session, _):
             session
         case .authenticationFailed, .noProposalChosen, .invalidKeyExchange, .cookieRequired, .dropped, .halfOpenExpired,
             .initiationFailed, .redirected, .redirectIgnored, .peerRedirected:

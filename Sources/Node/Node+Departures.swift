@@ -9,7 +9,8 @@ import Session
 extension Node {
     /// Begins to give a session away.
     mutating func depart(
-        _ session: Session, to gateway: GatewayConfiguration, transfer: UInt32, token: RequestToken?, now: Now
+        _ session: Session, to gateway: GatewayConfiguration, transfer: UInt32, token: RequestToken?, isAskedByClient: Bool = false,
+        now: Now
     ) throws(TransferRefusal) {
         let mobileNode = session.mobileNode
         guard !session.isArriving, transfers.departures[mobileNode] == nil, transfers.arrivals[mobileNode] == nil else {
@@ -18,7 +19,7 @@ extension Node {
         guard transfers.departures.count < TransferWork.countMax else { throw .because("too many transfers are under way", .busy) }
         var departure = Departure(
             token: token, session: session.id, gateway: gateway, transfer: transfer, began: now.instant,
-            settlesUntil: now.instant + TransferWork.settleTime)
+            settlesUntil: now.instant + TransferWork.settleTime, isAskedByClient: isAskedByClient)
         let carriesContext = session.capabilities.contains(.contextTransfer)
         let objection = ike.objection(
             toRedirecting: session.id, to: gateway.redirectTo, contextTransmitted: carriesContext, table: table, context: context(now))
@@ -86,6 +87,7 @@ extension Node {
         guard let gateway = transfers.departures[mobileNode]?.gateway.name else { return }
         guard reply.isSuccess else {
             let status = reply.statuses.first { $0.status != .success }?.status ?? .malformed
+            transfers.departures[mobileNode]?.refusal = status
             // Should the reply be to something else, there may be a copy all the same.
             return fail(mobileNode, because: "\(gateway) refused: \(status.text)", tell: true, now: now)
         }
@@ -181,6 +183,7 @@ extension Node {
         log(outcome == .done ? .notice : .warning, "session \(departure.session) \(what) \(departure.gateway.name)\(why)")
         note(.transfer, "session \(departure.session) \(what) \(departure.gateway.name)\(why)", now: now)
         answer(departure, outcome, reason, method: method, now: now)
+        if departure.isAskedByClient, outcome != .done { tell(departure.session, departure.refusal, now: now) }
     }
 
     mutating func answer(

@@ -15,21 +15,22 @@ extension Node {
             respond(token, .transfer(TransferSummary(outcome: .refused, reason: reason, gateway: request.gateway)))
         }
         guard isOwner, handover == nil else { return refuse("this node is \(roles.role.name); ask the active one") }
-        guard let gateway = configuration.gateways.first(where: { $0.name == request.gateway }) else {
-            return refuse("there is no [[gateway]] \(request.gateway) in the configuration")
-        }
+        let gateway = configuration.gateways.first { $0.name == request.gateway }
         do throws(TransferRefusal) {
-            switch request.direction {
-            case .to: try give(named: request.name, to: gateway, token: token, now: now)
-            case .from: try fetch(request.name, from: gateway, token: token, now: now)
+            switch (request.direction, gateway, IPAddress(request.gateway)) {
+            case (.to, let gateway?, _):
+                let session = try session(named: request.name, now: now)
+                try depart(session, to: gateway, transfer: random.uint32(), token: token, now: now)
+            case (.from, let gateway?, _): try fetch(request.name, from: gateway, token: token, now: now)
+            case (.to, nil, let address?): try activate(session(named: request.name, now: now), at: address, token: token, now: now)
+            case (_, nil, _): return refuse("there is no [[gateway]] \(request.gateway) in the configuration")
             }
         } catch {
             refuse(error.text)
         }
     }
 
-    private mutating func give(named name: String, to gateway: GatewayConfiguration, token: RequestToken, now: Now) throws(TransferRefusal)
-    {
+    private func session(named name: String, now: Now) throws(TransferRefusal) -> Session {
         let found = find(SessionFilter(name: name), now: now)
         guard let id = found.first, let session = table[SessionID(rawValue: id)] else {
             throw .because("no session is called \(name)", .unknownNode)
@@ -37,7 +38,7 @@ extension Node {
         guard found.count == 1 else {
             throw .because("\(found.count) sessions are called \(name); use a number of tandem sessions", .unknownNode)
         }
-        try depart(session, to: gateway, transfer: random.uint32(), token: token, now: now)
+        return session
     }
 
     // MARK: - Messages
@@ -50,7 +51,7 @@ extension Node {
         case .dataReply(let reply): replyReceived(reply, from: gateway.name, now: now)
         case .cancel(let mobileNode): cancelReceived(mobileNode, from: gateway.name, now: now)
         case .request(let request): contextRequested(request, by: gateway, now: now)
-        // They are between a mobile node and a gateway, never between gateways.
+        // They are between a mobile node and a gateway, inside their IKE SA, never between gateways.
         case .activateRequest, .activateAcknowledge: unexpected(message, from: gateway.name)
         }
     }
@@ -112,6 +113,7 @@ extension Node {
         guard isOwner else { return }
         for mobileNode in transfers.departures.keys.sorted() { workOnDeparture(mobileNode, now: now) }
         for mobileNode in transfers.arrivals.keys.sorted() { workOnArrival(mobileNode, now: now) }
+        for session in transfers.activations.keys.sorted() { workOnActivation(session, now: now) }
     }
 
     /// The other node of the pair goes on: it has the sessions as they stand, held still or silent, and ends or resolves them.
@@ -120,12 +122,20 @@ extension Node {
             answer(departure, .failed, "the other node owns the sessions now", now: nil)
         }
         for arrival in transfers.arrivals.values { answer(arrival, .failed, "the other node owns the sessions now", now: nil) }
+        for session in transfers.activations.keys.sorted() {
+            end(activation: session, .failed, "the other node owns the sessions now", now: nil)
+        }
         transfers = TransferWork()
     }
 
     /// What the IKE engine says of sessions that are going.
     mutating func noteTransfer(_ event: IKEEvent, now: Now) {
-        guard case .redirectAnswered(let session, let accepted) = event, let found = transfers.departure(of: session) else { return }
-        redirectAnswered(found.mobileNode, accepted: accepted, now: now)
+        switch event {
+        case .redirectAnswered(let session, let accepted):
+            if let found = transfers.departure(of: session) { redirectAnswered(found.mobileNode, accepted: accepted, now: now) }
+        case .contextTransferMessage(let session, let message): contextTransferMessage(message, of: session, now: now)
+        case .relocated(let session, _, let remote): relocated(session, to: remote.address, now: now)
+        default: break
+        }
     }
 }

@@ -183,6 +183,7 @@ struct NodeCounters {
     var transfersRefused: UInt64 = 0
     var transferMessagesReceived: UInt64 = 0
     var transferMessagesUnexpected: UInt64 = 0
+    var transferMessagesMalformed: UInt64 = 0
 
     var named: [(String, UInt64)] {
         [
@@ -198,6 +199,7 @@ struct NodeCounters {
             ("transfers_begun", transfersBegun), ("transfers_given", transfersGiven), ("transfers_taken", transfersTaken),
             ("transfers_failed", transfersFailed), ("transfers_refused", transfersRefused),
             ("transfer_messages_received", transferMessagesReceived), ("transfer_messages_unexpected", transferMessagesUnexpected),
+            ("transfer_messages_malformed", transferMessagesMalformed),
         ] + HeartbeatRejection.allCases.map { ($0.rawValue, heartbeatsRejected[$0] ?? 0) }
     }
 }

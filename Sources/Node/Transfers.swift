@@ -32,6 +32,10 @@ struct Departure {
     var contextBytes = 0
     /// When the other gateway had the context in place.
     var installedAt: Instant?
+    /// The client asked for it (CTAR), and is told when nothing comes of it.
+    var isAskedByClient = false
+    /// Why the other gateway did not take it.
+    var refusal = TransferStatus.notMoved
 }
 
 /// A session of another gateway that is coming here (we are its nAR).
@@ -61,6 +65,14 @@ struct Arrival {
     var installedAt: Instant?
 }
 
+/// A session of ours as a client that we want to be at another gateway (we are the MN of RFC 4067 §2.1).
+struct Activation {
+    var token: RequestToken
+    var target: IPAddress
+    var began: Instant
+    var deadline: Instant
+}
+
 /// What is under way with other gateways, by the mobile node's address: one transfer for each (RFC 4067 §2.5).
 struct TransferWork {
     /// In each direction: each costs a context's memory for seconds at most.
@@ -81,17 +93,22 @@ struct TransferWork {
     static let doubtTime: Duration = .seconds(120)
     /// A client repeats what is not answered.
     static let parkedMax = 4
+    /// How long a client waits for its gateway to move it; the gateway needs less to give up.
+    static let activationTime: Duration = .seconds(30)
     /// RFC 4067 §4: CT_REQUEST_RATE.
     static let requestsPerSecond = 10
 
     var departures: [IPAddress: Departure] = [:]
     var arrivals: [IPAddress: Arrival] = [:]
+    /// Where we are the mobile node ourselves.
+    var activations: [SessionID: Activation] = [:]
     private var requests: (since: Instant, count: Int)?
 
-    var isEmpty: Bool { departures.isEmpty && arrivals.isEmpty }
+    var isEmpty: Bool { departures.isEmpty && arrivals.isEmpty && activations.isEmpty }
 
     var nextDeadline: Instant? {
-        isEmpty ? nil : (departures.values.compactMap(\.deadline) + arrivals.values.map(\.deadline)).min()
+        isEmpty
+            ? nil : (departures.values.compactMap(\.deadline) + arrivals.values.map(\.deadline) + activations.values.map(\.deadline)).min()
     }
 
     func arrival(of session: SessionID) -> (mobileNode: IPAddress, arrival: Arrival)? {

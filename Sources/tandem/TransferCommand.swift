@@ -6,13 +6,14 @@ struct TransferCommand: ParsableCommand {
         commandName: "transfer", abstract: "Move one session to another gateway, or fetch it from there.",
         discussion: """
             The other gateway is a [[gateway]] of the configuration. A client that knows context transfer goes on inside its SAs; one that \
-            only follows redirects authenticates anew there. Whatever fails, the session stays where it was.
+            only follows redirects authenticates anew there. Whatever fails, the session stays where it was. On a node that called, --to takes the \
+            address of another gateway, and asks the session's own to move it there.
             """)
 
     @Argument(help: "The session: its connection, its peer's identity or address, a leased address, or its number. With --from an address.")
     var name: String
 
-    @Option(help: "Give the session to this gateway.")
+    @Option(help: "Give the session to this gateway; at a client its address.")
     var to: String?
 
     @Option(help: "Fetch the session from this gateway.")

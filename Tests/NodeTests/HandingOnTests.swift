@@ -38,6 +38,9 @@ final class Three {
     private var sealed: [[UInt8]: [UInt8]] = [:]
     private var queue: [(at: UInt64, action: (Three) -> Void)] = []
     private var tokens: UInt64 = 0
+    private var last = Three.old
+    /// What the last packet of each went through.
+    private var children: [IPAddress: ChildSA] = [:]
     /// Every SPI with every number that was used in it.
     private var numbers: [UInt32: Set<UInt64>] = [:]
 
@@ -187,16 +190,22 @@ final class Three {
         for at in stride(from: UInt64(0), to: milliseconds, by: 2) {
             after(at * 1_000_000) { three in
                 three.packet(from: Three.client)
-                // What is inside goes through the gateway that has the session.
-                three.packet(from: three.session(Three.old) == nil ? Three.new : Three.old)
+                three.packet(from: three.gateway)
             }
         }
+    }
+
+    /// Through which what is inside goes to the client: the one that speaks for the session, or, before the next one does, the last.
+    private var gateway: IPAddress {
+        if let found = [Self.old, Self.new].first(where: { session($0)?.isArriving == false }) { last = found }
+        return last
     }
 
     private func packet(from address: IPAddress) {
         let isClient = address == Self.client
         if isClient { fromClient.sent += 1 } else { toClient.sent += 1 }
-        guard let child = session(address)?.children.first(where: { !$0.isRekeyed }), let end = ends[address]?[child.inboundSPI],
+        if let child = session(address)?.children.first(where: { !$0.isRekeyed }) { children[address] = child }
+        guard let child = children[address], let end = ends[address]?[child.inboundSPI],
             let number = planes[address]!.take(child.inboundSPI)
         else {
             if isClient { fromClient.lost += 1 } else { toClient.lost += 1 }

@@ -125,15 +125,16 @@ def _move(lab, checks, client, gateways, folder, ends):
     ends.append(probes.stop)
     probes.wait_flowing(time.monotonic())
     time.sleep(1.0)
-    for source, target, arguments in (
-        ("sg1", "sg2", ["anna@example.net", "--to", "sg2"]), ("sg1", "sg2", [CLIENT, "--from", "sg2"]),
+    one, other = gateways["sg1"], gateways["sg2"]
+    # It goes; it comes back, and the gateway to which it comes asks for it; it goes because the client asks.
+    for name, asked, left, arrived, arguments in (
+        ("tandem transfer --to", one, one, other, ["anna@example.net", "--to", "sg2"]),
+        ("tandem transfer --from", one, other, one, [CLIENT, "--from", "sg2"]),
+        ("tandem transfer --to at the client", client, one, other, ["gate", "--to", ADDRESSES["sg2"]]),
     ):
-        # The second time the session comes back, and the first gateway asks for it.
-        left, arrived = (gateways[source], gateways[target]) if arguments[1] == "--to" else (gateways[target], gateways[source])
         before, start = _counter(arrived, "ike_half_open_created"), time.monotonic()
-        done = gateways[source].command("transfer", *arguments, "--json", check=False)
+        done = asked.command("transfer", *arguments, "--json", check=False)
         told = json.loads(done.stdout) if done.stdout.startswith("{") else {"reason": done.stderr.strip()}
-        name = f"tandem transfer {arguments[1]}"
         checks.expect(f"{name} moves the session", done.returncode == 0 and told.get("outcome") == "done", json.dumps(told))
         wait_until("the session has moved", lambda: _sessions(left) == 0 and _sessions(arrived) == 1, timeout=10)
         probes.wait_flowing(time.monotonic())

@@ -305,7 +305,7 @@ extension IKEEngine {
             case .peerRedirected: counters.newPeersRedirected += 1
             case .redirectAnswered: counters.sessionsRedirected += 1
             case .handedOn: counters.sessionsHandedOn += 1
-            case .synchronized: break
+            case .synchronized, .contextTransferMessage: break
             case .childDeleted, .terminated, .moved, .relocated, .stayed, .dropped, .successorWanted, .successorIncomplete: break
             }
         }

@@ -78,6 +78,7 @@ extension IKEEngine {
         case .move: draftMove(in: session, context: context)
         case .announceAddresses: draftAddresses(in: session)
         case .redirect: draftRedirect(in: session, context: context)
+        case .contextTransferMessage(let message): RequestDraft(purpose: .announce, payloads: [.notify(.cxtpMessage, message)])
         case .deleteIKESA: .deleteIKESA
         case .deleteChildSA(let spi): .deleteChildSA(spi)
         case .createChildSA(let wish): draftChild(wish, in: session, table: table, context: context)

@@ -11,6 +11,8 @@ enum Wish: Hashable {
     case announceAddresses
     /// REDIRECT, as `Session.redirects` has it (RFC 5685 §5).
     case redirect
+    /// A message of RFC 4067 between a mobile node and its gateway.
+    case contextTransferMessage([UInt8])
     case deleteIKESA
     case deleteChildSA(UInt32)
     case createChildSA(ChildWish)
@@ -85,7 +87,7 @@ extension IKEEngine {
         case .liveness:
             // Whatever is under way in this IKE SA asks the same question; in one that was replaced a peer may never answer.
             return pending.isEmpty ? .now : .never
-        case .deleteIKESA, .announceAddresses, .syncReplayCounters: break
+        case .deleteIKESA, .announceAddresses, .syncReplayCounters, .contextTransferMessage: break
         case .redirect:
             if session.redirects.order?.stage != .prepared { return .never }
         case .move:

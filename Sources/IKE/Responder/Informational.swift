@@ -1,7 +1,8 @@
 import IKEWire
 import Session
 
-/// INFORMATIONAL requests (RFC 7296 §1.4): liveness, DELETE, notifies that end the IKE SA, and addresses (RFC 4555).
+/// INFORMATIONAL requests (RFC 7296 §1.4): liveness, DELETE, notifies that end the IKE SA, addresses (RFC 4555), and
+/// messages of context transfer (RFC 4067).
 extension IKEEngine {
     mutating func answerInformational(_ request: PayloadSet, message: ReceivedMessage) -> RequestAnswer {
         let session = message.session
@@ -13,6 +14,7 @@ extension IKEEngine {
         if request.deletes.contains(where: { $0.protocolID == .ike }) { return deleteIKESA(message) }
         var answer = deleteChildren(request, session: session)
         takeAddresses(request, message: message, answer: &answer)
+        takeContextTransferMessage(request, session: session, answer: &answer)
         return answer
     }
 

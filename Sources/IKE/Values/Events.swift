@@ -132,6 +132,8 @@ public enum IKEEvent: Hashable, Sendable {
     /// The peer answered a redirect (RFC 5685 §5). Accepted: it goes on with the session as it is at the other gateway. Otherwise it may go
     /// there by itself, and authenticates anew.
     case redirectAnswered(session: SessionID, accepted: Bool)
+    /// The peer sent a message of RFC 4067, which nobody has read yet: at most `IKEEngine.contextTransferMessageMax` octets.
+    case contextTransferMessage(session: SessionID, [UInt8])
     /// Another gateway has the session now.
     case handedOn(session: SessionID)
     /// The session has to be replaced: its peer is to be called, with `replacing`.
@@ -190,6 +192,8 @@ public enum IKEEvent: Hashable, Sendable {
         case .peerRedirected(let remote, let identity?, let to): (.info, "\(identity) from \(remote) is redirected to \(to)")
         case .redirectAnswered(let session, true): (.info, "session \(session): the peer goes on with it at the other gateway")
         case .redirectAnswered(let session, false): (.info, "session \(session): the peer knows of the other gateway")
+        case .contextTransferMessage(let session, let message):
+            (.debug, "session \(session): \(message.count) octets about a context transfer")
         case .handedOn(let session): (.info, "session \(session): is at the other gateway")
         case .successorWanted(let session): (.info, "session \(session): is to be replaced by a new one")
         case .successorIncomplete(let session, let child): (.debug, "session \(session): its predecessor has \(child) too")

@@ -76,6 +76,7 @@ public struct NotifyType: RawRepresentable, Hashable, Sendable {
     // Tandem's own, of the private range (RFC 7296 §3.10.1): only for peers that sent the vendor ID of context transfer.
     public static let ipsecSyn = NotifyType(rawValue: 46420)
     public static let noReauthIPsecContextTransmitted = NotifyType(rawValue: 46421)
+    public static let cxtpMessage = NotifyType(rawValue: 46422)
 }
 
 extension NotifyType: CustomStringConvertible {
@@ -108,6 +109,6 @@ extension NotifyType: CustomStringConvertible {
         .ipsecReplayCounterSync: "IPSEC_REPLAY_COUNTER_SYNC", .ikev2FragmentationSupported: "IKEV2_FRAGMENTATION_SUPPORTED",
         .signatureHashAlgorithms: "SIGNATURE_HASH_ALGORITHMS", .usePPK: "USE_PPK", .ppkIdentity: "PPK_IDENTITY",
         .noPPKAuth: "NO_PPK_AUTH", .intermediateExchangeSupported: "INTERMEDIATE_EXCHANGE_SUPPORTED", .ipsecSyn: "IPSEC_SYN",
-        .noReauthIPsecContextTransmitted: "NO_REAUTH_IPSEC_CXT_TRANSMITTED",
+        .noReauthIPsecContextTransmitted: "NO_REAUTH_IPSEC_CXT_TRANSMITTED", .cxtpMessage: "CXTP_MESSAGE",
     ]
 }
