@@ -29,6 +29,7 @@ from tandemlab.trials.initiate import initiate
 from tandemlab.trials.keys import foreign_keys
 from tandemlab.trials.redirect import redirect
 from tandemlab.trials.refusals import refusals
+from tandemlab.trials.replay import replay
 from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.transfer import transfer
 from tandemlab.trials.twocities import twocities
@@ -37,7 +38,7 @@ from tandemlab.trials.wire import check_wire
 #: Those that need no pair, and come before it.
 BEFORE = ("files", "redirect", "transfer")
 #: Those that have a laboratory of their own.
-APART = ("twocities",)
+APART = ("twocities", "replay")
 TRIALS = (
     *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly",
     "counters", "takeovers", *APART)
@@ -119,6 +120,9 @@ def perform(settings, options):
         with Laboratory(settings) as lab:
             checks.run("twocities", lambda: figures.update(twocities=twocities(lab, checks, not options.report_times_only)))
         check_left(lab, checks)
+    if "replay" in wanted:
+        print("— replay", flush=True)
+        checks.run("replay", lambda: figures.update(replay=replay(settings, checks)))
     with open(os.path.join(options.out, "result.json"), "w") as file:
         document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1), **figures}
         json.dump(document, file, indent=2)

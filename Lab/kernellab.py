@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The kernel lab: the demo and the takeovers with XFRM in the gateways and in the client. Times are only reported.
+"""The kernel lab: the demo, the takeovers and the replayed packets with XFRM in the gateways and in the client. Times are only reported.
 
     mkdir -p .build/lab && Lab/uml/run -t 900 -o .build/lab Lab/kernellab.py
 """
@@ -10,6 +10,7 @@ import os
 import sys
 
 import demo
+import replay
 import takeovers
 
 from tandemlab.checks import Checks
@@ -31,14 +32,14 @@ def main():
     options = parser.parse_args()
     options.report_times_only = True
     settings, checks, out = demo.settings_of(options), Checks("Kernel lab"), options.out
-    for name, part in (("demo", demo), ("takeovers", takeovers)):
+    for name, part in (("demo", demo), ("takeovers", takeovers), ("replay", replay)):
         options.out = os.path.join(out, name)
         try:
             checks.expect(name, part.perform(settings, options) == 0)
         except LabError as error:
             checks.expect(name, False, str(error))
     result = {"passed": len(checks.passed), "failed": len(checks.failed)}
-    for name in ("demo", "takeovers"):
+    for name in ("demo", "takeovers", "replay"):
         path = os.path.join(out, name, "result.json")
         if os.path.exists(path):
             with open(path) as file:

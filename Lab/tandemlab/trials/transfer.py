@@ -4,18 +4,16 @@ import json
 import os
 import time
 
+from ..caller import BEHIND, BEHIND_NET, Caller, admitting
 from ..gateway import Gateway, make_key
 from ..namespaces import CLIENT, INNER, NODES, SERVER
 from ..probes import ProbePair
 from ..processes import Process, run, wait_until
-from ..strongswan import PRE_SHARED_KEY
 from .redirect import ADDRESSES, ALONE
 
 RATE = 1000
 #: Probes that can be under way at a time, at this rate.
 IN_FLIGHT = 2
-#: What the client's end of the tunnel protects.
-BEHIND, BEHIND_NET = "10.20.9.1", "10.20.9.0/24"
 LINK_PORT = 4511
 
 LINKED = """
@@ -31,34 +29,6 @@ certificate = "pair/{peer}.crt"
 may_request = true
 """
 
-CALLING = """\
-[node]
-name = "client"
-id = 0
-
-[runtime]
-directory = "run"
-control_socket = "{socket}"
-
-[dataplane]
-kind = "{dataplane}"
-
-[connections.gate]
-local_addrs = ["{client}"]
-remote_addrs = ["{gateway}"]
-local = {{ auth = "psk", id = "anna@example.net" }}
-remote = {{ auth = "psk", id = "gw.example.net" }}
-
-[connections.gate.children.net]
-local_ts = ["{behind}/32"]
-remote_ts = ["10.10.0.0/16"]
-esp_proposals = ["default"]
-
-[secrets.road]
-ids = ["gw.example.net", "anna@example.net"]
-file = "road.psk"
-"""
-
 #: The way back to the client leads through whichever gateway has it: the program of the one to which it comes says so.
 ROUTE = """\
 #!/bin/sh
@@ -68,29 +38,14 @@ esac
 """
 
 
-class Client(Gateway):
-    """A Tandem that calls."""
-
-    def __init__(self, lab, folder):
-        self.network, self.name, self.build = lab.network, "client", lab.settings.build
-        self.directory = os.path.join(folder, self.name)
-        self.socket = os.path.join(self.directory, "tandem.vici")
-        self.configuration_path = os.path.join(self.directory, "tandem.toml")
-        self.process = None
-        os.makedirs(self.directory, exist_ok=True)
-        self.write("road.psk", PRE_SHARED_KEY + "\n", mode=0o600)
-        self.write("tandem.toml", CALLING.format(
-            socket=self.socket, dataplane=lab.settings.dataplane, client=CLIENT, gateway=ADDRESSES["sg1"], behind=BEHIND))
-
-
 def transfer(lab, checks):
     folder = os.path.join(lab.directory, "transfer")
     gateways = {name: _linked(lab, name, folder) for name in NODES}
     for gateway in gateways.values():
         with open(os.path.join(gateways[gateway.peer].directory, "pair", f"{gateway.peer}.crt")) as file:
             gateway.write(f"pair/{gateway.peer}.crt", file.read())
-    client, ends = Client(lab, folder), []
-    run("ip", "-n", lab.network.name("client"), "address", "add", f"{BEHIND}/32", "dev", "lo")
+    client, ends = Caller(lab, ADDRESSES["sg1"], folder), []
+    client.add_address()
     run("ip", "-n", lab.network.name("server"), "route", "replace", BEHIND_NET, "via", INNER["sg1"])
     try:
         for each in (*gateways.values(), client):
@@ -101,7 +56,7 @@ def transfer(lab, checks):
     finally:
         for end in reversed(ends):
             end()
-        run("ip", "-n", lab.network.name("client"), "address", "del", f"{BEHIND}/32", "dev", "lo")
+        client.remove_address()
 
 
 def _linked(lab, name, folder):
@@ -109,8 +64,7 @@ def _linked(lab, name, folder):
     make_key(lab.settings.build, name, gateway.peer, os.path.join(gateway.directory, "pair"))
     pid_file = os.path.join(folder, "server.pid")
     script = gateway.write("route", ROUTE.format(pid_file=pid_file, net=BEHIND_NET, inner=INNER[name]), mode=0o755)
-    text = ALONE.replace('pools = ["road"]\n', "").split("[pools.road]")[0]
-    text = text.replace('esp_proposals = ["default"]', f'remote_ts = ["{BEHIND_NET}"]\nesp_proposals = ["default"]\nupdown = "{script}"')
+    text = admitting(ALONE).replace('esp_proposals = ["default"]', f'esp_proposals = ["default"]\nupdown = "{script}"')
     text += LINKED.format(name=name, peer=gateway.peer, peer_address=ADDRESSES[gateway.peer], port=LINK_PORT)
     gateway.configure(text.replace("@ADDRESS@", ADDRESSES[name]))
     return gateway
