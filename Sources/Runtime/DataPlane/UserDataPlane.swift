@@ -61,6 +61,7 @@ public final class UserDataPlane: DataPlane {
             }
             rest = rest.dropFirst(UserDataPlane.commandCountMax)
         }
+        if commands.contains(where: \.stopsSending) { database.waitForSender() }
         return failures
     }
 
@@ -99,6 +100,17 @@ public final class UserDataPlane: DataPlane {
         for prefix in configuration.protectedPrefixes {
             // It goes with the device in any case.
             try? configuration.routes.removeUnicast(prefix, running.tun.name)
+        }
+    }
+}
+
+extension DataPlaneCommand {
+    /// After it nothing leaves that could leave before.
+    fileprivate var stopsSending: Bool {
+        switch self {
+        case .gate(let state): state != .open
+        case .remove: true
+        case .install, .lease, .advanceInbound, .traps: false
         }
     }
 }

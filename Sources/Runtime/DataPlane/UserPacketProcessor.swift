@@ -117,7 +117,14 @@ final class UserPacketProcessor: PacketProcessor, @unchecked Sendable {
         counters.add(.tunReceived, count)
         if !isAlive { counters.add(.tunReadFailed) }
         guard count > 0 else { return isAlive }
-        let (mustReport, acquired) = database.withLock { database in
+        let (mustReport, acquired) = database.whileSending { sealAndSend(count, now: now) }
+        for event in acquired { events(event) }
+        if mustReport { report() }
+        return isAlive
+    }
+
+    private func sealAndSend(_ count: Int, now: Instant) -> (mustReport: Bool, acquired: [DataPlaneEvent]) {
+        let told = database.withLock { database in
             for index in 0..<count {
                 let packet = outgoing.packets[index]
                 outgoing.sealed[index] = try? database.seal(in: packet.buffer, payload: packet.payload)
@@ -129,9 +136,7 @@ final class UserPacketProcessor: PacketProcessor, @unchecked Sendable {
             send(sealed, in: outgoing.packets[index].buffer)
         }
         sendBatch.flush()
-        for event in acquired { events(event) }
-        if mustReport { report() }
-        return isAlive
+        return told
     }
 
     @inline(__always)
