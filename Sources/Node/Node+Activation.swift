@@ -77,7 +77,7 @@ extension Node {
     /// RFC 4067 §6.3: the token is validated before anything is transferred.
     private mutating func activationRequested(_ request: ActivateRequest, by session: Session, now: Now) {
         do throws(TransferRefusal) {
-            guard transfers.takeRequest(at: now.instant) else { throw .because("too many ask", .busy) }
+            guard transfers.requestsOfClients.take(at: now.instant) else { throw .because("too many ask", .busy) }
             let key = tokenKey(of: session.ikeSA, sequenceNumber: request.sequenceNumber)
             let isGenuine = TokenAlgorithm.hmacSHA256.verify(
                 request.token, key: key, mobileNode: request.mobileNode, sequenceNumber: request.sequenceNumber, blocks: request.blocks)

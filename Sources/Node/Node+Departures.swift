@@ -205,7 +205,7 @@ extension Node {
     /// CT-Req: another gateway asks for a session, because the client's token allows it, or our operator does.
     mutating func contextRequested(_ request: ContextRequest, by gateway: GatewayConfiguration, now: Now) {
         do throws(TransferRefusal) {
-            guard transfers.takeRequest(at: now.instant) else { throw .because("too many requests", .busy) }
+            guard transfers.requestsOfGateways.take(at: now.instant) else { throw .because("too many requests", .busy) }
             guard isOwner, handover == nil else { throw .because("this node is \(roles.role.name)", .notActive) }
             guard request.blocks.isEmpty || request.blocks.contains(where: { $0.profile == .ipsecContext }) else {
                 throw .because("no such feature profile type", .unknownProfile)

@@ -102,7 +102,9 @@ struct TransferWork {
     var arrivals: [IPAddress: Arrival] = [:]
     /// Where we are the mobile node ourselves.
     var activations: [SessionID: Activation] = [:]
-    private var requests: (since: Instant, count: Int)?
+    /// Apart, so that a client that asks without end keeps no gateway out.
+    var requestsOfGateways = RequestRate()
+    var requestsOfClients = RequestRate()
 
     var isEmpty: Bool { departures.isEmpty && arrivals.isEmpty && activations.isEmpty }
 
@@ -123,13 +125,19 @@ struct TransferWork {
         arrivals.count < TransferWork.countMax && arrivals.values.count { $0.gateway == gateway } < TransferWork.perGatewayMax
     }
 
-    /// Whether one more CT-Req is answered in this second.
-    mutating func takeRequest(at now: Instant) -> Bool {
-        if let known = requests, now - known.since < .seconds(1) {
+}
+
+/// How many wishes for a transfer are looked at in a second (RFC 4067 §6.3).
+struct RequestRate {
+    private var known: (since: Instant, count: Int)?
+
+    /// Whether one more is answered in this second.
+    mutating func take(at now: Instant) -> Bool {
+        if let known, now - known.since < .seconds(1) {
             guard known.count < TransferWork.requestsPerSecond else { return false }
-            requests = (known.since, known.count + 1)
+            self.known = (known.since, known.count + 1)
         } else {
-            requests = (now, 1)
+            known = (now, 1)
         }
         return true
     }

@@ -103,8 +103,12 @@ import Testing
         let token = Self.ask(three)
         three.run(for: 50)
         #expect(three.summary(token)?.reason == "its gateway refused: it is busy with another transfer")
+        // Other gateways are not kept out by it.
+        let fetch = three.transfer("198.51.100.7", .from, "old")
+        three.run(for: 100)
+        #expect(three.summary(fetch)?.outcome == .done)
         three.run(for: 1_000)
-        three.checkGoesOn(at: Three.old)
+        three.checkGoesOn(at: Three.new)
     }
 
     @Test func gateway_thatDoesNotAnswer_isGivenUp() throws {
