@@ -1,27 +1,13 @@
 """A client that is a Tandem itself: it calls a gateway, and protects one address behind it."""
 
-import os
-
-from .gateway import Gateway
+from .gateway import HEAD, Gateway
 from .namespaces import CLIENT
 from .processes import run
-from .strongswan import PRE_SHARED_KEY
 
 #: The client's end of the tunnel, and what gateways are to let in.
 BEHIND, BEHIND_NET = "10.20.9.1", "10.20.9.0/24"
 
-CONFIGURATION = """\
-[node]
-name = "client"
-id = 0
-
-[runtime]
-directory = "run"
-control_socket = "{socket}"
-
-[dataplane]
-kind = "{dataplane}"
-
+CONFIGURATION = HEAD + """\
 [connections.gate]
 local_addrs = ["{client}"]
 remote_addrs = ["{gateway}"]
@@ -49,15 +35,12 @@ class Caller(Gateway):
     """In the namespace `client`; ends with the laboratory."""
 
     def __init__(self, lab, gateway, folder=None):
-        self.network, self.name, self.build = lab.network, "client", lab.settings.build
-        self.directory = os.path.join(folder or lab.directory, self.name)
-        self.socket = os.path.join(self.directory, "tandem.vici")
-        self.configuration_path = os.path.join(self.directory, "tandem.toml")
-        self.process = None
-        os.makedirs(self.directory, exist_ok=True)
-        self.write("road.psk", PRE_SHARED_KEY + "\n", mode=0o600)
-        self.write("tandem.toml", CONFIGURATION.format(
-            socket=self.socket, dataplane=lab.settings.dataplane, client=CLIENT, gateway=gateway, behind=BEHIND))
+        self.called = gateway
+        super().__init__(lab.network, "client", folder or lab.directory, lab.settings.build, lab.settings.dataplane)
+
+    def configure(self, template=CONFIGURATION):
+        self.write("tandem.toml", template.format(
+            name=self.name, id=0, socket=self.socket, dataplane=self.dataplane, client=CLIENT, gateway=self.called, behind=BEHIND))
 
     def add_address(self):
         run("ip", "-n", self.network.name("client"), "address", "add", f"{BEHIND}/32", "dev", "lo")

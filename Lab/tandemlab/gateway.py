@@ -9,7 +9,8 @@ from .processes import LabError, Process, run, wait_until
 from .strongswan import PRE_SHARED_KEY
 from .vici import Vici, ViciError
 
-CONFIGURATION = """\
+#: What every configuration of the labs begins with.
+HEAD = """\
 [node]
 name = "{name}"
 id = {id}
@@ -18,6 +19,12 @@ id = {id}
 directory = "run"
 control_socket = "{socket}"
 
+[dataplane]
+kind = "{dataplane}"
+
+"""
+
+CONFIGURATION = HEAD + """\
 [pair]
 peer = "{peer}"
 certificate = "pair/{name}.crt"
@@ -39,9 +46,6 @@ interface = "eth0"
 [[address]]
 address = "{inner_shared}/16"
 interface = "eth1"
-
-[dataplane]
-kind = "{dataplane}"
 
 [connections.road]
 local_addrs = ["{outer_shared}"]
@@ -82,7 +86,6 @@ class Gateway:
 
     def __init__(self, network, name, directory, build, dataplane="auto", heartbeat=None):
         self.network, self.name, self.build = network, name, build
-        self.peer = NODES[1 - NODES.index(name)]
         self.directory = os.path.join(directory, name)
         self.socket = os.path.join(self.directory, "tandem.vici")
         self.configuration_path = os.path.join(self.directory, "tandem.toml")
@@ -91,6 +94,10 @@ class Gateway:
         self.write("road.psk", PRE_SHARED_KEY + "\n", mode=0o600)
         self.dataplane, self.heartbeat = dataplane, heartbeat
         self.configure()
+
+    @property
+    def peer(self):
+        return NODES[1 - NODES.index(self.name)]
 
     def configure(self, template=CONFIGURATION):
         """Writes the configuration with which the daemon starts next."""

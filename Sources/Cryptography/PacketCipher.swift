@@ -201,7 +201,8 @@ extension PacketCipher {
     }
 }
 
-/// libcrypto's ciphers, looked up once: a lookup for each key would cost more than the key schedule. Never freed.
+/// libcrypto's ciphers, looked up once: a lookup for each key would cost more than the key schedule. Never freed and never changed,
+/// so that threads may share them.
 private enum CipherImplementations {
     nonisolated(unsafe) private static let gcm = fetch("GCM")
     nonisolated(unsafe) private static let cbc = fetch("CBC")

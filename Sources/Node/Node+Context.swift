@@ -65,13 +65,12 @@ extension Node {
             if let answer { refuse(answer.token, "failed", "the session could not be removed") }
             return
         }
-        let (hooks, responses) = (hookCalls(for: applied), answer.map { [$0] } ?? [])
-        if messages.isEmpty {
-            release(commands: plan.commands(for: applied), datagrams: [], hooks: hooks, responses: responses, now: now)
-        } else {
-            linger(applied, hooks: hooks, now: now)
-            release(commands: [], datagrams: [], messages: messages, responses: responses, now: now)
+        var (commands, hooks) = (plan.commands(for: applied), hookCalls(for: applied))
+        if !messages.isEmpty {
+            linger(session, removals: commands, hooks: hooks, now: now)
+            (commands, hooks) = ([], [])
         }
+        release(commands: commands, datagrams: [], hooks: hooks, messages: messages, responses: answer.map { [$0] } ?? [], now: now)
         if let change = wantedChange(applied) { note(change, events: [], now: now) }
         log(.notice, "session detached", [.init("session", "\(session.id)"), .init("peer", "\(session.authorization.remoteIdentity)")])
         note(.context, "session #\(session.uniqueID) of '\(session.authorization.remoteIdentity)' left this gateway (detached)", now: now)

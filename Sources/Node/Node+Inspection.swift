@@ -13,7 +13,10 @@ extension Node {
         let queues = [
             ("replies that wait", hold.count, 1000), ("datagrams that wait", parked.count, Node.parkedMax),
             ("news", journal.events.count, 2 * Journal.countMax), ("terminations", terminations.count, 100),
-            ("announcements", announcements.count, 4),
+            ("announcements", announcements.count, 4), ("sessions that linger", lingering.entries.count, Lingering.countMax),
+            ("transfers given", transfers.departures.count, TransferWork.countMax),
+            ("transfers taken", transfers.arrivals.count, TransferWork.countMax),
+            ("transfers asked for", transfers.activations.count, TransferWork.countMax),
         ]
         return queues.filter { $0.1 > $0.2 }.map { "\($0.0): \($0.1) of \($0.2)" }
     }

@@ -14,7 +14,8 @@ struct Lingering {
 
     struct Entry {
         var until: Instant
-        var session: Session
+        var mobileNode: IPAddress
+        var inboundSPIs: [UInt32]
         /// What takes the SAs out of the data plane.
         var removals: [DataPlaneCommand]
         /// What tells programs that the session is gone.
@@ -38,8 +39,7 @@ struct Lingering {
     /// Those that a new session would meet in the data plane: the same coming back, or another for the same client.
     mutating func take(before session: Session) -> [Entry] {
         take { entry in
-            entry.session.mobileNode == session.mobileNode
-                || entry.session.children.contains { session.child(inboundSPI: $0.inboundSPI) != nil }
+            entry.mobileNode == session.mobileNode || entry.inboundSPIs.contains { session.child(inboundSPI: $0) != nil }
         }
     }
 
@@ -51,16 +51,17 @@ struct Lingering {
 }
 
 extension Node {
-    /// The session is out of the table; its SAs stay for a moment, and only send.
-    mutating func linger(_ applied: AppliedDelta, hooks: [HookCall], now: Now) {
-        guard let session = applied.before, applied.after == nil else { return }
+    /// The session is out of the table; its SAs stay for a moment, and only send. That they receive nothing waits for nobody: to refuse
+    /// shows nothing (law 2).
+    mutating func linger(_ session: Session, removals: [DataPlaneCommand], hooks: [HookCall], now: Now) {
         let closed = session.children.map { child in
             DataPlaneCommand.advanceInbound(
                 inboundSPI: child.inboundSPI, top: child.algorithms.extendedSequenceNumbers ? UInt64.max >> 1 : 0xFFFF_FFFF)
         }
         if !closed.isEmpty { effects.append(.dataPlane(closed)) }
         let entry = Lingering.Entry(
-            until: now.instant + Lingering.time, session: session, removals: plan.commands(for: applied), hooks: hooks)
+            until: now.instant + Lingering.time, mobileNode: session.mobileNode, inboundSPIs: session.children.map(\.inboundSPI),
+            removals: removals, hooks: hooks)
         if let first = lingering.append(entry) { end([first]) }
     }
 

@@ -7,7 +7,8 @@ import Session
 
 /// Context transfer with gateways that are no pair with this one (RFC 4067): who says what, and when each session has which owner.
 ///
-/// `Node+Departures` gives sessions away, `Node+Arrivals` takes them. At every moment one of the two gateways speaks for a session: the giver
+/// `Node+Departures` gives sessions away, `Node+Arrivals` takes them; with `Node+Activation` a client asks for it, and what `Node+Lingering`
+/// keeps for a moment sends on what comes late. At every moment one of the two gateways speaks for a session: the giver
 /// until its client has answered the REDIRECT, the taker from the giver's last word on (law 4).
 extension Node {
     mutating func transfer(_ request: TransferRequest, token: RequestToken, now: Now) {

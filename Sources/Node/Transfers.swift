@@ -124,7 +124,6 @@ struct TransferWork {
     func hasRoom(from gateway: String) -> Bool {
         arrivals.count < TransferWork.countMax && arrivals.values.count { $0.gateway == gateway } < TransferWork.perGatewayMax
     }
-
 }
 
 /// How many wishes for a transfer are looked at in a second (RFC 4067 §6.3).

@@ -6,8 +6,8 @@ struct TransferCommand: ParsableCommand {
         commandName: "transfer", abstract: "Move one session to another gateway, or fetch it from there.",
         discussion: """
             The other gateway is a [[gateway]] of the configuration. A client that knows context transfer goes on inside its SAs; one that \
-            only follows redirects authenticates anew there. Whatever fails, the session stays where it was. On a node that called, --to takes the \
-            address of another gateway, and asks the session's own to move it there.
+            only follows redirects authenticates anew there. Whatever fails, the session stays where it was. On a node that called, --to \
+            takes the address of another gateway, and asks the session's own to move it there.
             """)
 
     @Argument(help: "The session: its connection, its peer's identity or address, a leased address, or its number. With --from an address.")

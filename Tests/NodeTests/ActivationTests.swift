@@ -65,16 +65,12 @@ import Testing
 
     @Test func taker_thatRefuses_isToldToTheClient() throws {
         let three = try TransferTests.connected()
-        let given = try #require(three.session(Three.old))
-        var other = given
-        other.ikeSA.spis.initiator ^= 1
-        other.ikeSA.spis.responder ^= 1
-        try three.nodes[Three.new]!.table.apply(SessionDelta(session: given.id, changes: [.created(other)]))
+        try three.occupySPIs()
         let token = Self.ask(three)
         three.run(for: 200)
         #expect(three.summary(token)?.outcome == .failed)
         #expect(three.summary(token)?.reason == "its gateway refused: another session there has the SPI")
-        try three.nodes[Three.new]!.table.apply(SessionDelta(session: given.id, changes: [.removed(reason: "test", at: 0)]))
+        try three.freeSPIs()
         three.checkGoesOn(at: Three.old)
     }
 

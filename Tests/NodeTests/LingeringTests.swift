@@ -49,16 +49,17 @@ extension Three {
         three.checkGoesOn(at: Three.old)
     }
 
+    private static func entry(until: Instant) -> Lingering.Entry {
+        Lingering.Entry(until: until, mobileNode: Three.client, inboundSPIs: [], removals: [], hooks: [])
+    }
+
     @Test func crowd_thatLingers_isBounded() throws {
         let (three, _) = try Self.moved()
-        let session = try #require(three.session(Three.new))
         var lingering = Lingering()
         for number in 0..<Lingering.countMax {
-            let entry = Lingering.Entry(until: three.time.instant + .seconds(number), session: session, removals: [], hooks: [])
-            #expect(lingering.append(entry) == nil)
+            #expect(lingering.append(Self.entry(until: three.time.instant + .seconds(number))) == nil)
         }
-        let last = Lingering.Entry(until: three.time.instant + .seconds(1_000), session: session, removals: [], hooks: [])
-        #expect(lingering.append(last)?.until == three.time.instant)
+        #expect(lingering.append(Self.entry(until: three.time.instant + .seconds(1_000)))?.until == three.time.instant)
         #expect(lingering.entries.count == Lingering.countMax && lingering.nextDeadline == three.time.instant + .seconds(1))
     }
 }

@@ -45,6 +45,19 @@ extension Three {
 
     func counter(_ address: IPAddress, _ name: String) -> UInt64 { nodes[address]?.namedCounters[name] ?? 0 }
 
+    /// The new gateway has another session whose CHILD SAs have the SPIs of the client's.
+    func occupySPIs() throws {
+        var other = try #require(session(Three.old))
+        other.ikeSA.spis.initiator ^= 1
+        other.ikeSA.spis.responder ^= 1
+        try nodes[Three.new]!.table.apply(SessionDelta(session: other.id, changes: [.created(other)]))
+    }
+
+    func freeSPIs() throws {
+        let other = try #require(session(Three.new))
+        try nodes[Three.new]!.table.apply(SessionDelta(session: other.id, changes: [.removed(reason: "test", at: 0)]))
+    }
+
     /// Both directions pass, between the client and the gateway that has its session, and it has no other.
     func checkGoesOn(at address: IPAddress) {
         let other = address == Three.old ? Three.new : Three.old
@@ -195,15 +208,11 @@ extension Three {
 
     @Test func taker_thatCannotInstall_saysWhyAndTheSessionStays() throws {
         let three = try Self.connected()
-        let given = try #require(three.session(Three.old))
-        var other = given
-        other.ikeSA.spis.initiator ^= 1
-        other.ikeSA.spis.responder ^= 1
-        try three.nodes[Three.new]!.table.apply(SessionDelta(session: given.id, changes: [.created(other)]))
+        try three.occupySPIs()
         let token = three.transfer()
         three.run(for: 50)
         #expect(three.summary(token)?.reason == "new refused: another session there has the SPI")
-        try three.nodes[Three.new]!.table.apply(SessionDelta(session: given.id, changes: [.removed(reason: "test", at: 0)]))
+        try three.freeSPIs()
         three.checkGoesOn(at: Three.old)
     }
 

@@ -7,7 +7,7 @@ import socket
 import time
 
 from .. import kernel
-from ..gateway import Gateway
+from ..gateway import HEAD, Gateway
 from ..namespaces import INNER, NODES, SERVER
 from ..processes import run, wait_until
 from ..strongswan import Charon, road_conf
@@ -17,21 +17,10 @@ ADDRESSES = {"sg1": "192.0.2.21", "sg2": "192.0.2.22"}
 POOLS = {"sg1": "10.20.1.0/24", "sg2": "10.20.2.0/24"}
 PORT = 9040
 
-ALONE = """\
-[node]
-name = "{name}"
-id = {id}
-
-[runtime]
-directory = "run"
-control_socket = "{socket}"
-
+ALONE = HEAD + """\
 [[address]]
 address = "@ADDRESS@/24"
 interface = "eth0"
-
-[dataplane]
-kind = "{dataplane}"
 
 [connections.road]
 local_addrs = ["@ADDRESS@"]

@@ -2,7 +2,7 @@ import IKEWire
 public import Session
 
 /// Messages of the Context Transfer Protocol between a mobile node and its gateway, CTAR and CTAA (RFC 4067 §2.5.1, §2.5.2): a notify
-/// inside their IKE SA, so that nobody on the path learns who moves where, and nobody else can ask. Docs/context-transfer.md has the format.
+/// inside their IKE SA, so that nobody on the path learns who moves where, and nobody else can ask. The format: Docs/context-transfer.md.
 extension IKEEngine {
     /// A CTAR that names as many types as it may has less.
     public static let contextTransferMessageMax = 1024
