@@ -104,6 +104,10 @@ let package = Package(
                 "Cryptography", "IKE", "Session", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks/SessionGenerator", swiftSettings: strict),
+        .target(name: "CAllocations", path: "Benchmarks/Allocations"),
+        .executableTarget(
+            name: "hot-paths", dependencies: ["CAllocations", "Simulator", "Node", "Pair", "ESP", "IKEWire", "Session", "Cryptography"],
+            path: "Benchmarks/HotPaths", swiftSettings: strict),
         // Both nodes, end-users, a network and its faults in virtual time: `make simulate`, and the tests' world.
         .target(
             name: "Simulator", dependencies: ["Node", "IKE", "Pair", "Session", "Control", "Cryptography"], swiftSettings: strict),

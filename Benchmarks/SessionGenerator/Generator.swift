@@ -9,9 +9,13 @@ struct Generator {
     struct Result {
         /// Sessions with which it went well.
         var count: Int
+        /// How many it concerned.
+        var total: Int
         var milliseconds: Int64
         /// What went wrong, and how often.
         var failures: [String: Int]
+        /// Of sessions that were set up one after the other, how long each took.
+        var microseconds: [Int64] = []
     }
 
     private var initiators: [IKEInitiator] = []
@@ -20,9 +24,9 @@ struct Generator {
     private var inFlight: Set<Int> = []
     private let local: Endpoint
     private let remote: Endpoint
+    private let options: SessionGenerator
+    private let network: IPPrefix
     private let socket: ClientSocket
-    private let parallel: Int
-    private let patience: Duration
 
     /// How long to wait for a datagram before looking at the clock and at standard input again.
     private static let pollMilliseconds: Int32 = 50
@@ -30,36 +34,60 @@ struct Generator {
     init(local: Endpoint, remote: Endpoint, options: SessionGenerator, network: IPPrefix) throws {
         self.local = local
         self.remote = remote
+        self.options = options
+        self.network = network
         socket = try ClientSocket(local)
-        parallel = options.parallel
-        patience = .seconds(options.timeout)
+    }
+
+    private func initiator(_ number: Int) -> IKEInitiator {
         let gcm = IKEProposal(
             ciphers: [Cipher(.aesGCM16, keyBits: 128)], integrity: [], prfs: [.hmacSHA256], groups: [.curve25519, .ecp256])
         let esp = ESPProposal(ciphers: [Cipher(.aesGCM16, keyBits: 128)], integrity: [], groups: [])
-        for number in 0..<options.count {
-            var configuration = InitiatorConfiguration(
-                local: local, remote: remote, localIdentity: Identity(text: "generated\(number).example.net"),
-                remoteIdentity: Identity(text: options.gateway), secret: SecretBytes(Array(options.secret.utf8)), proposals: [gcm],
-                childProposals: [esp], localSelectors: [TrafficSelector(IPPrefix("0.0.0.0/0")!)],
-                remoteSelectors: [TrafficSelector(network)])
-            configuration.requestsAddresses = [.ipv4]
-            initiators.append(IKEInitiator(configuration: configuration))
-        }
+        var configuration = InitiatorConfiguration(
+            local: local, remote: remote, localIdentity: Identity(text: "generated\(number).example.net"),
+            remoteIdentity: Identity(text: options.gateway), secret: SecretBytes(Array(options.secret.utf8)), proposals: [gcm],
+            childProposals: [esp], localSelectors: [TrafficSelector(IPPrefix("0.0.0.0/0")!)],
+            remoteSelectors: [TrafficSelector(network)])
+        configuration.requestsAddresses = [.ipv4]
+        return IKEInitiator(configuration: configuration)
     }
 
     // MARK: Tasks
 
-    /// IKE_SA_INIT and IKE_AUTH of every session; one counts when its CHILD SA and its address came with it.
-    mutating func establish() -> Result {
-        forAll({ $0.start(context: $1) }, until: { $0.phase != .awaitingInitResponse && $0.phase != .awaitingAuthResponse }) { initiator in
-            guard initiator.phase == .established else { return "\(initiator.phase)" }
-            return initiator.children.count == 1 && initiator.virtualAddresses.count == 1 ? nil : "no CHILD SA or no address"
+    /// IKE_SA_INIT and IKE_AUTH of so many more; a session counts when its CHILD SA and its address came with it.
+    mutating func establish(_ count: Int) -> Result {
+        let first = initiators.count
+        for number in first..<first + count { initiators.append(initiator(number)) }
+        return run(first..<first + count, { $0.start(context: $1) }, until: Generator.isUp, failure: Generator.whyNotUp)
+    }
+
+    /// The same, one after the other.
+    mutating func establishInTurn(_ count: Int) -> Result {
+        var all = Result(count: 0, total: 0, milliseconds: 0, failures: [:])
+        for _ in 0..<count {
+            let began = Clock.now().instant
+            let one = establish(1)
+            all.microseconds.append((Clock.now().instant - began).inNanoseconds / 1000)
+            all.count += one.count
+            all.total += 1
+            all.milliseconds += one.milliseconds
+            all.failures.merge(one.failures, uniquingKeysWith: +)
         }
+        return all
+    }
+
+    private static func isUp(_ initiator: IKEInitiator) -> Bool {
+        initiator.phase != .awaitingInitResponse && initiator.phase != .awaitingAuthResponse
+    }
+
+    private static func whyNotUp(_ initiator: IKEInitiator) -> String? {
+        guard initiator.phase == .established else { return "\(initiator.phase)" }
+        return initiator.children.count == 1 && initiator.virtualAddresses.count == 1 ? nil : "no CHILD SA or no address"
     }
 
     /// An empty INFORMATIONAL on every session; one counts when the gateway answered it.
     mutating func check() -> Result {
-        forAll({ $0.liveness(context: $1) }, until: { $0.isQuiet }) { initiator in
+        run(initiators.indices, { $0.liveness(context: $1) }, until: { $0.isQuiet }) { initiator in
             guard initiator.phase == .established else { return "\(initiator.phase)" }
             return initiator.isQuiet ? nil : "no answer"
         }
@@ -76,18 +104,19 @@ struct Generator {
         }
     }
 
-    /// Begins an exchange on every session, `parallel` at a time, and waits for all.
+    /// Begins an exchange on each of some sessions, `--parallel` at a time, and waits for all.
     ///
     /// - Parameters:
     ///   - isDone: of a session's exchange, however it ended.
     ///   - failure: what went wrong with a session; `nil` when nothing did.
-    private mutating func forAll(
-        _ begin: (inout IKEInitiator, IKEContext) -> [Datagram], until isDone: (IKEInitiator) -> Bool, failure: (IKEInitiator) -> String?
+    private mutating func run(
+        _ range: Range<Int>, _ begin: (inout IKEInitiator, IKEContext) -> [Datagram], until isDone: (IKEInitiator) -> Bool,
+        failure: (IKEInitiator) -> String?
     ) -> Result {
         let started = Clock.now().instant
-        var next = 0
-        while next < initiators.count || !inFlight.isEmpty, Clock.now().instant < started + patience {
-            while next < initiators.count, inFlight.count < parallel {
+        var next = range.lowerBound
+        while next < range.upperBound || !inFlight.isEmpty, Clock.now().instant < started + .seconds(options.timeout) {
+            while next < range.upperBound, inFlight.count < options.parallel {
                 let datagrams = begin(&initiators[next], Generator.context())
                 if let bytes = datagrams.first?.bytes, let spi = Generator.initiatorSPI(bytes) { bySPI[spi] = next }
                 inFlight.insert(next)
@@ -100,9 +129,9 @@ struct Generator {
         }
         let milliseconds = Int64((Clock.now().instant - started).inMilliseconds)
         inFlight = []
-        let failures = initiators.compactMap(failure)
+        let failures = initiators[range].compactMap(failure)
         return Result(
-            count: initiators.count - failures.count, milliseconds: milliseconds,
+            count: range.count - failures.count, total: range.count, milliseconds: milliseconds,
             failures: Dictionary(failures.map { ($0, 1) }, uniquingKeysWith: +))
     }
 

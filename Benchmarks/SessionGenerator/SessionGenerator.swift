@@ -4,8 +4,10 @@ import Session
 
 /// Sets up many sessions with a gateway and keeps them: it answers the gateway until its standard input ends.
 ///
-/// One UDP socket, Tandem's own initiator, a pre-shared key; it sends no ESP. Every line `check` on standard input asks the gateway
-/// on each session whether it lives. Each task ends with one line, `established N of N in T ms` or `alive N of N in T ms`.
+/// One UDP socket, Tandem's own initiator, a pre-shared key; it sends no ESP. It takes commands on standard input, a line each:
+/// `add N` sets up N more sessions, `sequence N` the same one after the other, and `check` asks the gateway on each session whether it
+/// lives. Each task ends with one line, `established N of N in T ms`, `added …`, `sequence …: US US …` (microseconds of each) or
+/// `alive …`.
 @main
 struct SessionGenerator: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -20,9 +22,12 @@ struct SessionGenerator: ParsableCommand {
     @Option(help: "What is behind the gateway.") var network = "10.10.0.0/16"
     @Option(help: "Seconds for all of them.") var timeout = 120
 
+    /// Sessions in one task.
+    private static let counts = 0...200_000
+
     func validate() throws {
-        guard (1...65_536).contains(count), (1...1024).contains(parallel), timeout > 0 else {
-            throw ValidationError("--count is 1 to 65536, --parallel 1 to 1024, --timeout at least 1")
+        guard SessionGenerator.counts.contains(count), (1...1024).contains(parallel), timeout > 0 else {
+            throw ValidationError("--count is 0 to \(SessionGenerator.counts.upperBound), --parallel 1 to 1024, --timeout at least 1")
         }
     }
 
@@ -31,19 +36,29 @@ struct SessionGenerator: ParsableCommand {
             throw ValidationError("--local and --remote take an address, --network a prefix")
         }
         var generator = try Generator(local: Endpoint(local, 500), remote: Endpoint(remote, 500), options: self, network: network)
-        guard tell("established", generator.establish()) else { throw ExitCode.failure }
+        guard tell("established", generator.establish(count)) else { throw ExitCode.failure }
         var input = CommandInput()
         while let line = generator.nextCommand(from: &input) {
-            if line == "check" { _ = tell("alive", generator.check()) }
+            let words = line.split(separator: " ")
+            let number = words.count == 2 ? Int(words[1]).flatMap { SessionGenerator.counts.contains($0) ? $0 : nil } : nil
+            switch (words.first, number) {
+            case ("check", _): tell("alive", generator.check())
+            case ("add", let number?): tell("added", generator.establish(number))
+            case ("sequence", let number?): tell("sequence", generator.establishInTurn(number))
+            default: print("not a command: \(line)")
+            }
+            fflush(nil)
         }
     }
 
     /// Prints how a task ended; true if it ended well for all sessions.
+    @discardableResult
     private func tell(_ what: String, _ result: Generator.Result) -> Bool {
-        print("\(what) \(result.count) of \(count) in \(result.milliseconds) ms")
+        let each = result.microseconds.isEmpty ? "" : ": " + result.microseconds.map(String.init).joined(separator: " ")
+        print("\(what) \(result.count) of \(result.total) in \(result.milliseconds) ms\(each)")
         for (failure, times) in result.failures.sorted(by: { $0.key < $1.key }) { print("\(times) × \(failure)") }
         fflush(nil)
-        return result.count == count
+        return result.count == result.total
     }
 }
 

@@ -14,6 +14,8 @@ public struct ContextSummary: Hashable, Sendable {
     public var local: String?
     public var remote: String?
     public var children: Int?
+    /// The daemon's own time, from the request to this answer; 0 when it was not measured.
+    public var tookMicroseconds: Int64 = 0
     /// Of a get: the document in parts, each short enough for a value of the protocol. Keys are in it.
     public var document: [String] = []
 
@@ -63,6 +65,7 @@ extension ContextSummary: Summary {
         coder.text("local", &local)
         coder.text("remote", &remote)
         coder.number("children", &children)
+        coder.fine("took", microseconds: &tookMicroseconds)
         coder.list("document", &document, omitEmpty: true)
     }
 

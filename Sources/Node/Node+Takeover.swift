@@ -76,6 +76,7 @@ extension Node {
         counters.datagramsParkedDropped += UInt64(parked.count)
         parked = []
         announcements = []
+        hasAskedBeforeAnnouncing = false
         rekeys = RekeyWork()
         host.stop()
         replay = ReplayWork()
@@ -108,11 +109,28 @@ extension Node {
         announcements.append(now.instant + Node.announcementPause)
     }
 
+    /// How long the other node has to answer before an announcement is repeated. A living one answers in about a millisecond.
+    static let announcementQuestionTime: Duration = .milliseconds(10)
+
     mutating func announceIfDue(now: Now) {
         guard let due = announcements.first, now.instant >= due else { return }
+        guard !asksBeforeAnnouncing(now: now) else { return }
         while let first = announcements.first, now.instant >= first { announcements.removeFirst() }
         if isOwner { effects.append(.announceAddresses) }
         announceWhileAlone(now: now)
+    }
+
+    /// An owner that hears nobody may have been cut off, and its links may just have come back: a repeated announcement would draw to
+    /// it what belongs to an owner of a higher epoch. It asks on every path first, and steps down if one answers.
+    private mutating func asksBeforeAnnouncing(now: Now) -> Bool {
+        guard isOwner, configuration.pair != nil, !isPeerHeard(now), !hasAskedBeforeAnnouncing else {
+            hasAskedBeforeAnnouncing = false
+            return false
+        }
+        hasAskedBeforeAnnouncing = true
+        sendHeartbeats(wantsAnswer: true, on: nil)
+        announcements[0] = now.instant + Node.announcementQuestionTime
+        return true
     }
 
     mutating func milestonePassed(_ step: TakeoverStep, at instant: Instant, now: Now) {

@@ -45,7 +45,10 @@ public struct Node: Sendable {
     var flows: FlowWork
     /// Calls that have not come back.
     var hooksOutstanding = 0
+    /// When addresses are announced again.
     var announcements: Deque<Instant> = []
+    /// The announcement that is due waits for an answer of the other node.
+    var hasAskedBeforeAnnouncing = false
     var beat = HeartbeatClock()
 
     var contact: Contact?

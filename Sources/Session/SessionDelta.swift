@@ -63,6 +63,16 @@ public enum SessionChange: Hashable, Sendable {
     case syncAnswered(localSPI: UInt64, answer: SyncAnswer, ids: MessageIDs)
 }
 
+extension SessionChange {
+    /// What comes thousands of times a second and changes nothing by which a session is found.
+    var leavesIndexesAsTheyAre: Bool {
+        switch self {
+        case .leased, .inboundAdvanced, .volumeReached, .childLifetimeSet, .ikeLifetimeSet: true
+        default: false
+        }
+    }
+}
+
 /// What happened to one session at once: all changes are applied, or none.
 public struct SessionDelta: Hashable, Sendable {
     public var session: SessionID

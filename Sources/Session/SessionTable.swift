@@ -51,7 +51,11 @@ public struct SessionTable: Sendable {
         for change in delta.changes {
             after = try SessionTable.apply(change, to: after, id: delta.session)
         }
-        try commit(before: before, after: after, at: delta.removalTime)
+        if let after, delta.changes.allSatisfy(\.leavesIndexesAsTheyAre) {
+            sessions[delta.session] = after
+        } else {
+            try commit(before: before, after: after, at: delta.removalTime)
+        }
         if delta.isDetachment, let before { keepLeases(of: before, at: delta.removalTime) }
         return AppliedDelta(delta: delta, before: before, after: after)
     }

@@ -64,16 +64,22 @@ final class LinkConnection: ChannelInboundHandler {
     // MARK: Sending
 
     /// Puts a frame behind those that wait; `flush` sends them.
-    func send(_ frame: PairFrame) {
-        guard case .open = state else { return }
+    ///
+    /// - Returns: its octets; `nil` if it cannot go.
+    func send(_ frame: PairFrame) -> Int? {
+        guard case .open = state else { return nil }
+        let framed: [UInt8]
         do throws(PairWireError) {
-            outgoing.writeBytes(try FrameSplitter.framed(PairFrameCodec.encode(frame)))
+            framed = try FrameSplitter.framed(PairFrameCodec.encode(frame))
         } catch {
-            return close(.ordinary("cannot send: \(error.text)"))
+            close(.ordinary("cannot send: \(error.text)"))
+            return nil
         }
+        outgoing.writeBytes(framed)
         if outgoing.readableBytes + bytesInFlight > LinkConnection.waitingBytesMax {
             close(.ordinary("the peer takes nothing: \(LinkConnection.waitingBytesMax >> 20) MiB wait for it"))
         }
+        return framed.count
     }
 
     func flush() {

@@ -47,8 +47,9 @@ public final class PairLink {
     private var redial: Scheduled<Void>?
     private var redialAt = NIODeadline.uptimeNanoseconds(0)
     private var limiter = LogLimiter()
-    /// By reason, for metrics.
-    public private(set) var counters: [String: UInt64] = [:]
+    /// By reason.
+    private var counts: [String: UInt64] = [:]
+    private var (framesSent, bytesSent): (UInt64, UInt64) = (0, 0)
 
     /// - Parameters:
     ///   - log: for what the node has no event for: refused strangers, paths that cannot be listened on.
@@ -78,7 +79,16 @@ public final class PairLink {
     }
 
     /// Puts a frame behind those that wait; without a link it goes nowhere.
-    public func send(_ frame: PairFrame) { current?.send(frame) }
+    public func send(_ frame: PairFrame) {
+        guard let count = current?.send(frame) else { return }
+        framesSent += 1
+        bytesSent += UInt64(count)
+    }
+
+    /// For metrics. Octets are those of frames, before TLS.
+    public var counters: [String: UInt64] {
+        counts.merging(["frames_sent": framesSent, "bytes_sent": bytesSent]) { own, _ in own }
+    }
 
     public func flush() { current?.flush() }
 
@@ -103,7 +113,7 @@ public final class PairLink {
         current?.close(.ordinary("stopped"))
     }
 
-    private func count(_ name: String) { counters[name, default: 0] += 1 }
+    private func count(_ name: String) { counts[name, default: 0] += 1 }
 
     // MARK: Node 0
 

@@ -50,7 +50,7 @@ final class Runner {
     private var spent: TimeAmount = .zero
     private var isStopped = false
     private var armed: (at: Instant, task: Scheduled<Void>)?
-    private var responders: [RequestToken: (ControlResponse) -> Void] = [:]
+    private var responders: [RequestToken: Responder] = [:]
     private var nextToken: UInt64 = 1
     private var role = NodeRole.starting
     private var isPaired = false
@@ -59,6 +59,12 @@ final class Runner {
     private var load = LoadMeter()
     /// Made when the first program is to be run.
     private var hooks: HookRunner?
+
+    /// Who waits for an answer, and since when.
+    private struct Responder {
+        let respond: (ControlResponse) -> Void
+        let asked: NIODeadline
+    }
 
     init(configuration: NodeConfiguration, world: World, eventLoop: any EventLoop, random: RandomSource = .system) {
         eventLoop.preconditionInEventLoop()
@@ -172,7 +178,7 @@ final class Runner {
     func request(_ request: ControlRequest, respond: @escaping (ControlResponse) -> Void) -> RequestToken {
         let token = RequestToken(rawValue: nextToken)
         nextToken += 1
-        responders[token] = respond
+        responders[token] = Responder(respond: respond, asked: .now())
         submit(.request(token, request))
         return token
     }
@@ -282,9 +288,15 @@ final class Runner {
     private func respond(_ token: RequestToken, _ response: ControlResponse) {
         guard let responder = responders[token] else { return }
         if response.isFinal { responders[token] = nil }
-        guard case .status(var status) = response else { return responder(response) }
-        status.counters.merge(runtimeCounters()) { own, _ in own }
-        responder(.status(status))
+        switch response {
+        case .status(var status):
+            status.counters.merge(runtimeCounters()) { own, _ in own }
+            responder.respond(.status(status))
+        case .context(var summary):
+            summary.tookMicroseconds = (NIODeadline.now() - responder.asked).nanoseconds / 1000
+            responder.respond(.context(summary))
+        default: responder.respond(response)
+        }
     }
 
     private func roleChanged(_ role: NodeRole, epoch: Epoch, paired: Bool) {
