@@ -13,7 +13,8 @@ struct Packets {
     init(octets: Int) throws {
         let algorithms = ESPAlgorithms(
             cipher: Cipher(.aesGCM16, keyBits: 128), integrity: nil, extendedSequenceNumbers: true, keyExchangeGroup: nil)
-        let keys = DirectionKeys(encryption: SecretBytes(RandomSource.seeded(1).bytes(algorithms.cipher.keyMaterialLength)), integrity: .empty)
+        let keys = DirectionKeys(
+            encryption: SecretBytes(RandomSource.seeded(1).bytes(algorithms.cipher.keyMaterialLength)), integrity: .empty)
         let network = [TrafficSelector(IPPrefix("10.10.0.0/16")!)]
         let child = ChildSA(
             inboundSPI: 0xC000_0001, outboundSPI: 0xC000_0001, name: "net", uniqueID: 1, algorithms: algorithms, inboundKeys: keys,
@@ -39,7 +40,9 @@ struct Packets {
         func fill() {
             for index in 0..<Packets.operations {
                 let inner = UnsafeMutableRawBufferPointer(rebasing: buffer(index)[room..<room + count])
-                inner.copyBytes(from: [0x45, 0, UInt8(count >> 8), UInt8(count & 0xFF), 0, 0, 0, 0, 64, 17, 0, 0, 10, 10, 0, 1, 10, 10, 0, 2])
+                inner.copyBytes(from: [
+                    0x45, 0, UInt8(count >> 8), UInt8(count & 0xFF), 0, 0, 0, 0, 64, 17, 0, 0, 10, 10, 0, 1, 10, 10, 0, 2,
+                ])
             }
         }
         var sealed = [Range<Int>](repeating: 0..<0, count: Packets.operations)

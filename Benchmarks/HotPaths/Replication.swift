@@ -60,7 +60,8 @@ struct Replication {
             return Cost(nanoseconds: warm.sorted()[warm.count / 2], allocations: Double(allocations) / Double(spis.count), samples: warm)
         }
         return Result(
-            active: cost(active, allocations.active), standby: cost(standby, allocations.standby), octets: Double(octets) / Double(spis.count))
+            active: cost(active, allocations.active), standby: cost(standby, allocations.standby),
+            octets: Double(octets) / Double(spis.count))
     }
 }
 

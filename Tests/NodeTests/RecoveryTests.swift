@@ -278,19 +278,20 @@ import Testing
     /// The cables come back in the moment in which the loser's announcement is due: it asks first, hears that it has lost, and is silent.
     @Test func address_ofTheSuccessor_isNotDrawnBackWhenTheLinksHeal() throws {
         let (world, _) = TakeoverTests.connected()
-        world.run(for: 4000)
+        _ = world.request(0, .switchover(force: false))
+        world.run(for: 300)
         world.cut()
-        world.run(for: 1500)
+        world.run(for: 300)
         #expect(world.role(0) == .active && world.role(1) == .active)
-        let due = try #require(world.nodes[0]?.announcements.first)
+        let due = try #require(world.nodes[1]?.announcements.first)
         world.run(until: due.nanoseconds - 1_000_000)
-        world.addressee = 1
+        world.addressee = 0
         world.heal()
         for _ in 0..<200 {
             world.run(for: 1)
-            #expect(world.addressee == 1)
+            #expect(world.addressee == 0)
         }
-        #expect(world.role(0) == .standby && world.role(1) == .active)
+        #expect(world.role(0) == .active && world.role(1) == .standby)
     }
 
     // MARK: - Heartbeats
