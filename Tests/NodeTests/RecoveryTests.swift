@@ -275,23 +275,26 @@ import Testing
         #expect(world.addressee == 1)
     }
 
-    /// The cables come back in the moment in which the loser's announcement is due: it asks first, hears that it has lost, and is silent.
-    @Test func address_ofTheSuccessor_isNotDrawnBackWhenTheLinksHeal() throws {
+    /// Cables may have come back a moment ago: an owner that hears nobody asks before it draws the address to itself once more.
+    @Test func address_announcedAgainByWhoHearsNobody_isAskedForFirst() throws {
         let (world, _) = TakeoverTests.connected()
         _ = world.request(0, .switchover(force: false))
         world.run(for: 300)
         world.cut()
         world.run(for: 300)
         #expect(world.role(0) == .active && world.role(1) == .active)
-        let due = try #require(world.nodes[1]?.announcements.first)
-        world.run(until: due.nanoseconds - 1_000_000)
-        world.addressee = 0
-        world.heal()
-        for _ in 0..<200 {
-            world.run(for: 1)
-            #expect(world.addressee == 0)
+        var node = try #require(world.nodes[1])
+        let due = try #require(node.announcements.first)
+        func effects(at instant: Instant) -> [Effect] {
+            node.handle(.deadline, now: Now(instant: instant, wallMilliseconds: world.time.wallMilliseconds))
         }
-        #expect(world.role(0) == .active && world.role(1) == .standby)
+        func isAnnouncement(_ effect: Effect) -> Bool { if case .announceAddresses = effect { true } else { false } }
+        func isHeartbeat(_ effect: Effect) -> Bool { if case .heartbeat = effect { true } else { false } }
+        _ = effects(at: Instant(nanoseconds: due.nanoseconds - 1000))
+        let asked = effects(at: due)
+        #expect(asked.contains(where: isHeartbeat) && !asked.contains(where: isAnnouncement))
+        let unanswered = effects(at: due + Node.announcementQuestionTime)
+        #expect(unanswered.contains(where: isAnnouncement))
     }
 
     // MARK: - Heartbeats
