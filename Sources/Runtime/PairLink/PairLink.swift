@@ -28,6 +28,8 @@ public final class PairLink {
     /// How long the kernel repeats unacknowledged data (TCP_USER_TIMEOUT): far beyond what heartbeats need to tell a dead peer.
     private static let userTimeoutMilliseconds = 5000
 
+    typealias PairConnection = FramedConnection<PairFraming>
+
     private let settings: PairLinkSettings
     private let tls: PinnedTLS
     /// The peer's certificate.
@@ -38,8 +40,8 @@ public final class PairLink {
     private let handler: (Event) -> Void
 
     private var listeners: [Int: any Channel] = [:]
-    private var opening: [ObjectIdentifier: LinkConnection] = [:]
-    private var current: LinkConnection?
+    private var opening: [ObjectIdentifier: PairConnection] = [:]
+    private var current: PairConnection?
     private var openedAt = NIODeadline.uptimeNanoseconds(0)
     private var isDialling = false
     private var isStopped = false
@@ -80,9 +82,15 @@ public final class PairLink {
 
     /// Puts a frame behind those that wait; without a link it goes nowhere.
     public func send(_ frame: PairFrame) {
-        guard let count = current?.send(frame) else { return }
-        framesSent += 1
-        bytesSent += UInt64(count)
+        guard let current else { return }
+        do throws(PairWireError) {
+            let framed = try FrameSplitter.framed(PairFrameCodec.encode(frame))
+            guard current.send(framed) else { return }
+            framesSent += 1
+            bytesSent += UInt64(framed.count)
+        } catch {
+            current.close(.ordinary("cannot send: \(error.text)"))
+        }
     }
 
     /// For metrics. Octets are those of frames, before TLS.
@@ -204,8 +212,7 @@ public final class PairLink {
     // MARK: Both
 
     private func add(_ channel: any Channel, _ handler: some ChannelHandler, description: String, path index: Int? = nil) throws {
-        let connection = LinkConnection(description: description, delegate: self)
-        connection.path = index
+        let connection = PairConnection(description: description, isDialled: index != nil, index: index, delegate: self)
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(handler)
         try pipeline.addHandler(connection)
@@ -239,8 +246,10 @@ public final class PairLink {
     static let userTimeout = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_USER_TIMEOUT))
 }
 
-extension PairLink: LinkConnection.Delegate {
-    func connectionOpened(_ connection: LinkConnection) {
+extension PairLink: FramedConnectionDelegate {
+    typealias Framing = PairFraming
+
+    func connectionOpened(_ connection: PairConnection) {
         opening[ObjectIdentifier(connection)] = nil
         isDialling = false
         redial?.cancel()
@@ -251,18 +260,20 @@ extension PairLink: LinkConnection.Delegate {
         handler(.opened(path: connection.description))
     }
 
-    func connection(_ connection: LinkConnection, received frame: PairFrame) {
+    func connection(_ connection: PairConnection, received frame: PairFrame) {
         if connection === current { handler(.frame(frame)) }
     }
 
-    func connectionClosed(_ connection: LinkConnection, wasOpen: Bool, reason: LinkConnection.Closing) {
+    func connectionClosed(_ connection: PairConnection, wasOpen: Bool, reason: ConnectionClosing) {
         opening[ObjectIdentifier(connection)] = nil
-        if case .refused(let text) = reason {
+        switch reason {
+        case .ordinary: break
+        case .notOpened(let text), .malformed(let text):
             count(wasOpen ? "malformed" : "handshake_failed")
             warn("a connection of the pair's link was refused", [.init("connection", connection.description), .init("reason", text)])
         }
         guard wasOpen else {
-            if let path = connection.path, isDialling { dial(path + 1) }
+            if let path = connection.index, isDialling { dial(path + 1) }
             return
         }
         guard connection === current else { return }

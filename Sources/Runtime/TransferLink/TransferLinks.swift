@@ -22,6 +22,9 @@ public final class TransferLinks {
     /// How long the kernel repeats unacknowledged data (TCP_USER_TIMEOUT).
     private static let userTimeoutMilliseconds = 5000
     private static let listenAgainAfter: TimeAmount = .seconds(1)
+    private static let unknownCertificate = "its certificate is none of those that are configured"
+
+    typealias TransferConnection = FramedConnection<TransferFraming>
 
     private let settings: TransferLinkSettings
     private let tls: PinnedTLS
@@ -77,11 +80,16 @@ public final class TransferLinks {
             return warn("a message cannot be said", [.init("gateway", name), .init("error", "\(error)")])
         }
         count("sent")
-        if let connection = open[gateway]?.last(where: \.isOpen) { return connection.send(bytes) }
+        if let connection = open[gateway]?.last(where: \.isOpen) { return send(bytes, on: connection) }
         let queued = waiting[gateway, default: []].reduce(0) { $0 + $1.count }
-        guard queued + bytes.count <= TransferConnection.waitingBytesMax else { return count("dropped") }
+        guard queued + bytes.count <= TransferFraming.waitingBytesMax else { return count("dropped") }
         waiting[gateway, default: []].append(bytes)
         dial(gateway)
+    }
+
+    private func send(_ bytes: [UInt8], on connection: TransferConnection) {
+        connection.send(bytes)
+        connection.flush()
     }
 
     private func count(_ name: String) { counters[name, default: 0] += 1 }
@@ -108,7 +116,7 @@ public final class TransferLinks {
             .assumeIsolated()
             .whenFailure { error in
                 // One whose channel was made tells of its end itself.
-                guard self.dialling.contains(gateway), !self.opening.values.contains(where: { $0.gateway == gateway }) else { return }
+                guard self.dialling.contains(gateway), !self.opening.values.contains(where: { $0.index == gateway }) else { return }
                 self.dialFailed(gateway, "cannot connect: \(error)")
             }
     }
@@ -116,7 +124,7 @@ public final class TransferLinks {
     private func addDialled(_ channel: any Channel, _ gateway: Int) throws {
         let own = pinned.filter { $0.gateway == gateway }.map(\.digest)
         let remote = settings.gateways[gateway].link
-        let connection = TransferConnection(description: "to \(remote)", gateway: gateway, delegate: self)
+        let connection = TransferConnection(description: "to \(remote)", isDialled: true, index: gateway, delegate: self)
         let bound = NIOLoopBound((self, connection), eventLoop: eventLoop)
         let handler = try tls.clientHandler(pinned: own) { shown in
             if shown == nil { bound.value.0.refuse(bound.value.1) }
@@ -167,12 +175,12 @@ public final class TransferLinks {
             throw ChannelError.operationUnsupported
         }
         let from = channel.remoteAddress?.description ?? "?"
-        let connection = TransferConnection(description: "from \(from)", gateway: nil, delegate: self)
+        let connection = TransferConnection(description: "from \(from)", isDialled: false, index: nil, delegate: self)
         let bound = NIOLoopBound((self, connection), eventLoop: eventLoop)
         let handler = tls.serverHandler(pinned: pinned.map(\.digest)) { shown in
             let (this, connection) = bound.value
             guard let shown else { return this.refuse(connection) }
-            connection.gateway = this.pinned[shown].gateway
+            connection.index = this.pinned[shown].gateway
         }
         try add(channel, handler, connection)
         try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -191,14 +199,16 @@ public final class TransferLinks {
     private func refuse(_ connection: TransferConnection) {
         count("wrong_certificate")
         warn("refused a certificate that is no configured gateway's", [.init("connection", connection.description)])
-        connection.close(.stranger)
+        connection.close(.notOpened(TransferLinks.unknownCertificate))
     }
 }
 
-extension TransferLinks: TransferConnection.Delegate {
+extension TransferLinks: FramedConnectionDelegate {
+    typealias Framing = TransferFraming
+
     func connectionOpened(_ connection: TransferConnection) {
         opening[ObjectIdentifier(connection)] = nil
-        guard let gateway = connection.gateway else { return connection.close(.stranger) }
+        guard let gateway = connection.index else { return connection.close(.notOpened(TransferLinks.unknownCertificate)) }
         count("opened")
         dialling.remove(gateway)
         var connections = open[gateway] ?? []
@@ -206,24 +216,24 @@ extension TransferLinks: TransferConnection.Delegate {
         open[gateway] = connections
         if connections.count > TransferLinks.openPerGatewayMax { connections[0].close(.ordinary("there are newer connections")) }
         let messages = waiting.removeValue(forKey: gateway) ?? []
-        for message in messages { connection.send(message) }
+        for message in messages { send(message, on: connection) }
     }
 
     func connection(_ connection: TransferConnection, received message: CXTPMessage) {
-        guard let gateway = connection.gateway else { return }
+        guard let gateway = connection.index else { return }
         count("received")
         handler(.message(from: settings.gateways[gateway].name, message))
     }
 
-    func connectionClosed(_ connection: TransferConnection, wasOpen: Bool, reason: TransferConnection.Closing) {
+    func connectionClosed(_ connection: TransferConnection, wasOpen: Bool, reason: ConnectionClosing) {
         opening[ObjectIdentifier(connection)] = nil
         if case .malformed(let text) = reason {
             count("malformed")
             warn("a link of another gateway was closed", [.init("connection", connection.description), .init("reason", text)])
         }
-        guard let gateway = connection.gateway else { return }
+        guard let gateway = connection.index else { return }
         guard wasOpen else {
-            if dialling.contains(gateway), connection.description.hasPrefix("to ") { dialFailed(gateway, reason.text) }
+            if dialling.contains(gateway), connection.isDialled { dialFailed(gateway, reason.text) }
             return
         }
         count("closed")
