@@ -114,14 +114,29 @@ extension Node {
 
     mutating func announceIfDue(now: Now) {
         guard let due = announcements.first, now.instant >= due else { return }
-        guard !asksBeforeAnnouncing(now: now) else { return }
+        guard !waitsBeforeAnnouncing(now: now), !asksBeforeAnnouncing(now: now) else { return }
         while let first = announcements.first, now.instant >= first { announcements.removeFirst() }
-        if isOwner { effects.append(.announceAddresses) }
+        if isOwner {
+            // Links that came back since it asked: another owner learns of the announcement while it is on the wire, and answers it at once.
+            if configuration.pair != nil, !isPeerHeard(now) { sendHeartbeats(wantsAnswer: true, on: nil) }
+            effects.append(.announceAddresses)
+        }
         announceWhileAlone(now: now)
     }
 
+    /// The other node was heard in this ownership and is not any more. If it died nobody has to be told anything: what was announced holds.
+    /// If we were cut off it owns the sessions by now, and right after the links come back an announcement may reach all but it, whose own
+    /// address has to be found anew (ARP tries once a second). So nothing is repeated soon.
+    private mutating func waitsBeforeAnnouncing(now: Now) -> Bool {
+        guard isOwner, let heard = watch.lastHeard, heard > roles.since, !isPeerHeard(now), now.instant < heard + Node.announcementPause
+        else { return false }
+        announcements = [heard + Node.announcementPause]
+        return true
+    }
+
     /// An owner that hears nobody may have been cut off, and its links may just have come back: a repeated announcement would draw to
-    /// it what belongs to an owner of a higher epoch. It asks on every path first, and steps down if one answers.
+    /// it what belongs to an owner of a higher epoch. It asks on every path first, and steps down if one answers; it asks once more with
+    /// the announcement itself, so that what was drawn to it all the same goes back within a round trip and not within a heartbeat.
     private mutating func asksBeforeAnnouncing(now: Now) -> Bool {
         guard isOwner, configuration.pair != nil, !isPeerHeard(now), !hasAskedBeforeAnnouncing else {
             hasAskedBeforeAnnouncing = false

@@ -284,17 +284,24 @@ import Testing
         world.run(for: 300)
         #expect(world.role(0) == .active && world.role(1) == .active)
         var node = try #require(world.nodes[1])
-        let due = try #require(node.announcements.first)
+        let planned = try #require(node.announcements.first)
         func effects(at instant: Instant) -> [Effect] {
             node.handle(.deadline, now: Now(instant: instant, wallMilliseconds: world.time.wallMilliseconds))
         }
         func isAnnouncement(_ effect: Effect) -> Bool { if case .announceAddresses = effect { true } else { false } }
         func isHeartbeat(_ effect: Effect) -> Bool { if case .heartbeat = effect { true } else { false } }
+        // Contact was lost a moment ago: what was planned is put off.
+        let soon = effects(at: planned)
+        #expect(!soon.contains(where: isAnnouncement))
+        let due = try #require(node.announcements.first)
+        #expect(due > planned + .seconds(3) && node.announcements.count == 1)
         _ = effects(at: Instant(nanoseconds: due.nanoseconds - 1000))
         let asked = effects(at: due)
         #expect(asked.contains(where: isHeartbeat) && !asked.contains(where: isAnnouncement))
         let unanswered = effects(at: due + Node.announcementQuestionTime)
-        #expect(unanswered.contains(where: isAnnouncement))
+        // Once more with it, and before it: what it may draw away goes back within a round trip.
+        let announced = try #require(unanswered.firstIndex(where: isAnnouncement))
+        #expect(unanswered[..<announced].contains(where: isHeartbeat))
     }
 
     // MARK: - Heartbeats
