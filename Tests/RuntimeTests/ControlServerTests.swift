@@ -18,6 +18,23 @@ import Testing
         }
     }
 
+    @Test func start_withAGroup_givesTheSocketAndItsFolderToIt() async throws {
+        let path = temporaryPath()
+        let folder = String(path[..<path.lastIndex(of: "/")!])
+        // Group 1 is `daemon`; not root's.
+        let descriptor = try ControlSocket.bind(path: path, group: 1)
+        defer {
+            close(descriptor)
+            unlink(path)
+            rmdir(folder)
+        }
+        #expect(mode(of: path) == 0o660 && mode(of: folder) == 0o750)
+        for place in [path, folder] {
+            var status = stat()
+            #expect(lstat(place, &status) == 0 && status.st_gid == 1 && status.st_uid == geteuid())
+        }
+    }
+
     @Test func start_whereAnotherListens_isRefusedAndLeavesItAlone() async throws {
         try await withServer { path, _ in
             await #expect(throws: ControlSocketError.inUse(path)) { try await CannedNode().serve(at: path) }

@@ -94,6 +94,10 @@ public struct RuntimeSettings: Hashable, Sendable {
     /// Holds the lock against a second instance.
     public var directory = "/run/tandem"
     public var controlSocket = "/run/tandem/tandem.vici"
+    /// The group whose members may look through the control socket; `nil`: root alone.
+    public var controlGroup: UInt32?
+    /// Whether all of the daemon's memory stays out of swap.
+    public var locksMemory = true
     public var logLevel: LogLine.Level = .info
     public var ikePort: UInt16 = 500
     /// IKE and ESP in UDP (RFC 3948).

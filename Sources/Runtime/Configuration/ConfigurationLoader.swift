@@ -152,7 +152,9 @@ struct Sections {
     private func runtime() -> RuntimeSettings {
         var settings = RuntimeSettings()
         guard let table = root.subtable("runtime") else { return settings }
-        table.allow(["directory", "control_socket", "log_level", "ike_port", "nat_port", "guard", "guard_program"])
+        table.allow([
+            "directory", "control_socket", "control_group", "lock_memory", "log_level", "ike_port", "nat_port", "guard", "guard_program",
+        ])
         if let directory = table.nonEmptyString("directory") {
             settings.directory = context.resolve(directory)
             settings.controlSocket = settings.directory + "/tandem.vici"
@@ -162,6 +164,8 @@ struct Sections {
             let what = "\(settings.controlSocket) is longer than the 107 octets of a Unix socket's path"
             table.problem(table.has("control_socket") ? "control_socket" : "directory", what, "shorten it")
         }
+        settings.controlGroup = controlGroup(table)
+        settings.locksMemory = table.boolean("lock_memory") ?? settings.locksMemory
         if let level = table.choice("log_level", LogLine.Level.names) { settings.logLevel = LogLine.Level(name: level) ?? .info }
         settings.ikePort = table.integer("ike_port", in: 1...65535).map(UInt16.init) ?? settings.ikePort
         settings.natTraversalPort = table.integer("nat_port", in: 1...65535).map(UInt16.init) ?? settings.natTraversalPort
@@ -171,6 +175,15 @@ struct Sections {
         settings.isGuarded = table.boolean("guard") ?? settings.isGuarded
         settings.guardProgram = table.nonEmptyString("guard_program").map(context.resolve)
         return settings
+    }
+
+    private func controlGroup(_ table: TableReader) -> UInt32? {
+        guard let name = table.nonEmptyString("control_group") else { return nil }
+        guard let group = SystemGroup.identifier(of: name) else {
+            table.problem("control_group", "there is no group \(name) on this host", "make it with: groupadd --system \(name)")
+            return nil
+        }
+        return group
     }
 
     /// `[ike]`: limits, by their names in strongswan.conf's `charon`.

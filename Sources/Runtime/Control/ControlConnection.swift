@@ -23,6 +23,8 @@ final class ControlConnection: ChannelInboundHandler {
     private var waiting: [(command: String, arguments: VICIMessage)] = []
     private var active: ActiveCommand?
     private var commandCount: UInt64 = 0
+    /// It was connected by root, or by the user of the daemon: all others are members of the socket's group, and may look.
+    private var mayChange = false
     private var unsentBytes = 0
     private var stalled: Scheduled<Void>?
 
@@ -49,6 +51,19 @@ final class ControlConnection: ChannelInboundHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         connections.insert(self)
+        askWhoConnected(context)
+    }
+
+    /// What SO_PEERCRED tells of the process that connected (unix(7)).
+    private struct PeerCredentials: Sendable {
+        var (process, user, group): (UInt32, UInt32, UInt32)
+    }
+
+    private func askWhoConnected(_ context: ChannelHandlerContext) {
+        guard let provider = context.channel as? any SocketOptionProvider else { return }
+        let name = NIOBSDSocket.Option(rawValue: SO_PEERCRED)
+        let credentials: EventLoopFuture<PeerCredentials> = provider.unsafeGetSocketOption(level: .socket, name: name)
+        credentials.assumeIsolated().whenSuccess { self.mayChange = $0.user == 0 || $0.user == geteuid() }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -110,6 +125,10 @@ final class ControlConnection: ChannelInboundHandler {
             request = try ControlRequest(command: command, arguments: arguments)
         } catch {
             reply(.done(.failure("\(command): \(error)")))
+            return startNext()
+        }
+        guard mayChange || request.isHarmless else {
+            reply(.done(.failure("\(command): only root may; the members of the control socket's group may look")))
             return startNext()
         }
         commandCount += 1

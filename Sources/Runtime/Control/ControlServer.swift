@@ -31,14 +31,15 @@ public final class ControlServer: Sendable {
 
     /// Listens at `path`.
     ///
+    /// - Parameter group: its members may look, and nothing else; without it nobody but the daemon's own user may connect.
     /// - Throws: `ControlSocketError`, or what NIO makes of the socket.
     public static func start(
-        path: String, on eventLoop: any EventLoop, logger: Logger, requests: @escaping Requests
+        path: String, group: UInt32? = nil, on eventLoop: any EventLoop, logger: Logger, requests: @escaping Requests
     ) -> EventLoopFuture<ControlServer> {
         eventLoop.submit { NIOLoopBound(ControlConnections(), eventLoop: eventLoop) }.flatMap { connections in
             let descriptor: Int32
             do {
-                descriptor = try ControlSocket.bind(path: path)
+                descriptor = try ControlSocket.bind(path: path, group: group)
             } catch {
                 return eventLoop.makeFailedFuture(error)
             }

@@ -26,11 +26,11 @@ enum ControlSocket {
     /// `sun_path` with its terminating zero.
     static let pathBytesMax = 107
 
-    /// A bound descriptor at `path` (mode 0600: keys may go over it). A folder that is missing is made (mode 0750), only the last one of the path. A
+    /// A bound descriptor at `path`: mode 0600, because keys may go over it, or 0660 and of a group. A folder that is missing is made (mode 0750), only the last one of the path. A
     /// socket on which nobody listens is removed.
-    static func bind(path: String) throws(ControlSocketError) -> Int32 {
+    static func bind(path: String, group: UInt32? = nil) throws(ControlSocketError) -> Int32 {
         guard path.utf8.count <= pathBytesMax else { throw .pathTooLong(path) }
-        try makeFolder(of: path)
+        try makeFolder(of: path, group)
         try removeStale(path)
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { throw .system(call: "socket", path: path, code: errno) }
@@ -39,7 +39,7 @@ enum ControlSocket {
             guard fchmod(descriptor, 0o600) == 0 else { throw .system(call: "fchmod", path: path, code: errno) }
             let result = withAddress(path) { Glibc.bind(descriptor, $0, $1) }
             guard result == 0 else { throw .system(call: "bind", path: path, code: errno) }
-            guard chmod(path, 0o600) == 0 else { throw .system(call: "chmod", path: path, code: errno) }
+            try open(path, to: group, mode: 0o600, andGroup: 0o660)
             return descriptor
         } catch {
             close(descriptor)
@@ -54,10 +54,21 @@ enum ControlSocket {
         return UInt64(status.st_ino)
     }
 
-    private static func makeFolder(of path: String) throws(ControlSocketError) {
+    /// The group before the mode, so that at no moment another group may connect.
+    private static func open(_ path: String, to group: UInt32?, mode: mode_t, andGroup: mode_t) throws(ControlSocketError) {
+        // -1 leaves the owner as it is.
+        if let group, chown(path, uid_t.max, group) != 0 { throw .system(call: "chown", path: path, code: errno) }
+        guard chmod(path, group == nil ? mode : andGroup) == 0 else { throw .system(call: "chmod", path: path, code: errno) }
+    }
+
+    private static func makeFolder(of path: String, _ group: UInt32?) throws(ControlSocketError) {
         guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return }
         let folder = String(path[..<slash])
-        guard mkdir(folder, 0o750) == 0 || errno == EEXIST else { throw .system(call: "mkdir \(folder)", path: path, code: errno) }
+        guard mkdir(folder, 0o750) == 0 else {
+            guard errno == EEXIST else { throw .system(call: "mkdir \(folder)", path: path, code: errno) }
+            return
+        }
+        if group != nil { try open(folder, to: group, mode: 0o750, andGroup: 0o750) }
     }
 
     private static func removeStale(_ path: String) throws(ControlSocketError) {

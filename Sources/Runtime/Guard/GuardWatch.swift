@@ -70,6 +70,7 @@ public enum GuardWatch {
         // A session of its own: what is sent to the daemon's terminal or group must not end the guard.
         setsid()
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGQUIT] { Glibc.signal(signal, SIG_IGN) }
+        Confinement.refuseDumps()
         let log = LogSink(program: "tandem-guard")
         let daemon = ParentProcess()
         let configuration: Configuration

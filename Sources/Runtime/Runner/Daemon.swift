@@ -47,14 +47,16 @@ public enum Daemon {
         for warning in configuration.warnings {
             log.write(LogLine(.warning, "the configuration", [.init("warning", warning.description)]))
         }
+        let confinement = Confinement.begin(configuration) { log.write($0) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         defer { try? group.syncShutdownGracefully() }
         let eventLoop = group.next()
         let life: NIOLoopBound<DaemonLife>
         do {
             life = try eventLoop.submit {
-                NIOLoopBound(try DaemonLife(configuration, log: log, eventLoop: eventLoop), eventLoop: eventLoop)
+                NIOLoopBound(try DaemonLife(configuration, confinement, log: log, eventLoop: eventLoop), eventLoop: eventLoop)
             }.wait()
+            confinement.sealThread { log.write($0) }
             try eventLoop.flatSubmit { life.value.start() }.wait()
         } catch {
             // What was put in place by then is taken back; the exit closes the rest.

@@ -21,7 +21,7 @@ final class DaemonLife {
     private var hasEnded = false
 
     /// Opens the sockets and makes the data plane, in silence: the gate closed, the addresses released.
-    init(_ configuration: Configuration, log: LogSink, eventLoop: any EventLoop) throws {
+    init(_ configuration: Configuration, _ confinement: Confinement, log: LogSink, eventLoop: any EventLoop) throws {
         self.configuration = configuration
         self.log = log
         self.eventLoop = eventLoop
@@ -42,6 +42,8 @@ final class DaemonLife {
                 encapsulationPort: configuration.runtime.natTraversalPort, encapsulationInKernel: choice.isKernel),
             schedule: { eventLoop.execute($0) }, scheduleLater: { _ = eventLoop.scheduleTask(in: Runner.pause, $0) },
             handleIKE: { inbox.put($0.map(Input.datagram)) })
+        // IKE's ports are bound, and no further thread has started.
+        confinement.sealThread { log.write($0) }
         if choice.isKernel { DaemonLife.exemptFromPolicies(packets, log) }
         let dataPlane = try choice.make(configuration.dataPlaneConfiguration(routes: .netlink), loop: packets)
         try dataPlane.start { event in eventLoop.execute { inbox.put([.dataPlane(event)]) } }
@@ -74,8 +76,9 @@ final class DaemonLife {
         let this = NIOLoopBound(self, eventLoop: eventLoop)
         let runner = NIOLoopBound(runner, eventLoop: eventLoop)
         let eventLoop = eventLoop
+        let settings = configuration.runtime
         return ControlServer.start(
-            path: configuration.runtime.controlSocket, on: eventLoop, logger: log.logger("control"),
+            path: settings.controlSocket, group: settings.controlGroup, on: eventLoop, logger: log.logger("control"),
             requests: { request, respond in
                 eventLoop.execute { runner.value.request(request, respond: respond) }
             }
