@@ -17,6 +17,7 @@ extension FuzzTarget {
                     .snapshotPage(Array(scene.table.sessions.values)), .snapshotEnd, .snapshotPageTaken, .handover(epoch: 9),
                     .handoverAccepted(epoch: 9), .handoverRefused(epoch: 9, reason: "not ready"),
                     .flows(FlowBatch(beginsTable: true, removals: [flow.key], puts: [flow])), .flowsTaken,
+                    .certificateOffer(Array("-----BEGIN CERTIFICATE-----".utf8)), .certificateAnswer(digest: [7], refusal: "busy"),
                 ]
             return try frames.map { [3] + (try FrameSplitter.framed(PairFrameCodec.encode($0))) }
         },

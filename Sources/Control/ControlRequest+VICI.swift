@@ -19,6 +19,7 @@ extension ControlRequest {
         case "tandem-status": self = .status
         case "tandem-switchover": self = .switchover(force: try arguments.flag("force"))
         case "tandem-transfer": self = .transfer(try TransferRequest(vici: arguments))
+        case "tandem-pair-rotate": self = .rotate(days: try ControlRequest.rotationDays(arguments))
         case "tandem-events": self = .events(after: try arguments.number("after") ?? 0)
         default: self = .unknown(command)
         }
@@ -50,11 +51,26 @@ extension ControlRequest {
             arguments.add("force", ifTrue: force)
             return ("tandem-switchover", arguments)
         case .transfer(let request): return ("tandem-transfer", request.vici())
+        case .rotate(let days):
+            arguments.add("days", String(days))
+            return ("tandem-pair-rotate", arguments)
         case .events(let after):
             arguments.add("after", String(after))
             return ("tandem-events", arguments)
         case .unknown(let command): return (command, arguments)
         }
+    }
+}
+
+extension ControlRequest {
+    /// Days for which a new certificate of the pair is valid: ten years unless it is said; a hundred are a slip of the finger.
+    public static let rotationDaysDefault = 3650
+    public static let rotationDaysMax = 36500
+
+    private static func rotationDays(_ arguments: VICIMessage) throws(VICIError) -> Int {
+        let days: Int = try arguments.number("days") ?? rotationDaysDefault
+        guard (1...rotationDaysMax).contains(days) else { throw .badValue("days") }
+        return days
     }
 }
 

@@ -34,6 +34,8 @@ public enum ControlRequest: Hashable, Sendable {
     case switchover(force: Bool)
     /// `tandem-transfer`, answered by `.transfer`.
     case transfer(TransferRequest)
+    /// `tandem-pair-rotate`: a new key and certificate for this node, valid for so many days; answered by `.rotation`.
+    case rotate(days: Int)
     /// `tandem-events`: what is remembered with an index above `after`, oldest first, at most `eventsMax`; answered by `.events`.
     case events(after: UInt64)
     /// Not a command of ours: answered by `.unknownCommand`.

@@ -10,6 +10,7 @@ public enum ControlResponse: Hashable, Sendable {
     case status(StatusSummary)
     case switchover(SwitchoverSummary)
     case transfer(TransferSummary)
+    case rotation(RotationSummary)
     case redirect(RedirectSummary)
     case events([EventSummary])
     case context(ContextSummary)

@@ -43,6 +43,8 @@ public struct StatusSummary: Hashable, Sendable {
     /// `closed`, `inbound-only` or `open`.
     public var gate: String = ""
     public var heartbeatPaths: [HeartbeatPathSummary] = []
+    /// This node's, then the other's; empty without a pair.
+    public var certificates: [CertificateSummary] = []
     public var lastTakeover: TakeoverSummary? = nil
     public var counters: [String: UInt64] = [:]
 
@@ -196,6 +198,7 @@ extension StatusSummary: Summary {
         coder.flag("link-up", &isLinkUp)
         coder.number("lag-deltas", &lagDeltas)
         coder.sections("heartbeat-paths", &heartbeatPaths)
+        coder.sections("certificates", &certificates)
     }
 
     private mutating func holdingFields(_ coder: inout some FieldCoder) {

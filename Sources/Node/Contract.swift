@@ -69,10 +69,13 @@ public struct PairConfiguration: Sendable {
     public var replayProtection: ReplayProtection
     /// The heartbeat paths, as text for people: `local` and `remote` endpoints; their index names them in inputs and effects.
     public var paths: [HeartbeatPath]
+    /// `nil` where there are none that could be changed.
+    public var certificates: PairCertificates?
 
     public init(
         peerName: String, secret: SecretBytes, heartbeatInterval: Duration = .milliseconds(50), deadAfter: Int = 3,
-        commitTimeout: Duration = .milliseconds(20), replayProtection: ReplayProtection = .window, paths: [HeartbeatPath]
+        commitTimeout: Duration = .milliseconds(20), replayProtection: ReplayProtection = .window, paths: [HeartbeatPath],
+        certificates: PairCertificates? = nil
     ) {
         self.peerName = peerName
         self.secret = secret
@@ -81,6 +84,7 @@ public struct PairConfiguration: Sendable {
         self.commitTimeout = commitTimeout
         self.replayProtection = replayProtection
         self.paths = paths
+        self.certificates = certificates
     }
 }
 
@@ -135,6 +139,8 @@ public enum Input: Sendable {
     case transferMessage(from: String, CXTPMessage)
     /// The link to another gateway ended, or could not be made.
     case transferLinkClosed(gateway: String, reason: String)
+    /// What became of the last `.certificate` effect, or what the other node showed.
+    case certificate(CertificateEvent)
     case dataPlane(DataPlaneEvent)
     /// A data plane command failed; the text names what and why.
     case dataPlaneFailed(String)
@@ -174,6 +180,8 @@ public enum Effect: Hashable, Sendable {
     /// Gratuitous ARP and unsolicited neighbour advertisements for all of them.
     case announceAddresses
     case respond(RequestToken, ControlResponse)
+    /// Without waiting for it: files are written.
+    case certificate(CertificateStep)
     /// For registered VICI clients: logs and events.
     case control(ControlEvent)
     case log(LogLine)

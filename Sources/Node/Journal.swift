@@ -17,6 +17,7 @@ struct Journal {
         case overload
         case ike
         case context
+        case certificate
     }
 
     private(set) var events: [EventSummary] = []

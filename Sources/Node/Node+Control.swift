@@ -24,6 +24,7 @@ extension Node {
         case .status: respond(token, .status(statusSummary(now)))
         case .switchover(let force): switchover(force: force, token: token, now: now)
         case .transfer(let request): transfer(request, token: token, now: now)
+        case .rotate(let days): rotateCertificate(days: days, token: token, now: now)
         case .events(let after): respond(token, .events(journal.events(after: after, limit: ControlRequest.eventsMax)))
         case .unknown: respond(token, .unknownCommand)
         }

@@ -15,7 +15,7 @@ extension Node {
         guard link.isUp, !link.isClosing else { return }
         let hello = PairHello(
             version: PairProtocol.version, node: configuration.id, name: configuration.name, boot: boot, role: roles.role,
-            epoch: roles.epoch, takesFlows: flows.isEnabled)
+            epoch: roles.epoch, takesFlows: flows.isEnabled, takesCertificates: certificates.certificates != nil)
         effects.append(.frame(.hello(hello)))
     }
 
@@ -23,11 +23,20 @@ extension Node {
         guard link.isUp else { return }
         link = LinkState()
         log(.warning, "the pair link closed", [.init("reason", reason)])
+        noteEndOfLink(reason, now: now)
         let heldEverything = receiver.isInStep
         receiver.linkClosed(at: now.instant)
+        rotationLostLink(now: now)
         if isOwner { leaveStandby(.linkClosed, now: now) }
         perform(roles.linkClosed(holdsEverything: heldEverything, at: now.instant), now: now)
         tellRole(now: now)
+    }
+
+    /// A peer that cannot be spoken with calls every second: the same reason is told once, until it has gone well.
+    private mutating func noteEndOfLink(_ reason: String, now: Now) {
+        guard lastEndOfLink != reason else { return }
+        lastEndOfLink = reason
+        note(.pairState, "the link to the other node closed: \(reason)", now: now)
     }
 
     /// Nobody takes anything from us any more.
@@ -50,6 +59,8 @@ extension Node {
         case .snapshotPageTaken: pageTaken(now: now)
         case .flows(let batch): flowsReceived(batch, now: now)
         case .flowsTaken: flowsTaken()
+        case .certificateOffer(let pem): certificateOffered(pem)
+        case .certificateAnswer(let digest, let refusal): certificateAnswered(digest: digest, refusal: refusal, now: now)
         case .handover(let epoch): handoverOffered(epoch: epoch, now: now)
         case .handoverAccepted(let epoch): perform(roles.handoverAccepted(epoch: epoch, at: now.instant), now: now)
         case .handoverRefused(let epoch, let reason): perform(roles.handoverRefused(epoch: epoch, reason: reason), now: now)
@@ -171,7 +182,8 @@ extension Node {
         case .entry(let index, let entry):
             counters.entriesApplied += 1
             return try receiver.entry(index: index, entry, table: &table)
-        case .hello, .acknowledge, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken:
+        case .hello, .acknowledge, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken,
+            .certificateOffer, .certificateAnswer:
             return []
         }
     }
@@ -181,7 +193,8 @@ extension Node {
         switch frame {
         case .entry(let index, _): effects.append(.frame(.acknowledge(index: index)))
         case .snapshotPage, .snapshotEnd: effects.append(.frame(.snapshotPageTaken))
-        case .hello, .acknowledge, .snapshotBegin, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken:
+        case .hello, .acknowledge, .snapshotBegin, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken,
+            .certificateOffer, .certificateAnswer:
             break
         }
     }
@@ -189,6 +202,7 @@ extension Node {
     /// Solo, syncing and paired are told whenever they change (law 8).
     mutating func pairStateChanged(now: Now) {
         let state = sender.pairState
+        if state == .paired { lastEndOfLink = "" }
         let fields = [LogLine.Field("state", state.name)] + (state.reason.map { [.init("reason", $0)] } ?? [])
         log(state == .paired ? .notice : .warning, "pair state", fields)
         note(.pairState, state.reason.map { "\(state.name): \($0)" } ?? state.name, now: now)

@@ -36,7 +36,8 @@ extension Node {
 
     mutating func heartbeatReceived(_ bytes: [UInt8], path: Int, now: Now) {
         do {
-            let heartbeat = try heartbeats.open(bytes)
+            let (heartbeat, key) = try heartbeats.open(bytes)
+            keyWasUsed(key, now: now)
             let worth = try watch.receive(heartbeat, path: path, at: now.instant)
             counters.heartbeatsReceived += 1
             guard worth != .unproven else { return }

@@ -11,7 +11,8 @@ public import Session
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
 /// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets the
 /// standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Context` takes contexts out and puts them
-/// in; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by itself what is to be there.
+/// in; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by itself what is to be there; `Node+Rotation` changes the
+/// certificate by which the peer knows this node.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -23,10 +24,12 @@ public struct Node: Sendable {
     package internal(set) var sender: ReplicationSender
     package internal(set) var receiver = ReplicationReceiver()
     var watch: PeerWatch
-    let heartbeats: HeartbeatCodec
+    var heartbeats: HeartbeatKeys
     let hooks: HookPlan
 
     var link = LinkState()
+    /// Why the link closed last, until the pair is paired again.
+    var lastEndOfLink = ""
     var hold = HoldQueue()
     /// IKE datagrams that came while a hand-over was under way.
     var parked: Deque<Datagram> = []
@@ -51,6 +54,7 @@ public struct Node: Sendable {
     var hasAskedBeforeAnnouncing = false
     var beat = HeartbeatClock()
 
+    var certificates: CertificateWork
     var contact: Contact?
     /// What the peer's last heartbeat as active said of its standby.
     var activeWasPaired = false
@@ -94,7 +98,8 @@ public struct Node: Sendable {
         roles = RoleMachine(node: configuration.id, timing: timing, now: now.instant)
         sender = ReplicationSender(now: now.instant)
         watch = PeerWatch(node: configuration.id, boot: boot, pathCount: pair?.paths.count ?? 0, freshFor: timing.deadTime)
-        heartbeats = HeartbeatCodec(secret: secret)
+        certificates = CertificateWork(pair?.certificates)
+        heartbeats = certificates.heartbeatKeys(secret: secret)
         ownAddressesChanged()
     }
 
@@ -111,6 +116,7 @@ public struct Node: Sendable {
         case .frame(let frame): frameReceived(frame, now: now)
         case .transferMessage(let gateway, let message): transferMessageReceived(message, from: gateway, now: now)
         case .transferLinkClosed(let gateway, let reason): transferLinkClosed(gateway, reason: reason, now: now)
+        case .certificate(let event): certificateHappened(event, now: now)
         case .dataPlane(let event): dataPlaneReported(event, now: now)
         case .dataPlaneFailed(let text): dataPlaneFailed(text)
         case .load(let sample): loadSampled(sample, now: now)
@@ -139,7 +145,7 @@ public struct Node: Sendable {
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
-            nextFlowDeadline,
+            nextFlowDeadline, certificates.deadline, certificates.nextLook,
             isDraining ? nil : redirects.nextDeadline, isOwner && !isDraining ? overload.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
@@ -163,6 +169,7 @@ public struct Node: Sendable {
             beat.next = now.instant
             tellRole(now: now)
         }
+        lookAtCertificates(now: now)
     }
 
     private mutating func runDeadlines(now: Now) {
@@ -185,6 +192,7 @@ public struct Node: Sendable {
         pursueWanted(now: now)
         finishTerminations(now: now)
         finishCalls(now: now)
+        workOnCertificates(now: now)
     }
 
     private mutating func dataPlaneFailed(_ text: String) {

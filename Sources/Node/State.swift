@@ -184,6 +184,8 @@ struct NodeCounters {
     var transferMessagesReceived: UInt64 = 0
     var transferMessagesUnexpected: UInt64 = 0
     var transferMessagesMalformed: UInt64 = 0
+    /// A certificate of the pair ends soon, or has ended: said every day.
+    var certificateWarnings: UInt64 = 0
 
     var named: [(String, UInt64)] {
         [
@@ -199,7 +201,7 @@ struct NodeCounters {
             ("transfers_begun", transfersBegun), ("transfers_given", transfersGiven), ("transfers_taken", transfersTaken),
             ("transfers_failed", transfersFailed), ("transfers_refused", transfersRefused),
             ("transfer_messages_received", transferMessagesReceived), ("transfer_messages_unexpected", transferMessagesUnexpected),
-            ("transfer_messages_malformed", transferMessagesMalformed),
+            ("transfer_messages_malformed", transferMessagesMalformed), ("certificate_warnings", certificateWarnings),
         ] + HeartbeatRejection.allCases.map { ($0.rawValue, heartbeatsRejected[$0] ?? 0) }
     }
 }

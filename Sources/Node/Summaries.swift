@@ -46,6 +46,7 @@ extension Node {
         status.counters = namedCounters
         fillPair(of: &status, now: now)
         fillHolding(of: &status)
+        fillCertificates(of: &status, now: now)
         status.lastTakeover = takeoverSummary
         return status
     }

@@ -62,6 +62,7 @@ extension World {
         for index in 0...1 {
             after(1_000_000) { world in
                 guard world.wires.generation == generation, world.wires.ends[index] else { return }
+                world.feed(index, .certificate(.shown(digest: sha256(world.folders[1 - index].own))))
                 world.feed(index, .linkOpened)
             }
         }

@@ -39,6 +39,8 @@ final class World {
         /// Each node's own address, in place of the shared one.
         var nodeAddresses: [IPAddress] = []
         var overload: OverloadConfiguration?
+        /// When the pair's certificates end, in milliseconds since 1970.
+        var certificatesEnd: Int64 = 4_102_444_800_000
         /// What is deliberately wrong in this world.
         var broken: Break?
     }
@@ -50,6 +52,9 @@ final class World {
     var planes = [FakeDataPlane(), FakeDataPlane()]
     var flowTables = [FakeConntrack(), FakeConntrack()]
     var holdsAddress = [false, false]
+    var folders = [FakeCertificates(node: 0), FakeCertificates(node: 1)]
+    /// An octet of the secret that each node was started with, and how often it was.
+    var (secrets, lives): ([UInt8], [Int]) = ([3, 3], [0, 0])
     var logs: [[LogLine]] = [[], []]
     /// The programs that each node wanted to be run.
     var hooks: [[HookCall]] = [[], []]
@@ -103,6 +108,8 @@ final class World {
 
     /// - Parameter secret: an octet of the pair's secret; another one makes a node that the peer cannot verify.
     func start(_ index: Int, alone: Bool = false, secret: UInt8 = 3) {
+        secrets[index] = secret
+        lives[index] += 1
         planes[index] = FakeDataPlane()
         planes[index].forgetsLeases = options.broken == .forgottenLease
         holdsAddress[index] = false
@@ -208,6 +215,7 @@ final class World {
         case .hook(let call):
             hooks[index].append(call)
             after(wires.latency) { $0.feed(index, .hookEnded(call, .exited(status: 0))) }
+        case .certificate(let step): carryOut(step, of: index)
         case .watchFlows(let generation): watchFlows(index, generation: generation)
         case .unwatchFlows: flowTables[index].generation = nil
         case .injectFlows(let injection): injectFlows(injection, into: index)

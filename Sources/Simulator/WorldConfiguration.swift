@@ -12,7 +12,8 @@ extension World {
         }
         let pair = PairConfiguration(
             peerName: "sg\(2 - node.rawValue)", secret: SecretBytes(Array(repeating: secret, count: 32)),
-            replayProtection: options.replayProtection, paths: paths)
+            replayProtection: options.replayProtection, paths: paths,
+            certificates: folders[Int(node.rawValue)].certificates(octet: secret, notAfter: options.certificatesEnd))
         var configuration = NodeConfiguration(
             name: "sg\(node.rawValue + 1)", id: node, pair: alone ? nil : pair,
             addresses: options.nodeAddresses.isEmpty ? [SharedAddress(prefix: IPPrefix("192.0.2.10/24")!, interface: "eth0")] : [],

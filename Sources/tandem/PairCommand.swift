@@ -5,7 +5,7 @@ import Glibc
 
 struct PairCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "pair", abstract: "What makes two gateways a pair.", subcommands: [PairInitCommand.self])
+        commandName: "pair", abstract: "What makes two gateways a pair.", subcommands: [PairInitCommand.self, PairRotateCommand.self])
 }
 
 struct PairInitCommand: ParsableCommand {

@@ -27,6 +27,7 @@ struct StatusText {
         rows.append(("pair", pair))
         if !status.peer.isEmpty { rows.append(("link", link)) }
         rows += labelled("heartbeat", status.heartbeatPaths.map(path))
+        rows += labelled("certificates", status.certificates.map(certificate))
         rows.append(("sessions", sessions))
         rows += labelled("addresses", status.addresses.map { "\($0.address) on \($0.interface): \($0.isHeld ? "held" : "not here")" })
         if let roaming = status.roaming { rows += labelled("roaming", lines(roaming)) }
@@ -71,6 +72,13 @@ struct StatusText {
     private func path(_ path: HeartbeatPathSummary) -> String {
         let heard = path.lastHeardMilliseconds.map { "heard \(WallTime.span(milliseconds: $0)) ago" } ?? "never heard"
         return "\(path.local) - \(path.remote): \(path.isUp ? "up" : "down"), \(heard)"
+    }
+
+    private func certificate(_ certificate: CertificateSummary) -> String {
+        let end = WallTime(milliseconds: certificate.notAfterMilliseconds)
+        let left = certificate.daysLeft < 0 ? "EXPIRED" : "\(certificate.daysLeft) day\(certificate.daysLeft == 1 ? "" : "s") left"
+        let use = certificate.isInUse ? "" : ", not in use yet"
+        return "\(certificate.node) \(certificate.sha256.prefix(16)), until \(end): \(left)\(use)"
     }
 
     private func takeover(_ takeover: TakeoverSummary) -> [String] {

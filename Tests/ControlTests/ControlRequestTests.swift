@@ -105,4 +105,28 @@ import Testing
         #expect(AlgorithmName.keyExchange(31) == "CURVE_25519")
         #expect(AlgorithmName.keyExchange(999) == "(999)")
     }
+
+    @Test func requests_thatChangeOrCarryKeys_areNotForThoseWhoMayLook() {
+        let harmless: [ControlRequest] = [
+            .version, .stats, .findSessions(SessionFilter()), .listConnections(name: nil), .listPools(name: nil, withLeases: true), .status,
+            .events(after: 0), .unknown("x"),
+        ]
+        let others: [ControlRequest] = [
+            .initiate(InitiateRequest(child: "a")), .terminate(TerminateRequest(child: "a")), .rekey(RekeyRequest(child: "a")),
+            .get(GetRequest(name: "a")), .put(PutRequest(document: "a")), .switchover(force: false),
+            .transfer(TransferRequest(name: "a", direction: .to, gateway: "b")), .rotate(days: 1),
+        ]
+        #expect(harmless.allSatisfy(\.isHarmless) && !others.contains(where: \.isHarmless))
+    }
+
+    @Test func rotate_readsBackAsItWasSaid_andRefusesOtherDays() throws {
+        let said = try #require(ControlRequest.rotate(days: 77).vici())
+        #expect(try ControlRequest(command: said.command, arguments: said.arguments) == .rotate(days: 77))
+        #expect(try ControlRequest(command: "tandem-pair-rotate", arguments: VICIMessage()) == .rotate(days: 3650))
+        for days in ["0", "36501", "x"] {
+            var arguments = VICIMessage()
+            arguments.add("days", days)
+            #expect(throws: VICIError.badValue("days")) { try ControlRequest(command: "tandem-pair-rotate", arguments: arguments) }
+        }
+    }
 }

@@ -276,9 +276,11 @@ enum Sample {
             .handoverAccepted(epoch: 8), .handoverRefused(epoch: 8, reason: "not in step"),
             .hello(
                 PairHello(
-                    version: PairProtocol.version, node: .zero, name: "sg1", boot: 9, role: .active, epoch: 8, takesFlows: true)),
+                    version: PairProtocol.version, node: .zero, name: "sg1", boot: 9, role: .active, epoch: 8, takesFlows: true,
+                    takesCertificates: true)),
             .flows(FlowBatch(beginsTable: true)), .flows(FlowBatch(endsTable: true, removals: [flow.key], puts: [flow, flow6])),
-            .flowsTaken,
+            .flowsTaken, .certificateOffer(Array("-----BEGIN CERTIFICATE-----".utf8)),
+            .certificateAnswer(digest: [1, 2, 3], refusal: nil), .certificateAnswer(digest: [], refusal: "no"),
             .entry(index: 5, .replay([ReplayReport(inboundSPI: 1, top: .max), ReplayReport(inboundSPI: .max, top: 0)])),
             .entry(index: 6, .delta(SessionDelta(session: session.id, changes: []))),
             .entry(index: 7, .delta(SessionDelta(session: session.id, changes: changes))),

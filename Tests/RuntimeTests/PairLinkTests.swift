@@ -11,7 +11,7 @@ import Testing
 @testable import Runtime
 
 /// One end of a pair's link on an event loop of its own.
-private final class LinkEnd: Sendable {
+final class LinkEnd: Sendable {
     enum Event: Equatable, Sendable {
         case opened
         case frame(PairFrame)
@@ -20,6 +20,8 @@ private final class LinkEnd: Sendable {
 
     let events = Mutex<[Event]>([])
     let lines = Mutex<[LogLine]>([])
+    /// The digests of the certificates that the other end showed, one for each time that it was open.
+    let shown = Mutex<[[UInt8]]>([])
     /// From the start until it was open for the first time, by the event loop's own clock.
     let waited = Mutex<Duration?>(nil)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -33,7 +35,10 @@ private final class LinkEnd: Sendable {
             let start = ContinuousClock.now
             let link = try PairLink(settings, node: node, eventLoop: self.loop, log: { line in self.lines.withLock { $0.append(line) } }) {
                 event in
-                if case .opened = event { self.waited.withLock { $0 = $0 ?? ContinuousClock.now - start } }
+                if case .opened(_, let certificate) = event {
+                    self.waited.withLock { $0 = $0 ?? ContinuousClock.now - start }
+                    self.shown.withLock { $0.append(certificate) }
+                }
                 self.events.withLock { events in
                     switch event {
                     case .opened: events.append(.opened)
@@ -89,7 +94,7 @@ func freePort() -> UInt16 {
     }
 }
 
-private struct Identities {
+struct Identities {
     let certificates: [String]
     let keys: [SecretBytes]
 
@@ -100,16 +105,16 @@ private struct Identities {
     }
 
     func settings(own: Int, peer: Int, paths: [HeartbeatPath]) -> PairLinkSettings {
-        PairLinkSettings(paths: paths, certificatePEM: certificates[own], keyPEM: keys[own], peerCertificatePEM: certificates[peer])
+        PairLinkSettings(paths: paths, certificatePEM: certificates[own], keyPEM: keys[own], peerCertificatePEMs: [certificates[peer]])
     }
 }
 
-private func path(_ local: UInt16, _ remote: UInt16) -> HeartbeatPath {
+func path(_ local: UInt16, _ remote: UInt16) -> HeartbeatPath {
     let loopback = IPAddress("127.0.0.1")!
     return HeartbeatPath(local: Endpoint(loopback, local), remote: Endpoint(loopback, remote))
 }
 
-private func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
+func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
     try await eventually {
         guard try await zero.isOpen else { return false }
         return try await one.isOpen

@@ -40,6 +40,10 @@ public enum PairFrame: Hashable, Sendable {
     case flows(FlowBatch)
     /// The standby's kernel has a batch, and may be sent another.
     case flowsTaken
+    /// The sender wants to be known by this certificate (PEM) from now on. Only to a node whose hello takes them.
+    case certificateOffer([UInt8])
+    /// It has been written down, and is taken beside the present one; or why not. `digest`: SHA-256 of what was offered.
+    case certificateAnswer(digest: [UInt8], refusal: String?)
 }
 
 public struct PairHello: Hashable, Sendable {
@@ -52,9 +56,12 @@ public struct PairHello: Hashable, Sendable {
     public var epoch: Epoch
     /// It gives its kernel the connections of the other node.
     public var takesFlows: Bool
+    /// It takes a new certificate of the other node over the link.
+    public var takesCertificates: Bool
 
     public init(
-        version: UInt32, node: NodeID, name: String, boot: UInt64, role: NodeRole, epoch: Epoch, takesFlows: Bool = false
+        version: UInt32, node: NodeID, name: String, boot: UInt64, role: NodeRole, epoch: Epoch, takesFlows: Bool = false,
+        takesCertificates: Bool = false
     ) {
         self.version = version
         self.node = node
@@ -63,6 +70,7 @@ public struct PairHello: Hashable, Sendable {
         self.role = role
         self.epoch = epoch
         self.takesFlows = takesFlows
+        self.takesCertificates = takesCertificates
     }
 }
 

@@ -41,6 +41,10 @@ extension PairFrame {
                 $0.handoverRefused.reason = WireField.shortened(reason)
             case .flows(let batch): $0.flows = batch.wire
             case .flowsTaken: $0.flowsTaken = WireNothing()
+            case .certificateOffer(let pem): $0.certificateOffer.certificate = WireField.bytes(pem)
+            case .certificateAnswer(let digest, let refusal):
+                $0.certificateAnswer.digest = WireField.bytes(digest)
+                if let refusal { $0.certificateAnswer.refusal = WireField.shortened(refusal) }
             }
         }
     }
@@ -70,6 +74,17 @@ extension PairFrame {
             self = .handoverRefused(epoch: try WireField.epoch(refusal.epoch, "HandoverRefused.epoch"), reason: reason)
         case .flows(let batch): self = .flows(try FlowBatch(batch))
         case .flowsTaken: self = .flowsTaken
+        case .certificateOffer(let offer):
+            let limit = PairWireLimits.certificateBytesMax
+            self = .certificateOffer(try WireField.octets(offer.certificate, max: limit, "CertificateOffer.certificate"))
+        case .certificateAnswer(let answer):
+            let digest = try WireField.octets(answer.digest, max: PairWireLimits.digestBytesMax, "CertificateAnswer.digest")
+            guard answer.hasRefusal else {
+                self = .certificateAnswer(digest: digest, refusal: nil)
+                return
+            }
+            let refusal = try WireField.text(answer.refusal, max: PairWireLimits.reasonBytesMax, "CertificateAnswer.refusal")
+            self = .certificateAnswer(digest: digest, refusal: refusal)
         case nil: throw .unknownKind("frame")
         }
     }
@@ -94,6 +109,7 @@ extension PairHello {
             $0.role = UInt32(role.rawValue)
             $0.epoch = epoch
             $0.takesFlows = takesFlows
+            $0.takesCertificates = takesCertificates
         }
     }
 
@@ -104,7 +120,7 @@ extension PairHello {
             version: wire.version, node: try WireField.enumeration(wire.node, NodeID.self, "Hello.node"),
             name: try WireField.text(wire.name, max: PairWireLimits.nameBytesMax, "Hello.name"), boot: wire.boot,
             role: try WireField.enumeration(wire.role, NodeRole.self, "Hello.role"), epoch: try WireField.epoch(wire.epoch, "Hello.epoch"),
-            takesFlows: wire.takesFlows)
+            takesFlows: wire.takesFlows, takesCertificates: wire.takesCertificates)
     }
 }
 

@@ -51,6 +51,8 @@ public enum PairWireLimits {
     public static let privateValueBytesMax = 1024
     /// The longest hash.
     public static let digestBytesMax = 64
+    /// In PEM: a P-256 certificate has some 800 octets.
+    public static let certificateBytesMax = 16_384
     public static let childrenMax = 1024
     /// As in one TS payload, whose count has one octet (RFC 7296 §3.13).
     public static let selectorsMax = 255

@@ -54,18 +54,22 @@ public struct Configuration: Sendable {
     }
 }
 
-/// `[pair]`, as far as the link needs it: paths to try in order, our certificate and key, and the only one that is trusted.
+/// `[pair]`, as far as the link needs it: paths to try in order, our certificate and key, and those that are trusted: the peer's,
+/// and its next one for as long as it changes it.
 public struct PairLinkSettings: Sendable {
     public var paths: [HeartbeatPath]
     public var certificatePEM: String
     public var keyPEM: SecretBytes
-    public var peerCertificatePEM: String
+    /// The one in use first.
+    public var peerCertificatePEMs: [String]
+    /// Where they came from; `nil`: they cannot be changed.
+    var files: PairFiles?
 
-    public init(paths: [HeartbeatPath], certificatePEM: String, keyPEM: SecretBytes, peerCertificatePEM: String) {
+    public init(paths: [HeartbeatPath], certificatePEM: String, keyPEM: SecretBytes, peerCertificatePEMs: [String]) {
         self.paths = paths
         self.certificatePEM = certificatePEM
         self.keyPEM = keyPEM
-        self.peerCertificatePEM = peerCertificatePEM
+        self.peerCertificatePEMs = peerCertificatePEMs
     }
 }
 

@@ -17,30 +17,31 @@ extension Sections {
         }
         if !table.has("peer") { table.missing("peer", "peer = \"sg2\"") }
         let peerName = table.nonEmptyString("peer")
+        let files = pairFiles(table)
         let certificate = certificate(table, "certificate")
-        let peerCertificate = certificate.flatMap { own in
-            self.certificate(table, "peer_certificate").flatMap { differs(table, own: own, peer: $0) }
-        }
-        let key = secretFile(table, "key")
+        let peerCertificates = certificate.flatMap { self.peerCertificates(table, own: $0) }
+        let key = certificate.flatMap { pairKey(table, files, certificate: $0) }
         let heartbeat = heartbeat(table)
         let commitTimeout = commitTimeout(table)
         let protection = table.choice("replay_protection", ReplayProtection.allCases.map(\.rawValue)).flatMap {
             ReplayProtection(rawValue: $0)
         }
         let paths = paths(table)
-        guard let peerName, let certificate, let key, let peerCertificate, !paths.isEmpty else { return nil }
-        let secret: SecretBytes
+        guard let peerName, let certificate, let key, let peerCertificates, !paths.isEmpty else { return nil }
+        let certificates: PairCertificates
         do throws(CryptographyError) {
-            secret = try pairSecret(ownKeyPEM: key, peerCertificatePEM: peerCertificate)
+            certificates = try pairCertificates(own: certificate, key: key, peer: peerCertificates)
         } catch {
             table.problem("key", "does not go with the peer's certificate: \(error)", "make both with: tandem pair init")
             return nil
         }
+        var link = PairLinkSettings(paths: paths, certificatePEM: certificate, keyPEM: key, peerCertificatePEMs: peerCertificates)
+        link.files = files
         return PairSection(
             node: PairConfiguration(
-                peerName: peerName, secret: secret, heartbeatInterval: heartbeat.interval, deadAfter: heartbeat.deadAfter,
-                commitTimeout: commitTimeout, replayProtection: protection ?? .window, paths: paths),
-            link: PairLinkSettings(paths: paths, certificatePEM: certificate, keyPEM: key, peerCertificatePEM: peerCertificate))
+                peerName: peerName, secret: certificates.own.secret, heartbeatInterval: heartbeat.interval, deadAfter: heartbeat.deadAfter,
+                commitTimeout: commitTimeout, replayProtection: protection ?? .window, paths: paths, certificates: certificates),
+            link: link)
     }
 
     private func heartbeat(_ pair: TableReader) -> (interval: Duration, deadAfter: Int) {
@@ -100,12 +101,6 @@ extension Sections {
             table.problem(key, error.what(path), error.remedy(path))
             return nil
         }
-    }
-
-    private func differs(_ table: TableReader, own: String, peer: String) -> String? {
-        guard (try? certificateFingerprint(pem: own)) == (try? certificateFingerprint(pem: peer)) else { return peer }
-        table.problem("peer_certificate", "is this node's own certificate", "name the peer's")
-        return nil
     }
 
     func secretFile(_ table: TableReader, _ key: String) -> SecretBytes? {

@@ -168,7 +168,7 @@ final class ControlConnection: ChannelInboundHandler {
         case .sessionIDs(let identifiers): startListing(identifiers)
         case .sas(let summaries): showPage(summaries)
         case .connections(let connections): showConnections(connections)
-        case .version, .stats, .pools, .status, .switchover, .redirect, .transfer, .events, .context, .done, .unknownCommand:
+        case .version, .stats, .pools, .status, .switchover, .redirect, .transfer, .rotation, .events, .context, .done, .unknownCommand:
             finish(response)
         }
     }
@@ -276,6 +276,7 @@ extension ControlResponse {
         case .status(let summary): return .response(summary.vici())
         case .switchover(let summary): return .response(summary.vici())
         case .transfer(let summary): return .response(summary.vici())
+        case .rotation(let summary): return .response(summary.vici())
         case .redirect(let summary): return .response(summary.vici())
         case .events(let events): return .response(EventSummary.vici(events))
         case .context(let summary): return .response(summary.vici())

@@ -14,6 +14,8 @@ final class FramedConnection<Framing: ConnectionFraming>: ChannelInboundHandler 
     let isDialled: Bool
     /// What its owner knows it by: the path that was dialled, or the gateway that it is with.
     var index: Int?
+    /// The digest of the certificate that the other side showed.
+    var certificate: [UInt8]?
     private weak var delegate: (any FramedConnectionDelegate<Framing>)?
     private var state = ConnectionState.awaitingPreamble([])
     private var framing = Framing()

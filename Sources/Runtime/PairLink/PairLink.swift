@@ -13,7 +13,8 @@ public import Session
 /// calling there.
 public final class PairLink {
     public enum Event {
-        case opened(path: String)
+        /// - certificate: the digest of the one that the peer showed.
+        case opened(path: String, certificate: [UInt8])
         case frame(PairFrame)
         case closed(reason: String)
     }
@@ -31,9 +32,9 @@ public final class PairLink {
     typealias PairConnection = FramedConnection<PairFraming>
 
     private let settings: PairLinkSettings
-    private let tls: PinnedTLS
-    /// The peer's certificate.
-    private let pinned: [[UInt8]]
+    private var tls: PinnedTLS
+    /// The peer's certificate; while it changes it, both.
+    private var pinned: [[UInt8]]
     private let node: NodeID
     private let eventLoop: any EventLoop
     private let log: (LogLine) -> Void
@@ -64,7 +65,7 @@ public final class PairLink {
         eventLoop.preconditionInEventLoop()
         self.settings = settings
         tls = try PinnedTLS(certificatePEM: settings.certificatePEM, keyPEM: settings.keyPEM)
-        pinned = [try certificateFingerprint(pem: settings.peerCertificatePEM)]
+        pinned = try settings.peerCertificatePEMs.map { try certificateFingerprint(pem: $0) }
         self.node = node
         self.eventLoop = eventLoop
         self.log = log
@@ -72,6 +73,14 @@ public final class PairLink {
     }
 
     public var isOpen: Bool { current != nil }
+
+    /// What this node is known by from the next connection on; the one that stands stays.
+    func identify(as identity: PinnedTLS) { tls = identity }
+
+    /// Which certificates the peer may show from the next connection on.
+    func pin(_ certificatePEMs: [String]) throws(CryptographyError) {
+        pinned = try certificatePEMs.map { (pem) throws(CryptographyError) in try certificateFingerprint(pem: pem) }
+    }
 
     public func start() {
         switch node {
@@ -164,7 +173,11 @@ public final class PairLink {
             warn("refused a connection that is not from the peer's address", [.init("from", from)])
             throw ChannelError.operationUnsupported
         }
-        try add(channel, tls.serverHandler(pinned: pinned, shown: shown(from)), description: "\(settings.paths[index].local) from \(from)")
+        let connection = PairConnection(
+            description: "\(settings.paths[index].local) from \(from)", isDialled: false, index: nil, delegate: self)
+        try add(channel, tls.serverHandler(pinned: pinned, shown: shown(connection, from)), connection)
+        try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+        try channel.syncOptions?.setOption(PairLink.userTimeout, value: PairLink.userTimeoutMilliseconds)
     }
 
     // MARK: Node 1
@@ -187,8 +200,10 @@ public final class PairLink {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let this = this.value
-                    let handler = try this.tls.clientHandler(pinned: this.pinned, shown: this.shown("\(path.remote)"))
-                    try this.add(channel, handler, description: "\(path.local) to \(path.remote)", path: index)
+                    let connection = PairConnection(
+                        description: "\(path.local) to \(path.remote)", isDialled: true, index: index, delegate: this)
+                    let handler = try this.tls.clientHandler(pinned: this.pinned, shown: this.shown(connection, "\(path.remote)"))
+                    try this.add(channel, handler, connection)
                 }
             }
             .bind(to: NIOCore.SocketAddress(Endpoint(path.local.address, 0)))
@@ -211,24 +226,21 @@ public final class PairLink {
 
     // MARK: Both
 
-    private func add(_ channel: any Channel, _ handler: some ChannelHandler, description: String, path index: Int? = nil) throws {
-        let connection = PairConnection(description: description, isDialled: index != nil, index: index, delegate: self)
+    private func add(_ channel: any Channel, _ handler: some ChannelHandler, _ connection: PairConnection) throws {
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(handler)
         try pipeline.addHandler(connection)
         opening[ObjectIdentifier(connection)] = connection
-        if index == nil {
-            try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
-            try channel.syncOptions?.setOption(PairLink.userTimeout, value: PairLink.userTimeoutMilliseconds)
-        }
     }
 
-    private func shown(_ from: String) -> @Sendable (Int?) -> Void {
-        let this = NIOLoopBound(self, eventLoop: eventLoop)
+    /// Remembers which certificate was shown, or says that it was none of the peer's.
+    private func shown(_ connection: PairConnection, _ from: String) -> @Sendable (Int?) -> Void {
+        let bound = NIOLoopBound((this: self, connection: connection, pinned: pinned), eventLoop: eventLoop)
         return { index in
-            guard index == nil else { return }
-            this.value.count("wrong_certificate")
-            this.value.warn("refused a certificate that is not the peer's", [.init("from", from)])
+            let (this, connection, pinned) = bound.value
+            if let index { return connection.certificate = pinned[index] }
+            this.count("wrong_certificate")
+            this.warn("refused a certificate that is not the peer's", [.init("from", from)])
         }
     }
 
@@ -257,7 +269,7 @@ extension PairLink: FramedConnectionDelegate {
         current = connection
         openedAt = .now()
         count("opened")
-        handler(.opened(path: connection.description))
+        handler(.opened(path: connection.description, certificate: connection.certificate ?? []))
     }
 
     func connection(_ connection: PairConnection, received frame: PairFrame) {

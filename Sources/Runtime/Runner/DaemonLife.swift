@@ -147,8 +147,9 @@ final class DaemonLife {
         let runner = runner
         let link = try PairLink(settings, node: configuration.node.id, eventLoop: eventLoop, log: { log.write($0) }) { event in
             switch event {
-            case .opened(let path):
+            case .opened(let path, let certificate):
                 log.write(LogLine(.info, "the pair's link is open", [.init("path", path)]))
+                runner.submit(.certificate(.shown(digest: certificate)))
                 runner.submit(.linkOpened)
             case .frame(let frame): runner.submit(.frame(frame))
             case .closed(let reason): runner.submit(.linkClosed(reason: reason))
@@ -157,6 +158,12 @@ final class DaemonLife {
         let heartbeats = HeartbeatSockets(settings.paths, eventLoop: eventLoop, log: { log.write($0) }) { path, bytes in
             link.peerWasHeard()
             runner.submit(.heartbeat(path: path, bytes: bytes))
+        }
+        if let files = settings.files {
+            files.tidy()
+            runner.world.credentials = PairCredentials(
+                settings, files: files, name: configuration.node.name, link: link, eventLoop: eventLoop, log: { log.write($0) }
+            ) { runner.submit(.certificate($0)) }
         }
         runner.world.link = link
         runner.world.heartbeats = heartbeats
@@ -217,6 +224,7 @@ final class DaemonLife {
         runner.world.watchman = nil
         world.heartbeats?.stop()
         world.link?.stop()
+        world.credentials?.stop()
         world.transfers?.stop()
         _ = world.control?.stop()
         world.dataPlane.stop()

@@ -20,6 +20,7 @@ final class Runner {
         var notifier: Notifier
         var log: LogSink
         var link: PairLink?
+        var credentials: PairCredentials?
         var transfers: TransferLinks?
         var heartbeats: HeartbeatSockets?
         var control: ControlServer?
@@ -241,6 +242,7 @@ final class Runner {
         case .releaseAddresses: addressesChanged(world.addresses.release())
         case .announceAddresses: addressesAnnounced(world.addresses.announce())
         case .respond(let token, let response): respond(token, response)
+        case .certificate(let step): world.credentials?.carryOut(step)
         case .control(let event): world.control?.broadcast(event)
         case .log(let line): world.log.write(line)
         case .hook(let call): runHook(call)
