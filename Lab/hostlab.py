@@ -17,6 +17,7 @@ from takeovers import DOWNLOAD_RATE, check_download, takeovers
 from tandemlab.checks import Checks
 from tandemlab.gateway import Pair
 from tandemlab.laboratory import Laboratory
+from tandemlab.leaks import check_leaks
 from tandemlab.namespaces import OUTER_SHARED
 from tandemlab.strongswan import road_conf
 from tandemlab.trials.counters import counters
@@ -27,9 +28,12 @@ from tandemlab.trials.garbage import garbage
 from tandemlab.trials.getput import getput
 from tandemlab.trials.initiate import initiate
 from tandemlab.trials.keys import foreign_keys
+from tandemlab.trials.process import process
 from tandemlab.trials.redirect import redirect
 from tandemlab.trials.refusals import refusals
 from tandemlab.trials.replay import replay
+from tandemlab.trials.rotate import rotate
+from tandemlab.trials.secrets import secrets
 from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.transfer import transfer
 from tandemlab.trials.twocities import twocities
@@ -40,8 +44,8 @@ BEFORE = ("files", "redirect", "transfer")
 #: Those that have a laboratory of their own.
 APART = ("twocities", "replay")
 TRIALS = (
-    *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "frozen", "short_freeze", "beheaded", "host", "orderly",
-    "counters", "takeovers", *APART)
+    *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "process", "secrets", "rotate", "frozen",
+    "short_freeze", "beheaded", "host", "orderly", "counters", "takeovers", *APART)
 
 
 class HostLab:
@@ -80,6 +84,7 @@ class HostLab:
             if not gateway.process.alive:
                 gateway.start()
         active, standby = self.lab.pair.wait_paired()
+        self.lab.leaks.collect(active)
         trials = {
             "swanctl": lambda: swanctl(self.lab, self.checks, active, standby),
             "initiate": lambda: initiate(self.lab, self.checks, active, standby),
@@ -88,10 +93,15 @@ class HostLab:
             "garbage": lambda: garbage(self.lab, self.checks, active, standby),
             "flood": lambda: self.figures.update(flood=flood(self.lab, self.checks, active, standby)),
             "keys": lambda: foreign_keys(self.lab, self.checks, active, standby),
+            "process": lambda: process(self.checks, (active, standby)),
+            "secrets": lambda: secrets(self.lab, self.checks, active, standby),
+            "rotate": lambda: self.figures.update(rotate_ms=rotate(self.lab, self.checks, active, standby)),
             "counters": lambda: counters(self.lab, self.checks, active, standby),
             "takeovers": lambda: takeovers(self.lab, self.checks, self.options.count, not self.options.report_times_only),
         }
         trials.get(name, getattr(self.failures, name, None))()
+        for gateway in self.lab.pair.nodes.values():
+            self.lab.leaks.collect(gateway)
 
 
 def check_left(lab, checks):
@@ -113,12 +123,14 @@ def perform(settings, options):
         with Laboratory(settings) as lab:
             trials = HostLab(lab, checks, options)
             checks.run("host lab", lambda: trials.run(together))
+            checks.run("secrets", lambda: check_leaks(lab, checks))
         figures.update(trials.figures)
         check_left(lab, checks)
     if "twocities" in wanted:
         print("— twocities", flush=True)
         with Laboratory(settings) as lab:
             checks.run("twocities", lambda: figures.update(twocities=twocities(lab, checks, not options.report_times_only)))
+            checks.run("secrets", lambda: check_leaks(lab, checks))
         check_left(lab, checks)
     if "replay" in wanted:
         print("— replay", flush=True)

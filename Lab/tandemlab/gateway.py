@@ -18,6 +18,7 @@ id = {id}
 [runtime]
 directory = "run"
 control_socket = "{socket}"
+control_group = "nogroup"
 
 [dataplane]
 kind = "{dataplane}"

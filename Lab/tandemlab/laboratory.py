@@ -13,6 +13,7 @@ from . import prerequisites
 from .capture import Recorder
 from .download import Download
 from .gateway import Pair
+from .leaks import Leaks
 from .namespaces import OUTER_SHARED, SERVER, Network
 from .probes import ProbePair
 from .processes import LabError
@@ -47,6 +48,7 @@ class Laboratory:
         self.network = Network(f"tandem{secrets.token_hex(2)}")
         self.pair = self.client = self.stranger = self.download = self.probes = self.recorder = None
         self.left_behind = []
+        self.leaks = Leaks(self.directory)
         self._ends = []
         self._signals = {}
 
