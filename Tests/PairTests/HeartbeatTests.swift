@@ -104,4 +104,36 @@ import Testing
     }
 }
 
+/// The keys that count while a certificate changes.
+@Suite struct HeartbeatKeysTests {
+    private static let (old, new) = (HeartbeatKeys.Name(own: [1], peer: [2]), HeartbeatKeys.Name(own: [1], peer: [3]))
+    private static let oldSecret = SecretBytes([UInt8](repeating: 1, count: 32))
+    private static let newSecret = SecretBytes([UInt8](repeating: 2, count: 32))
+    private let heartbeat = PeerWatchTests.heartbeat(1)
+    private var keys = HeartbeatKeys(HeartbeatKeysTests.old, secret: HeartbeatKeysTests.oldSecret)
+
+    @Test mutating func open_withEitherKey_saysWhichItWas() throws {
+        keys.accept(Self.new, secret: Self.newSecret)
+        keys.accept(Self.new, secret: Self.newSecret)
+        #expect(keys.names == [Self.old, Self.new])
+        #expect(try keys.open(HeartbeatCodec(secret: Self.oldSecret).seal(heartbeat)).name == Self.old)
+        #expect(try keys.open(HeartbeatCodec(secret: Self.newSecret).seal(heartbeat)).name == Self.new)
+        #expect(throws: HeartbeatRejection.forged) { try keys.open(HeartbeatCodec(secret: .empty).seal(heartbeat)) }
+        #expect(throws: HeartbeatRejection.badLength) { try keys.open([]) }
+    }
+
+    @Test mutating func seal_isWithTheOldKey_untilTheNewIsPreferred() throws {
+        keys.accept(Self.new, secret: Self.newSecret)
+        #expect(keys.seal(heartbeat) == HeartbeatCodec(secret: Self.oldSecret).seal(heartbeat))
+        keys.prefer(Self.new)
+        #expect(keys.seal(heartbeat) == HeartbeatCodec(secret: Self.newSecret).seal(heartbeat))
+        #expect(try keys.open(HeartbeatCodec(secret: Self.oldSecret).seal(heartbeat)).name == Self.old)
+        keys.keepOnly(Self.new)
+        #expect(throws: HeartbeatRejection.forged) { try keys.open(HeartbeatCodec(secret: Self.oldSecret).seal(heartbeat)) }
+        // A name that is not there leaves what is.
+        keys.keepOnly(Self.old)
+        #expect(keys.names == [Self.new])
+    }
+}
+
 func at(_ milliseconds: UInt64) -> Instant { Instant(nanoseconds: milliseconds * 1_000_000) }

@@ -166,6 +166,27 @@ import Testing
         #expect(sender.lag == 0)
     }
 
+    /// Counted, not kept: the log ends long before memory does, and what comes after it is a snapshot, whatever was missed.
+    @Test func standby_gigabytesBehind_isGivenUpAfterABoundedLog_andBeginsWithASnapshot() {
+        var sender = ReplicationSender(now: at(0))
+        sender.beginInStep(at: at(0))
+        let entry = LogEntry.replay((1...PairProtocol.replayReportsMax).map { ReplayReport(inboundSPI: UInt32($0), top: 1 << 60) })
+        let size = PairFrameCodec.encode(.entry(index: 1 << 40, entry)).count
+        var octets = 0
+        while !sender.isOverrun, octets < 8 << 30 {
+            #expect(sender.append(entry).frame != nil)
+            octets += size
+        }
+        #expect(sender.isOverrun && octets > 2 << 30)
+        #expect(sender.lag == ReplicationSender.unacknowledgedMax + 1)
+        sender.goSolo(.standbyTooSlow, at: at(1))
+        let next = sender.nextIndex
+        for _ in 0..<100_000 where sender.append(entry).frame != nil { Issue.record("something is sent to a standby that was given up") }
+        #expect(sender.nextIndex == next && sender.lag == 0 && !sender.holdsReplies)
+        let frames = sender.begin(table: SessionTable(), epoch: 2, at: at(2))
+        #expect(frames.first == .snapshotBegin(SnapshotBegin(epoch: 2, sessionCount: 0, nextIndex: next)))
+    }
+
     @Test func commitTimeout_isVisiblySolo_untilTheStandbyHasCaughtUp() {
         var sender = ReplicationSender(now: at(0))
         sender.beginInStep(at: at(0))
