@@ -29,13 +29,15 @@ certificate = "pair/{peer}.crt"
 may_request = true
 """
 
-#: The way back to the client leads through whichever gateway has it: the program of the one to which it comes says so.
+#: The way back to the client leads through whichever gateway has it: the program of the one to which it comes says so. It has the
+#: daemon's few powers, and cannot enter the server's namespace: a program there listens, in the place of a routing protocol.
 ROUTE = """\
 #!/bin/sh
 case "$PLUTO_VERB" in
-up-client*) exec nsenter --net=/proc/$(cat {pid_file})/ns/net ip route replace {net} via {inner} ;;
+up-client*) echo {inner} >{pipe} ;;
 esac
 """
+ROUTER = 'exec 3<>{pipe}; while read -r inner <&3; do ip route replace {net} via "$inner"; done'
 
 
 def transfer(lab, checks):
@@ -62,8 +64,7 @@ def transfer(lab, checks):
 def _linked(lab, name, folder):
     gateway = Gateway(lab.network, name, folder, lab.settings.build, lab.settings.dataplane)
     make_key(lab.settings.build, name, gateway.peer, os.path.join(gateway.directory, "pair"))
-    pid_file = os.path.join(folder, "server.pid")
-    script = gateway.write("route", ROUTE.format(pid_file=pid_file, net=BEHIND_NET, inner=INNER[name]), mode=0o755)
+    script = gateway.write("route", ROUTE.format(pipe=os.path.join(folder, "routes"), inner=INNER[name]), mode=0o755)
     text = admitting(ALONE).replace('esp_proposals = ["default"]', f'esp_proposals = ["default"]\nupdown = "{script}"')
     text += LINKED.format(name=name, peer=gateway.peer, peer_address=ADDRESSES[gateway.peer], port=LINK_PORT)
     gateway.configure(text.replace("@ADDRESS@", ADDRESSES[name]))
@@ -71,8 +72,10 @@ def _linked(lab, name, folder):
 
 
 def _move(lab, checks, client, gateways, folder, ends):
-    with open(os.path.join(folder, "server.pid"), "w") as file:
-        file.write(str(_process_in(lab, "server", ends)))
+    pipe = os.path.join(folder, "routes")
+    os.mkfifo(pipe, 0o600)
+    router = Process("router", ["sh", "-c", ROUTER.format(pipe=pipe, net=BEHIND_NET)], network=lab.network.name("server"))
+    ends.append(router.end)
     called = client.command("initiate", "net", check=False)
     checks.expect("the client's tunnel to the first gateway stands", called.returncode == 0, called.stderr.strip())
     probes = ProbePair(lab.network, folder, BEHIND, SERVER, RATE, run_id="-transfer")
@@ -101,13 +104,6 @@ def _move(lab, checks, client, gateways, folder, ends):
         again = _counter(arrived, "ike_half_open_created") - before
         checks.expect(f"{name}: nobody authenticated anew", again == 0, f"{again} IKE SAs were begun")
     checks.expect("the client has one IKE SA all along", _counter(client, "ike_initiations_started") == 1)
-
-
-def _process_in(lab, host, ends):
-    """A process that stays in a host's namespace, so that others can enter it."""
-    process = Process(f"{host}-anchor", ["sleep", "600"], network=lab.network.name(host))
-    ends.append(process.end)
-    return process.pid
 
 
 def _sessions(gateway):
