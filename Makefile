@@ -85,8 +85,11 @@ interop-short: build lab-packages # a few rows of it
 	Lab/packages libreswan .build/libreswan
 	Lab/uml/run -t 900 -o .build/interop-short Lab/interop.py --short
 
-bench: build lab-packages ## measurements (root)
-	python3 Benchmarks/takeover.py --build $(BUILD) --out .build/bench
+bench: build lab-packages ## every figure, plot and page: ONLY=contexts,kernel some, QUICK=1 in minutes, FULL=1 table I, RECORD=1 (root)
+	@Lab/packages bench
+	$(SWIFT) build $(RELEASE) --product hot-paths
+	python3 Benchmarks/bench.py --build $(BUILD) --out .build/bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) \
+		$(if $(FULL),--full-table) $(if $(RECORD),--record)
 
 install: build ## into DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5

@@ -15,31 +15,55 @@ BEFORE_S, AFTER_S = 0.05, 0.25
 GAP_TOP_MS = 400.0
 
 
-class Drawing:
-    def __init__(self, start, end):
-        self.start, self.end = start, end
+class Canvas:
+    """Shapes and words of an SVG that stands alone, in one style."""
+
+    def __init__(self, width, height=0):
+        self.width, self.height = width, height
         self.parts = []
-        self.y = 0
 
-    def x(self, moment):
-        return LEFT + (moment - self.start) / (self.end - self.start) * (WIDTH - LEFT - RIGHT)
-
-    def rectangle(self, x, y, width, height, fill, tip=""):
+    def rectangle(self, x, y, width, height, fill, tip="", opacity=None, stroke=None):
         inside = f"<title>{escape(tip)}</title>" if tip else ""
         size = f'width="{max(width, 0.5):.1f}" height="{height:.1f}"'
-        self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{fill}">{inside}</rect>')
+        more = f' fill-opacity="{opacity}"' if opacity is not None else ""
+        more += f' stroke="{stroke}"' if stroke else ""
+        self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{fill}"{more}>{inside}</rect>')
 
     def line(self, x1, y1, x2, y2, kind="grid"):
         self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>')
+
+    def stroke(self, x1, y1, x2, y2, colour, width=1.0):
+        self.parts.append(
+            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>')
+
+    def dot(self, x, y, radius, colour):
+        self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"/>')
 
     def text(self, x, y, text, kind="", anchor="start", fill=""):
         colour = f' style="fill:{fill}"' if fill else ""
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}"{colour}>{escape(text)}</text>')
 
     def svg(self):
+        size = f'viewBox="0 0 {self.width} {self.height:.0f}" width="{self.width}" height="{self.height:.0f}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.y:.0f}" width="{WIDTH}" height="{self.y:.0f}">\n'
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n'
             f"<style>{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n" + "\n".join(self.parts) + "\n</svg>\n")
+
+
+class Drawing(Canvas):
+    """A canvas over a span of time, filled from above: `y` is where the next lane begins."""
+
+    def __init__(self, start, end):
+        super().__init__(WIDTH)
+        self.start, self.end = start, end
+        self.y = 0
+
+    def x(self, moment):
+        return LEFT + (moment - self.start) / (self.end - self.start) * (WIDTH - LEFT - RIGHT)
+
+    def svg(self):
+        self.height = self.y
+        return super().svg()
 
 
 def draw(title, subtitle, start, end, lanes, events, records, progress):
@@ -177,7 +201,7 @@ def _close_up(drawing, event, left, top, width, height, records):
         for _, _, moment in received:
             moment /= 1e9
             if event.at - BEFORE_S <= moment <= event.at + AFTER_S:
-                drawing.parts.append(f'<circle cx="{x(moment):.1f}" cy="{y}" r="1.8" fill="{colour}"/>')
+                drawing.dot(x(moment), y, 1.8, colour)
     marks = [(moment, name) for moment, name, _ in event.steps()]
     if event.first_esp:
         marks.append((event.first_esp, "first ESP"))

@@ -1,0 +1,58 @@
+"""GET and PUT, establishment and takeovers with XFRM, in User-Mode Linux: a kernel with ESP on one slow processor that carries every host.
+
+`measure` runs there what `inside` does. What is measured is the same as on the host, by the same parts; at the charon it is kernel-netlink.
+The bare netlink calls for the same states and policies, which PUT is to be held against, need a program of their own that is not there
+yet: `put_over_floor` stays unmeasured.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+
+from tandemlab.processes import LabError, run
+
+from . import common, contexts, establishment, takeover
+
+COUNTS, QUICK_COUNTS = (10, 100, 1000), (10, 20)
+#: One processor for all hosts: shorter heartbeats give false alarms there.
+HEARTBEAT = "200ms"
+#: For everything, in a kernel that does some ten times less than the host.
+SECONDS, QUICK_SECONDS, MEMORY = 5400, 900, "2G"
+#: What User-Mode Linux covers with empty folders of its own: a build in there is not seen.
+COVERED = ("/run/", "/tmp/", "/var/tmp/", "/root/", "/home/")
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def measure(options):
+    common.need(options, "session-generator")
+    if options.build.startswith(COVERED) and not options.build.startswith(TREE + "/"):
+        raise LabError(f"{options.build} is not seen inside User-Mode Linux: build in the tree, or outside of {', '.join(COVERED)}")
+    folder = tempfile.mkdtemp(prefix="kernel-", dir=options.out)
+    arguments = [sys.executable, os.path.join(TREE, "Benchmarks", "bench.py"), "--build", options.build, "--inside"]
+    arguments += ["--quick"] if options.quick else []
+    arguments += ["--counts", ",".join(map(str, options.counts))] if options.counts else []
+    limit = QUICK_SECONDS if options.quick else SECONDS
+    try:
+        done = run(
+            os.path.join(TREE, "Lab", "uml", "run"), "-m", MEMORY, "-t", limit, "-o", folder, *arguments, check=False, timeout=limit + 60)
+        path = os.path.join(folder, "kernel.json")
+        if done.returncode != 0 or not os.path.exists(path):
+            raise LabError(f"in User-Mode Linux: exit {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+        with open(path) as file:
+            return json.load(file)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def inside(options):
+    """In that kernel: measures, and leaves the data where the host finds them."""
+    counts = options.counts or (QUICK_COUNTS if options.quick else COUNTS)
+    few = argparse.Namespace(**{**vars(options), "dataplane": "kernel", "heartbeat": HEARTBEAT, "counts": counts, "quick": True})
+    found = {"kernel": os.uname().release}
+    for part in (contexts, establishment, takeover):
+        found[part.__name__.rsplit(".", 1)[1]] = part.measure(few)
+    with open(os.path.join(os.environ["LAB_OUT"], "kernel.json"), "w") as file:
+        json.dump(found, file)

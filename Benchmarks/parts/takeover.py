@@ -1,0 +1,108 @@
+"""A takeover takes as long with a hundred thousand sessions as with ten.
+
+For each count a pair of its own, its sessions set up by `session-generator`. Then takeovers of both kinds, kill and switchover, in turn
+on every pair, so that what else the machine does falls on all counts alike. The times are the new active's own, from
+`tandem status --json`. Afterwards every session must be on both nodes and must answer on the wire.
+"""
+
+import contextlib
+import itertools
+import json
+import time
+
+from tandemlab.processes import LabError, wait_until
+
+from . import common
+
+COUNTS, QUICK_COUNTS = (10, 1000, 10_000, 100_000), (10, 100)
+#: Takeovers of each kind on each pair; a pair of a hundred thousand sessions takes a while to be in step again.
+REPEATS, QUICK_REPEATS = 8, 2
+#: In blocks of four, each node is once the dead one and once the one that hands over.
+KINDS = ("kill", "switchover", "switchover", "kill")
+STEPS = ("owned", "armed", "gate_opened", "addresses_claimed", "announced", "ike_live")
+
+#: Between the end of one takeover and the next: a heartbeat interval and a few, so that the leases of the last one are done.
+REST_SECONDS = 0.25
+#: Until sessions are on both nodes: some, and one for so many sessions.
+STEP_SECONDS, SESSIONS_A_SECOND = 20.0, 2000
+#: What the runtime counts when a step was not carried out.
+STEP_FAILURES = ("runtime_dataplane_failures", "runtime_address_failures", "runtime_announcement_failures")
+
+
+def measure(options):
+    common.need(options, "session-generator")
+    counts = options.counts or (QUICK_COUNTS if options.quick else COUNTS)
+    with contextlib.ExitStack() as stack:
+        every = [Series(stack.enter_context(common.laboratory(options)), count) for count in counts]
+        for kind in itertools.islice(itertools.cycle(KINDS), 2 * (QUICK_REPEATS if options.quick else REPEATS)):
+            for series in every:
+                series.takeover(kind)
+        return {str(series.count): series.result() for series in every}
+
+
+class Series:
+    """A pair with a number of sessions, and what its takeovers took."""
+
+    def __init__(self, lab, count):
+        self.count, self.takeovers = count, []
+        self.pair, self.generator = common.paired(lab)
+        self.establish_ms = self.generator.add(count)
+        self._wait_holding()
+
+    def takeover(self, kind):
+        """One takeover, and the way back to a pair that is paired."""
+        old, new = self.pair.wait_paired()
+        time.sleep(REST_SECONDS)
+        epoch = int(new.status()["epoch"])
+        if kind == "kill":
+            old.kill()
+        else:
+            old.command("switchover")
+        self.pair.wait_active(new, epoch)
+        taken = wait_until(f"{new.name} has gone through every step", lambda: _taken(new), timeout=STEP_SECONDS)
+        rejoin = time.monotonic()
+        if kind == "kill":
+            old.start()
+        self._wait_holding()
+        self.takeovers.append({
+            "kind": kind, "node": new.name, "cause": taken["cause"], "epoch": int(taken["epoch"]), "total_ms": float(taken["total_ms"]),
+            "steps_ms": {step["name"]: float(step["took_ms"]) for step in taken["steps"]},
+            "rejoined_ms": round((time.monotonic() - rejoin) * 1000) if kind == "kill" else None})
+
+    def result(self):
+        """All takeovers, once every session has answered on the wire."""
+        alive = self.generator.check()
+        if alive != self.count:
+            raise LabError(f"{alive} of {self.count} sessions answer after {len(self.takeovers)} takeovers")
+        return {"establish_ms": self.establish_ms, "alive": alive, "takeovers": self.takeovers}
+
+    def _wait_holding(self):
+        """Every session is owned by the active and held by the standby, with its CHILD SA."""
+        timeout = STEP_SECONDS + self.count / SESSIONS_A_SECOND
+        active, standby = self.pair.wait_paired(timeout)
+        seen = []
+
+        def all_there():
+            owner, holder = active.status() or {}, standby.status() or {}
+            seen[:] = [int(owner.get(key, 0)) for key in ("sessions_owned", "children_owned")]
+            seen.extend(int(holder.get(key, 0)) for key in ("sessions_held", "children_held"))
+            return seen == [self.count] * 4
+
+        try:
+            wait_until("sessions on both nodes", all_there, timeout, every=0.02)
+        except LabError:
+            raise LabError(
+                f"of {self.count} sessions the active owns {seen[0]} ({seen[1]} CHILD SAs), the standby holds {seen[2]} ({seen[3]})"
+            ) from None
+
+
+def _taken(gateway):
+    """The last takeover as the operator's command tells it, once all its steps are in."""
+    status = json.loads(gateway.command("status", "--json").stdout)
+    taken = status.get("last_takeover") or {}
+    if [step["name"] for step in taken.get("steps", [])] != list(STEPS):
+        return None
+    failed = {name: status["counters"][name] for name in STEP_FAILURES if int(status["counters"].get(name, 0))}
+    if failed:
+        raise LabError(f"{gateway.name} in epoch {taken['epoch']}: {failed}")
+    return taken

@@ -1,0 +1,1 @@
+"""What is made of the data: figures with their targets, plots, and pages."""
