@@ -34,13 +34,14 @@ from tandemlab.trials.refusals import refusals
 from tandemlab.trials.replay import replay
 from tandemlab.trials.rotate import rotate
 from tandemlab.trials.secrets import secrets
+from tandemlab.trials.stockmove import stockmove
 from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.transfer import transfer
 from tandemlab.trials.twocities import twocities
 from tandemlab.trials.wire import check_wire
 
 #: Those that need no pair, and come before it.
-BEFORE = ("files", "redirect", "transfer")
+BEFORE = ("files", "redirect", "transfer", "stockmove")
 #: Those that have a laboratory of their own.
 APART = ("twocities", "replay")
 TRIALS = (
@@ -64,6 +65,9 @@ class HostLab:
         if "transfer" in wanted:
             print("— transfer", flush=True)
             self.checks.run("transfer", lambda: transfer(self.lab, self.checks))
+        if "stockmove" in wanted:
+            print("— stockmove", flush=True)
+            self.checks.run("stockmove", lambda: self.figures.update(stockmove=stockmove(self.lab, self.checks)))
         if set(wanted) <= set(BEFORE):
             return
         self.lab.start_pair()

@@ -34,6 +34,8 @@ public struct TransferSummary: Hashable, Sendable {
     public enum Method: String, CaseIterable, Hashable, Sendable {
         /// The client goes on inside its SAs at the other gateway.
         case context
+        /// The same: the other gateway spoke to the client from its own address, and the client follows (RFC 4555).
+        case mobike
         /// The client was told to go, and authenticates anew there.
         case redirect
     }

@@ -48,11 +48,23 @@ public struct GatewayConfiguration: Hashable, Sendable {
     public var redirectTo: GatewayIdentity
     /// It may take sessions of ours by itself, by CT-Req.
     public var mayRequest: Bool
+    public var mobike: MobikeMoves
 
-    public init(name: String, redirectTo: GatewayIdentity, mayRequest: Bool = false) {
+    public init(name: String, redirectTo: GatewayIdentity, mayRequest: Bool = false, mobike: MobikeMoves = .auto) {
         self.name = name
         self.redirectTo = redirectTo
         self.mayRequest = mayRequest
+        self.mobike = mobike
+    }
+
+    /// Whether clients that know MOBIKE and no context transfer are moved there with their contexts.
+    public enum MobikeMoves: String, CaseIterable, Hashable, Sendable {
+        /// Those that are not behind a NAT.
+        case auto
+        /// Those behind a NAT too: it has to let in what comes from an address to which nothing was sent.
+        case always
+        /// None: they are redirected.
+        case never
     }
 }
 

@@ -92,8 +92,11 @@ extension Node {
         do {
             let context = try SessionContext(parsing: bytes)
             guard context.session.mobileNode == mobileNode else { throw ContextError.invalid("the client's address") }
-            var adopted = try adoption(of: context, local: nil, now: now).session
+            let adoption = try adoption(of: context, local: nil, now: now)
+            var adopted = adoption.session
             adopted.isArriving = true
+            // It speaks to the giver until we tell it where we are.
+            if adoption.hasMoved, adopted.followsWhoSpeaks { adopted.local = context.session.local }
             session = adopted
         } catch let error as ContextError {
             throw .because("\(error)", .malformed)
@@ -150,6 +153,7 @@ extension Node {
         release(
             commands: plan.commands(for: applied) + windows, datagrams: [], hooks: hookCalls(for: applied), messages: messages, now: now)
         ike.arrived(session: id, table: table, context: context(now))
+        if session.followsWhoSpeaks, let local = newLocalAddress(of: session) { tellMove(of: session, to: local, now: now) }
         log(.notice, "session \(id) came from \(arrival.gateway)", [.init("client", "\(mobileNode)")])
         note(.transfer, "session \(id) of \(mobileNode) came from \(arrival.gateway)", now: now)
         answer(arrival, .done, "", now: now)
@@ -254,5 +258,12 @@ extension Node {
         }
         if let now { summary.totalMicroseconds = (now.instant - arrival.began).inNanoseconds / 1000 }
         respond(token, .transfer(summary))
+    }
+}
+
+extension Session {
+    /// The client was not told to come: it learns of our address when we speak from there (RFC 4555 §3.5).
+    fileprivate var followsWhoSpeaks: Bool {
+        originalRole == .responder && capabilities.contains(.mobike) && !capabilities.contains(.contextTransfer)
     }
 }

@@ -142,7 +142,7 @@ extension Node {
     }
 
     /// The gateway is at another address than the peer thinks: it is told from there, with the engine's own means (RFC 4555 §3.5, §3.6).
-    private mutating func tellMove(of session: Session, to local: IPAddress, now: Now) {
+    mutating func tellMove(of session: Session, to local: IPAddress, now: Now) {
         let endpoint = Endpoint(local, session.ikePath.local.port)
         commit(ike.localAddressChanged(session: session.id, local: endpoint, table: table, context: context(now)), now: now)
     }

@@ -20,12 +20,16 @@ extension Node {
         var departure = Departure(
             token: token, session: session.id, gateway: gateway, transfer: transfer, began: now.instant,
             settlesUntil: now.instant + TransferWork.settleTime, isAskedByClient: isAskedByClient)
-        let carriesContext = session.capabilities.contains(.contextTransfer)
-        let objection = ike.objection(
-            toRedirecting: session.id, to: gateway.redirectTo, contextTransmitted: carriesContext, table: table, context: context(now))
-        if let objection, !(carriesContext && objection == .isBusy) { throw .because(objection.rawValue, .notMoved) }
+        departure.move = session.move(to: gateway)
+        let objection =
+            if let move = departure.move {
+                ike.objection(toHandingOn: session.id, to: gateway.redirectTo, by: move, table: table, context: context(now))
+            } else {
+                ike.objection(toRedirecting: session.id, to: gateway.redirectTo, table: table, context: context(now))
+            }
+        if let objection, departure.move == nil || objection != .isBusy { throw .because(objection.rawValue, .notMoved) }
         counters.transfersBegun += 1
-        guard carriesContext else {
+        guard departure.move != nil else {
             departure.stage = .redirecting
             transfers.departures[mobileNode] = departure
             return redirect(mobileNode, contextTransmitted: false, now: now)
@@ -38,10 +42,10 @@ extension Node {
 
     /// Holds the session still and sends its context, when nothing is under way in it.
     private mutating func offer(_ mobileNode: IPAddress, now: Now) {
-        guard var departure = transfers.departures[mobileNode], departure.stage == .settling else { return }
+        guard var departure = transfers.departures[mobileNode], departure.stage == .settling, let move = departure.move else { return }
         do throws(RedirectObjection) {
             let outcome = try ike.prepareHandingOn(
-                session: departure.session, to: departure.gateway.redirectTo, table: table, context: context(now))
+                session: departure.session, to: departure.gateway.redirectTo, by: move, table: table, context: context(now))
             commit(outcome, now: now)
         } catch .isBusy where now.instant < departure.settlesUntil {
             transfers.departures[mobileNode]?.deadline = now.instant + TransferWork.settlePause
@@ -59,11 +63,11 @@ extension Node {
         for message in messages.messages { send(message, to: departure.gateway.name) }
     }
 
-    /// The session as the taker is to go on with it: after the REDIRECT, whose message ID is used up then.
+    /// The session as the taker is to go on with it: after the REDIRECT, if there is one, whose message ID is used up then.
     private func contextMessages(of session: Session, _ departure: Departure, now: Now) -> (messages: [CXTPMessage], bytes: Int)? {
         var given = session
         given.redirects.order = nil
-        given.ikeSA.nextSendID += 1
+        if departure.move == .redirect { given.ikeSA.nextSendID += 1 }
         // The taker leaves room for what this pair may use until the client has answered, a takeover here included.
         let bytes = self.context(of: given, kind: .snapshot, now: now).encode()
         guard let blocks = try? ContextDataBlock.blocks(of: bytes, transfer: departure.transfer) else { return nil }
@@ -92,6 +96,8 @@ extension Node {
             return fail(mobileNode, because: "\(gateway) refused: \(status.text)", tell: true, now: now)
         }
         transfers.departures[mobileNode]?.installedAt = now.instant
+        // The client is told by the other gateway, once that may speak.
+        guard transfers.departures[mobileNode]?.move == .redirect else { return handOver(mobileNode, now: now) }
         transfers.departures[mobileNode]?.stage = .moving
         transfers.departures[mobileNode]?.deadline = nil
         redirect(mobileNode, contextTransmitted: true, now: now)
@@ -115,7 +121,7 @@ extension Node {
         guard let departure = transfers.departures[mobileNode] else { return }
         if departure.stage == .redirecting { return close(mobileNode, .done, "", method: .redirect, now: now) }
         guard departure.stage == .moving else { return }
-        guard accepted, let session = table[departure.session] else {
+        guard accepted, table[departure.session] != nil else {
             guard table[departure.session]?.redirects.order != nil else {
                 return fail(mobileNode, because: "the client refuses to move", tell: true, now: now)
             }
@@ -123,6 +129,12 @@ extension Node {
             send(.cancel(mobileNode), to: departure.gateway.name)
             return close(mobileNode, .done, "", method: .redirect, now: now)
         }
+        handOver(mobileNode, now: now)
+    }
+
+    /// From here on this gateway is silent for the session, whatever becomes of the message.
+    private mutating func handOver(_ mobileNode: IPAddress, now: Now) {
+        guard let departure = transfers.departures[mobileNode], let session = table[departure.session] else { return }
         let last = ContextCounters(
             transfer: departure.transfer, nextSendID: session.ikeSA.nextSendID, nextReceiveID: session.ikeSA.nextReceiveID,
             inbound: session.children.prefix(ContextCounters.inboundMax).map { .init(spi: $0.inboundSPI, top: $0.inboundTop) })
@@ -131,8 +143,9 @@ extension Node {
             mobileNode: mobileNode, blocks: [last.block])
         transfers.departures[mobileNode]?.stage = .handedOver
         transfers.departures[mobileNode]?.deadline = now.instant + TransferWork.confirmTime
-        // From here on this gateway is silent for the session, whatever becomes of the message; and so is its standby, when the taker hears
-        // of it (law 2).
+        transfers.departures[mobileNode]?.settlesUntil = now.instant + TransferWork.repeatTime
+        transfers.departures[mobileNode]?.lastWord = message
+        // The standby is silent for it too when the taker hears of it (law 2).
         detach(session, answer: nil, messages: [TransferOutput(to: departure.gateway.name, .data(message))], now: now)
     }
 
@@ -145,9 +158,19 @@ extension Node {
         switch departure.stage {
         case .settling: offer(mobileNode, now: now)
         case .offered: fail(mobileNode, because: "\(departure.gateway.name) does not answer", tell: true, now: now)
-        case .handedOver: finish(mobileNode, unconfirmed: "\(departure.gateway.name) has not confirmed it", now: now)
+        case .handedOver: confirmationMissing(mobileNode, departure, now: now)
         case .moving, .redirecting: break
         }
+    }
+
+    /// A client that was redirected speaks to the other gateway by itself. One that is to follow hears nothing before the last word is
+    /// there: it is repeated, over another link if need be.
+    private mutating func confirmationMissing(_ mobileNode: IPAddress, _ departure: Departure, now: Now) {
+        guard departure.move == .mobike, now.instant < departure.settlesUntil, let lastWord = departure.lastWord else {
+            return finish(mobileNode, unconfirmed: "\(departure.gateway.name) has not confirmed it", now: now)
+        }
+        transfers.departures[mobileNode]?.deadline = now.instant + TransferWork.confirmTime
+        send(.data(lastWord), to: departure.gateway.name)
     }
 
     private mutating func vanished(_ mobileNode: IPAddress, _ departure: Departure, now: Now) {
@@ -155,7 +178,7 @@ extension Node {
         case .moving:
             // Whether it went nobody here knows: the other gateway keeps the copy, silent, until the client speaks to it or time is over.
             let reason = "the client does not answer; if it went, \(departure.gateway.name) serves it"
-            close(mobileNode, .failed, reason, method: .context, now: now)
+            close(mobileNode, .failed, reason, now: now)
         case .settling, .offered, .redirecting, .handedOver:
             fail(mobileNode, because: "the session ended", tell: departure.stage == .offered, now: now)
         }
@@ -166,17 +189,18 @@ extension Node {
         guard let departure = transfers.departures[mobileNode] else { return }
         if tell { send(.cancel(mobileNode), to: departure.gateway.name) }
         commit(ike.cancelHandingOn(session: departure.session, table: table, context: context(now)), now: now)
-        close(mobileNode, .failed, reason, method: .context, now: now)
+        close(mobileNode, .failed, reason, now: now)
     }
 
     mutating func finish(_ mobileNode: IPAddress, unconfirmed: String = "", now: Now) {
-        close(mobileNode, .done, unconfirmed, method: .context, now: now)
+        close(mobileNode, .done, unconfirmed, now: now)
     }
 
     private mutating func close(
-        _ mobileNode: IPAddress, _ outcome: TransferSummary.Outcome, _ reason: String, method: TransferSummary.Method, now: Now
+        _ mobileNode: IPAddress, _ outcome: TransferSummary.Outcome, _ reason: String, method: TransferSummary.Method? = nil, now: Now
     ) {
         guard let departure = transfers.departures.removeValue(forKey: mobileNode) else { return }
+        let method = method ?? (departure.move == .mobike ? .mobike : .context)
         if outcome == .done { counters.transfersGiven += 1 } else { counters.transfersFailed += 1 }
         let what = outcome == .done ? "went to" : "stays, and was to go to"
         let why = reason.isEmpty ? "" : ": \(reason)"
@@ -240,5 +264,17 @@ extension Node {
 
     func refusal(_ mobileNode: IPAddress, _ profile: FeatureProfileType, _ status: TransferStatus) -> CXTPMessage {
         .dataReply(DataReply(isSuccess: false, mobileNode: mobileNode, statuses: [ProfileStatus(profile, status)]))
+    }
+}
+
+extension Session {
+    /// How its client comes to another gateway with its context; `nil` if it has to authenticate there.
+    func move(to gateway: GatewayConfiguration) -> ContextMove? {
+        if capabilities.contains(.contextTransfer) { return .redirect }
+        guard case .address = gateway.redirectTo, originalRole == .responder else { return nil }
+        return switch (gateway.mobike, mobility) {
+        case (.auto, .movable), (.always, .movable), (.always, .behindNAT): .mobike
+        case (.never, _), (_, .unable), (.auto, .behindNAT): nil
+        }
     }
 }

@@ -145,7 +145,7 @@ extension Node {
         round.unseen.removeLast(page.count)
         for id in page {
             guard let session = table[id], mayGo(session, now: now) else { continue }
-            let rank = session.capabilities.contains(.contextTransfer) ? 0 : session.capabilities.contains(.mobike) ? 1 : 2
+            let rank = contextMove(of: session) != nil ? 0 : session.capabilities.contains(.mobike) ? 1 : 2
             round.ranked[rank].append(id)
         }
     }
@@ -153,9 +153,9 @@ extension Node {
     /// Who follows redirects and was not sent here a moment ago: two gateways that are both overloaded would play ball with it
     /// (RFC 5685 §7).
     private func mayGo(_ session: Session, now: Now) -> Bool {
-        guard session.capabilities.contains(.redirect), session.originalRole == .responder, session.redirects.order == nil else {
-            return false
-        }
+        guard session.capabilities.contains(.redirect) || contextMove(of: session) != nil, session.originalRole == .responder,
+            session.redirects.order == nil
+        else { return false }
         let period = Redirections.period.inNanoseconds / 1_000_000
         return session.redirects.from == nil || session.establishedWallMilliseconds + period <= now.wallMilliseconds
     }
@@ -171,9 +171,7 @@ extension Node {
     ///
     /// - Returns: `nil` if the client or the gateway cannot.
     private mutating func moveWithContext(_ id: SessionID, _ settings: OverloadConfiguration, now: Now) -> Bool? {
-        guard let session = table[id], session.capabilities.contains(.contextTransfer),
-            let gateway = configuration.gateways.first(where: { $0.name == settings.gateway })
-        else { return nil }
+        guard let session = table[id], contextMove(of: session) != nil, let gateway = overloadGateway else { return nil }
         do throws(TransferRefusal) {
             try depart(session, to: gateway, transfer: random.uint32(), token: nil, now: now)
             return true
@@ -181,6 +179,13 @@ extension Node {
             return false
         }
     }
+
+    /// To which contexts are handed on.
+    private var overloadGateway: GatewayConfiguration? {
+        configuration.gateways.first { $0.name == configuration.overload?.gateway }
+    }
+
+    private func contextMove(of session: Session) -> ContextMove? { overloadGateway.flatMap { session.move(to: $0) } }
 
     private mutating func redirect(_ id: SessionID, to target: GatewayIdentity, now: Now) -> Bool {
         do throws(RedirectObjection) {

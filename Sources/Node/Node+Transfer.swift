@@ -93,6 +93,8 @@ extension Node {
             switch departure.stage {
             // Over another link, if there is one: the copy need not wait for its time to be over.
             case .offered: fail(mobileNode, because: "the link to \(gateway): \(reason)", tell: true, now: now)
+            // Only our last word tells who speaks: it goes out again over another link.
+            case .handedOver where departure.move == .mobike: break
             case .handedOver: finish(mobileNode, unconfirmed: "\(gateway) has not confirmed it: \(reason)", now: now)
             // The client is told already, or need not be told by way of the other gateway.
             case .settling, .moving, .redirecting: break

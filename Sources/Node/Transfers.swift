@@ -34,6 +34,10 @@ struct Departure {
     var installedAt: Instant?
     /// The client asked for it (CTAR), and is told when nothing comes of it.
     var isAskedByClient = false
+    /// How the client comes to the other gateway; `nil`: without its context, by itself.
+    var move: ContextMove?
+    /// What the other gateway has to know to speak; repeated where the client does not find out by itself.
+    var lastWord: ContextData?
     /// Why the other gateway did not take it.
     var refusal = TransferStatus.notMoved
 }
@@ -107,6 +111,9 @@ struct TransferWork {
     var requestsOfClients = RequestRate()
 
     var isEmpty: Bool { departures.isEmpty && arrivals.isEmpty && activations.isEmpty }
+
+    /// How long our last word is repeated when the link breaks and only it tells who speaks. The copy waits longer.
+    static let repeatTime: Duration = .seconds(60)
 
     var nextDeadline: Instant? {
         isEmpty

@@ -46,7 +46,7 @@ struct TransferCommand: ParsableCommand {
             guard !format.json else { return }
             let what =
                 switch result.method {
-                case .context: request.direction == .to ? "is at \(result.gateway)" : "came from \(result.gateway)"
+                case .context, .mobike: request.direction == .to ? "is at \(result.gateway)" : "came from \(result.gateway)"
                 case .redirect: "was redirected to \(result.gateway), where the client authenticates anew"
                 }
             print(printable("\(request.name) \(what): \(milliseconds(result.totalMicroseconds))"))

@@ -45,11 +45,14 @@ final class Three {
     private var numbers: [UInt32: Set<UInt64>] = [:]
 
     /// - Parameter overload: of the old gateway.
-    init(mobike: Bool, overload: OverloadConfiguration? = nil) {
-        nodes[Self.client] = Self.node("client", Self.client, Self.calling(mobike: mobike), random, time)
+    /// - Parameter isStock: the client knows neither context transfer nor redirects.
+    init(
+        mobike: Bool, isStock: Bool = false, moves: GatewayConfiguration.MobikeMoves = .auto, overload: OverloadConfiguration? = nil
+    ) {
+        nodes[Self.client] = Self.node("client", Self.client, Self.calling(mobike: mobike, isStock: isStock), random, time)
         for (name, address) in [("old", Self.old), ("new", Self.new)] {
             nodes[address] = Self.node(
-                name, address, Self.called(mobike: mobike), random, time, overload: address == Self.old ? overload : nil)
+                name, address, Self.called(mobike: mobike), random, time, moves: moves, overload: address == Self.old ? overload : nil)
         }
         for address in [Self.client, Self.old, Self.new] {
             planes[address] = FakeDataPlane()
@@ -61,21 +64,22 @@ final class Three {
     var time: Now { Now(instant: Instant(nanoseconds: now), wallMilliseconds: 1_700_000_000_000 + Int64(now / 1_000_000)) }
 
     /// The gateways know each other, and the new one may ask for sessions.
-    private static func gateways(of name: String) -> [GatewayConfiguration] {
+    private static func gateways(of name: String, _ moves: GatewayConfiguration.MobikeMoves) -> [GatewayConfiguration] {
         switch name {
-        case "old": [GatewayConfiguration(name: "new", redirectTo: .address(new), mayRequest: true)]
-        case "new": [GatewayConfiguration(name: "old", redirectTo: .address(old))]
+        case "old": [GatewayConfiguration(name: "new", redirectTo: .address(new), mayRequest: true, mobike: moves)]
+        case "new": [GatewayConfiguration(name: "old", redirectTo: .address(old), mobike: moves)]
         default: []
         }
     }
 
     private static func node(
         _ name: String, _ address: IPAddress, _ ike: IKEConfiguration, _ random: RandomSource, _ now: Now,
-        overload: OverloadConfiguration? = nil
+        moves: GatewayConfiguration.MobikeMoves = .auto, overload: OverloadConfiguration? = nil
     ) -> Node {
         let shared = SharedAddress(prefix: IPPrefix(host: address), interface: "eth0")
         var configuration = NodeConfiguration(
-            name: name, id: .zero, pair: nil, addresses: [shared], ike: ike, version: "test", gateways: gateways(of: name))
+            name: name, id: .zero, pair: nil, addresses: [shared], ike: ike, version: "test",
+            gateways: gateways(of: name, moves))
         configuration.overload = overload
         return Node(configuration: configuration, boot: 1, random: random, now: now)
     }
@@ -96,10 +100,12 @@ final class Three {
         return IKEConfiguration(connections: [connection], secrets: [secret], pools: [])
     }
 
-    private static func calling(mobike: Bool) -> IKEConfiguration {
-        ike(
+    private static func calling(mobike: Bool, isStock: Bool) -> IKEConfiguration {
+        var configuration = ike(
             "gate", local: [IPPrefix(host: client)], remote: [IPPrefix(host: old)], own: "client.example.net", peer: "gw.example.net",
             inside: "10.20.0.0/16", outside: "10.10.0.0/16", mobike: mobike)
+        if isStock { configuration.connections[0].followsRedirects = false }
+        return configuration
     }
 
     private static func called(mobike: Bool) -> IKEConfiguration {

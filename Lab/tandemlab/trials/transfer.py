@@ -27,6 +27,7 @@ name = "{peer}"
 link = "{peer_address}:{port}"
 certificate = "pair/{peer}.crt"
 may_request = true
+mobike = "{mobike}"
 """
 
 #: The way back to the client leads through whichever gateway has it: the program of the one to which it comes says so. It has the
@@ -42,10 +43,7 @@ ROUTER = 'exec 3<>{pipe}; while read -r inner <&3; do ip route replace {net} via
 
 def transfer(lab, checks):
     folder = os.path.join(lab.directory, "transfer")
-    gateways = {name: _linked(lab, name, folder) for name in NODES}
-    for gateway in gateways.values():
-        with open(os.path.join(gateways[gateway.peer].directory, "pair", f"{gateway.peer}.crt")) as file:
-            gateway.write(f"pair/{gateway.peer}.crt", file.read())
+    gateways = linked(lab, folder, admitting(ALONE))
     client, ends = Caller(lab, ADDRESSES["sg1"], folder), []
     client.add_address()
     run("ip", "-n", lab.network.name("server"), "route", "replace", BEHIND_NET, "via", INNER["sg1"])
@@ -61,21 +59,27 @@ def transfer(lab, checks):
         client.remove_address()
 
 
-def _linked(lab, name, folder):
+def linked(lab, folder, template, mobike="auto"):
+    """Both gateways, each with the other as [[gateway]]; their programs say to which of them a client has come."""
+    gateways = {name: _linked(lab, name, folder, template, mobike) for name in NODES}
+    for gateway in gateways.values():
+        with open(os.path.join(gateways[gateway.peer].directory, "pair", f"{gateway.peer}.crt")) as file:
+            gateway.write(f"pair/{gateway.peer}.crt", file.read())
+    return gateways
+
+
+def _linked(lab, name, folder, template, mobike):
     gateway = Gateway(lab.network, name, folder, lab.settings.build, lab.settings.dataplane)
     make_key(lab.settings.build, name, gateway.peer, os.path.join(gateway.directory, "pair"))
     script = gateway.write("route", ROUTE.format(pipe=os.path.join(folder, "routes"), inner=INNER[name]), mode=0o755)
-    text = admitting(ALONE).replace('esp_proposals = ["default"]', f'esp_proposals = ["default"]\nupdown = "{script}"')
-    text += LINKED.format(name=name, peer=gateway.peer, peer_address=ADDRESSES[gateway.peer], port=LINK_PORT)
+    text = template.replace('esp_proposals = ["default"]', f'esp_proposals = ["default"]\nupdown = "{script}"')
+    text += LINKED.format(name=name, peer=gateway.peer, peer_address=ADDRESSES[gateway.peer], port=LINK_PORT, mobike=mobike)
     gateway.configure(text.replace("@ADDRESS@", ADDRESSES[name]))
     return gateway
 
 
 def _move(lab, checks, client, gateways, folder, ends):
-    pipe = os.path.join(folder, "routes")
-    os.mkfifo(pipe, 0o600)
-    router = Process("router", ["sh", "-c", ROUTER.format(pipe=pipe, net=BEHIND_NET)], network=lab.network.name("server"))
-    ends.append(router.end)
+    follow_routes(lab, folder, BEHIND_NET, ends)
     called = client.command("initiate", "net", check=False)
     checks.expect("the client's tunnel to the first gateway stands", called.returncode == 0, called.stderr.strip())
     probes = ProbePair(lab.network, folder, BEHIND, SERVER, RATE, run_id="-transfer")
@@ -89,11 +93,11 @@ def _move(lab, checks, client, gateways, folder, ends):
         ("tandem transfer --from", one, other, one, [CLIENT, "--from", "sg2"]),
         ("tandem transfer --to at the client", client, one, other, ["gate", "--to", ADDRESSES["sg2"]]),
     ):
-        before, start = _counter(arrived, "ike_half_open_created"), time.monotonic()
+        before, start = counter(arrived, "ike_half_open_created"), time.monotonic()
         done = asked.command("transfer", *arguments, "--json", check=False)
         told = json.loads(done.stdout) if done.stdout.startswith("{") else {"reason": done.stderr.strip()}
         checks.expect(f"{name} moves the session", done.returncode == 0 and told.get("outcome") == "done", json.dumps(told))
-        wait_until("the session has moved", lambda: _sessions(left) == 0 and _sessions(arrived) == 1, timeout=10)
+        wait_until("the session has moved", lambda: sessions(left) == 0 and sessions(arrived) == 1, timeout=10)
         probes.wait_flowing(time.monotonic())
         time.sleep(1.0)
         gaps = {each.key: each.interruption(start, time.monotonic() - 0.2, 1000 / RATE) for each in probes.directions}
@@ -101,14 +105,22 @@ def _move(lab, checks, client, gateways, folder, ends):
         checks.expect(f"{name}: from the client nothing is lost", gaps["client_to_server"].lost == 0, detail)
         in_flight = gaps["server_to_client"].lost <= IN_FLIGHT
         checks.expect(f"{name}: on the way back nothing is lost but what is in flight", in_flight, detail)
-        again = _counter(arrived, "ike_half_open_created") - before
+        again = counter(arrived, "ike_half_open_created") - before
         checks.expect(f"{name}: nobody authenticated anew", again == 0, f"{again} IKE SAs were begun")
-    checks.expect("the client has one IKE SA all along", _counter(client, "ike_initiations_started") == 1)
+    checks.expect("the client has one IKE SA all along", counter(client, "ike_initiations_started") == 1)
 
 
-def _sessions(gateway):
+def follow_routes(lab, folder, net, ends):
+    """Has the server send what is for `net` to the gateway whose program spoke last."""
+    pipe = os.path.join(folder, "routes")
+    os.mkfifo(pipe, 0o600)
+    router = Process("router", ["sh", "-c", ROUTER.format(pipe=pipe, net=net)], network=lab.network.name("server"))
+    ends.append(router.end)
+
+
+def sessions(gateway):
     return int(gateway.status()["sessions_owned"])
 
 
-def _counter(gateway, name):
+def counter(gateway, name):
     return int(gateway.status()["counters"].get(name, 0))

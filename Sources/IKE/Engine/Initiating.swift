@@ -126,11 +126,11 @@ extension IKEEngine {
         offer.forcesEncapsulation = connection.forceEncapsulation
         offer.limits = configuration.limits
         offer.childless = connection.childless
-        if connection.followsRedirects { offer.announces.insert(.redirect) }
+        if connection.followsRedirects { offer.announces.formUnion([.redirect, .contextTransfer]) }
         offer.alwaysFloats = connection.mobike
         if connection.mobike { offer.announces.insert(.mobike) }
         if connection.fragmentation == .yes { offer.announces.insert(.fragmentation) }
-        offer.announces.formUnion([.messageIDSync, .replayCounterSync, .contextTransfer])
+        offer.announces.formUnion([.messageIDSync, .replayCounterSync])
         offer.additionalAddresses = connection.additionalAddresses
         offer.limits = configuration.limits
         return offer

@@ -34,18 +34,13 @@ extension IKEEngine {
         if session.isClosing { return .isClosing }
         if let objection = objection(to: target, in: session, context: context) { return objection }
         if contextTransmitted, !session.capabilities.contains(.contextTransfer) { return .noContextTransfer }
-        if let order = session.redirects.order {
-            let isOwnPreparation = contextTransmitted && order.contextTransmitted && order.stage == .prepared
-            if order.stage != .answered || order.contextTransmitted, !isOwnPreparation { return .isUnderWay }
-        }
+        if session.isRedirectUnderWay(besidesPreparation: contextTransmitted) { return .isUnderWay }
         let wall = context.now.wallMilliseconds
         if session.redirects.recent(at: wall).count >= Redirections.countMax { return .tooMany }
-        guard contextTransmitted else { return nil }
-        if !session.isQuiet { return .isBusy }
-        return session.children.allSatisfy(\.canBeHandedOn) ? nil : .exhausted
+        return contextTransmitted ? session.objectionToGiving : nil
     }
 
-    private func objection(to target: GatewayIdentity, in session: Session, context: IKEContext) -> RedirectObjection? {
+    func objection(to target: GatewayIdentity, in session: Session, context: IKEContext) -> RedirectObjection? {
         guard case .address(let address) = target else { return nil }
         guard address.isGatewayAddress, address != session.remote.address else { return .badTarget }
         if address == session.local.address { return .isTarget }
@@ -156,6 +151,19 @@ extension IKEEngine {
 extension Session {
     /// Nothing is under way in it that another gateway would have to know of.
     var isQuiet: Bool { !hasPendingRequest && otherIKESAs.isEmpty && movingTo == nil }
+
+    /// What keeps its context from being taken now.
+    var objectionToGiving: RedirectObjection? {
+        guard isQuiet else { return .isBusy }
+        return children.allSatisfy(\.canBeHandedOn) ? nil : .exhausted
+    }
+
+    /// - Parameter besidesPreparation: that it is held still to be handed on does not count.
+    func isRedirectUnderWay(besidesPreparation: Bool) -> Bool {
+        guard let order = redirects.order else { return false }
+        if besidesPreparation, order.contextTransmitted, order.stage == .prepared { return false }
+        return order.stage != .answered || order.contextTransmitted
+    }
 }
 
 extension IPAddress {

@@ -2,6 +2,14 @@ import Cryptography
 import IKEWire
 public import Session
 
+/// How a peer whose context the other gateway has comes to it.
+public enum ContextMove: Hashable, Sendable {
+    /// By a REDIRECT that says so; for peers with the vendor ID.
+    case redirect
+    /// The other gateway speaks first, and the peer follows it (RFC 4555 §3.5, §3.6).
+    case mobike
+}
+
 /// Redirects of peers whose context the other gateway has already: NO_REAUTH_IPSEC_CXT_TRANSMITTED and IPSEC_SYN beside REDIRECT, so that
 /// nobody authenticates anew. Docs/context-transfer.md has the formats, and why no message ID, IV or sequence number comes twice.
 extension IKEEngine {
@@ -12,11 +20,9 @@ extension IKEEngine {
     /// this stays true. ESP goes on. It ends with `redirect`, with `cancelHandingOn`, or by itself after `holdTime`, whoever owns the
     /// session then.
     public mutating func prepareHandingOn(
-        session id: SessionID, to target: GatewayIdentity, table: SessionTable, context: IKEContext
+        session id: SessionID, to target: GatewayIdentity, by move: ContextMove = .redirect, table: SessionTable, context: IKEContext
     ) throws(RedirectObjection) -> IKEOutcome {
-        if let objection = objection(toRedirecting: id, to: target, contextTransmitted: true, table: table, context: context) {
-            throw objection
-        }
+        if let objection = objection(toHandingOn: id, to: target, by: move, table: table, context: context) { throw objection }
         guard let session = table[id] else { throw .unknownSession }
         var redirects = session.redirects
         redirects.order = RedirectOrder(
@@ -25,6 +31,31 @@ extension IKEEngine {
         let outcome = IKEOutcome(deltas: [SessionDelta(session: id, changes: [.redirectsSet(redirects)])], session: id)
         schedule(outcome, table: table, context: context)
         return outcome
+    }
+
+    /// Why a session cannot be handed on to `target`; `nil` if it can.
+    public func objection(
+        toHandingOn id: SessionID, to target: GatewayIdentity, by move: ContextMove, table: SessionTable, context: IKEContext
+    ) -> RedirectObjection? {
+        switch move {
+        case .redirect: objection(toRedirecting: id, to: target, contextTransmitted: true, table: table, context: context)
+        case .mobike: objection(toMoving: id, to: target, table: table, context: context)
+        }
+    }
+
+    private func objection(
+        toMoving id: SessionID, to target: GatewayIdentity, table: SessionTable, context: IKEContext
+    ) -> RedirectObjection? {
+        guard let session = table[id] else { return .unknownSession }
+        // As initiator it is we who decide on addresses (RFC 4555 §3.5).
+        if session.originalRole == .initiator { return .isCaller }
+        guard session.capabilities.contains(.mobike), !session.children.contains(where: { $0.mode == .transport }) else {
+            return .noContextTransfer
+        }
+        if session.isClosing { return .isClosing }
+        guard case .address = target else { return .badTarget }
+        if let objection = objection(to: target, in: session, context: context) { return objection }
+        return session.isRedirectUnderWay(besidesPreparation: true) ? .isUnderWay : session.objectionToGiving
     }
 
     /// The session stays: it is held still no more. Nothing happens once the redirect is on its way.

@@ -66,7 +66,7 @@ extension Sections {
     }
 
     private func gateway(_ table: TableReader) -> Gateway? {
-        table.allow(["name", "link", "certificate", "redirect_to", "may_request"])
+        table.allow(["name", "link", "certificate", "redirect_to", "may_request", "mobike"])
         let examples = [("name", "sg3"), ("link", "198.51.100.1:4511"), ("certificate", "gateways/sg3.crt")]
         for (key, example) in examples where !table.has(key) { table.missing(key, "\(key) = \"\(example)\"") }
         let name = table.nonEmptyString("name")
@@ -77,11 +77,13 @@ extension Sections {
             GatewayIdentity(text: text)
         }
         let mayRequest = table.boolean("may_request") ?? false
+        let mobike = table.value("mobike", "auto, always or never") { GatewayConfiguration.MobikeMoves(rawValue: $0) }
         guard let name, let link, !certificates.isEmpty, !certificates.contains(where: { $0 == nil }),
-            !table.has("redirect_to") || target != nil
+            !table.has("redirect_to") || target != nil, !table.has("mobike") || mobike != nil
         else { return nil }
         return (
-            GatewayConfiguration(name: name, redirectTo: target ?? .address(link.address), mayRequest: mayRequest),
+            GatewayConfiguration(
+                name: name, redirectTo: target ?? .address(link.address), mayRequest: mayRequest, mobike: mobike ?? .auto),
             TransferLinkSettings.Gateway(name: name, link: link, certificatePEMs: certificates.compactMap(\.self))
         )
     }
