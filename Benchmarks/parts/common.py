@@ -10,7 +10,7 @@ import time
 from tandemlab.gateway import HEAD, Gateway, Pair
 from tandemlab.laboratory import Laboratory, Settings
 from tandemlab.namespaces import CLIENT, OUTER, OUTER_SHARED, STRANGER
-from tandemlab.processes import LabError, Process, wait_until
+from tandemlab.processes import LabError, Process, run, wait_until
 from tandemlab.strongswan import Charon
 
 GATEWAY_ID = "gw.example.net"
@@ -187,7 +187,8 @@ def need(options, *programs):
     """Raises LabError when a program of the build is missing, with what to do about it."""
     missing = [name for name in programs if not os.access(os.path.join(options.build, name), os.X_OK)]
     if missing:
-        raise LabError(f"there is no {', '.join(missing)} in {options.build}: build it first (`make bench` does), or name the folder with --build")
+        where = f"there is no {', '.join(missing)} in {options.build}"
+        raise LabError(f"{where}: build it first (`make bench` does), or name the folder with --build")
 
 
 def wait_held(pair, count, timeout=60):
@@ -206,6 +207,15 @@ def link_counters(gateway):
     """What the node has put on the link to the other one; nothing, when it is alone."""
     counters = wait_until(f"{gateway.name} answers", gateway.status, 30)["counters"]
     return {"bytes": int(counters.get("link_bytes_sent", 0)), "entries": int(counters["entries_sent"])}
+
+
+def openssl_nanoseconds(octets):
+    """Of AES-128-GCM over so many octets, by OpenSSL's own measurement on one core: the floor of a packet."""
+    done = run("openssl", "speed", "-mr", "-seconds", "2", "-bytes", octets, "-evp", "aes-128-gcm", timeout=60)
+    speed = re.search(r"^\+F:\d+:[^:]+:([0-9.]+)", done.stdout, re.M)
+    if not speed:
+        raise LabError(f"openssl speed says no speed: {done.stdout[-300:]}")
+    return round(octets / float(speed.group(1)) * 1e9, 1)
 
 
 def memory_kib(pid):

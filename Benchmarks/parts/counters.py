@@ -73,8 +73,8 @@ def _run(lab, gateway, count, intervals, standby=None):
     moved = _taken(gateway)
     sent, seconds = count * intervals, busy.pop("seconds")
     result = {
-        "offered_per_s": round(sent / seconds, 1), "seconds": round(seconds, 2), "lag_deltas": lags, "packets": sent, "intervals": intervals,
-        "packets_taken": moved,
+        "offered_per_s": round(sent / seconds, 1), "seconds": round(seconds, 2), "lag_deltas": lags,
+        "packets": sent, "intervals": intervals, "packets_taken": moved,
         "cores": {name: round(busy[name]["cores"] - idle[name]["cores"], 4) for name in nodes}}
     if moved == 0:
         raise LabError(f"of {sent} packets none was taken")

@@ -13,6 +13,8 @@ from . import common
 
 SECONDS = 4
 SMALL = 100
+#: Octets of a full inner packet, in about.
+PACKET = 1400
 GATEWAY = HEAD + """\
 [[address]]
 address = "{outer_shared}/24"
@@ -64,6 +66,8 @@ def measure(options):
             with common.laboratory(options) as lab:
                 processes = start(lab)
                 _run(lab, processes, out[name])
+    # What one core of this machine can seal at most, were there nothing else to do.
+    out["openssl_mbit"] = round(PACKET * 8 / common.openssl_nanoseconds(PACKET) * 1000, 1)
     return out
 
 
@@ -131,7 +135,8 @@ def _run(lab, gateway, out):
 def _iperf(lab, *arguments):
     for attempt in range(3):
         done = run(
-            "iperf3", "-J", "-c", SERVER, "-B", BEHIND, "-t", SECONDS, *arguments, network=lab.network.name("client"), check=False, timeout=60)
+            "iperf3", "-J", "-c", SERVER, "-B", BEHIND, "-t", SECONDS, *arguments, network=lab.network.name("client"), check=False,
+            timeout=60)
         if done.returncode == 0:
             return json.loads(done.stdout)
         time.sleep(0.5)

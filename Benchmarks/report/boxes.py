@@ -13,6 +13,8 @@ from tandemlab.drawing import Canvas  # noqa: E402 found by the line above
 WIDTH, PLOT_HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 860, 320, 76, 20, 84, 62
 COLOURS = ("#2b5fa8", "#b5651d", "#2f6f4f", "#7a5ea8")
 PAPER = "#b03030"
+#: Of the small type, in about; the font is the reader's.
+LETTER = 5.6
 #: More than so many times between least and most is shown on a logarithmic scale.
 LOGARITHMIC_FROM = 30
 
@@ -97,10 +99,25 @@ def draw(plot):
             if plot.series[name].get(group):
                 centre = LEFT + width * (index + 0.5) + (place - (len(present) - 1) / 2) * box
                 _box(canvas, scale, centre, box * 0.72, plot.series[name][group], COLOURS[place % len(COLOURS)], f"{name}, {group}")
-        canvas.text(LEFT + width * (index + 0.5), TOP + PLOT_HEIGHT + 18, group, "small", "middle")
+        for row, words in enumerate(_lines(group, width)):
+            canvas.text(LEFT + width * (index + 0.5), TOP + PLOT_HEIGHT + 18 + 11 * row, words, "small", "middle")
     _legend(canvas, plot)
     canvas.height = TOP + PLOT_HEIGHT + BOTTOM
     return canvas.svg()
+
+
+def _lines(text, width):
+    """A group's name in lines that fit under it."""
+    if len(text) * LETTER <= width:
+        return [text]
+    lines = [""]
+    for word in text.replace("_", " ").split():
+        joined = f"{lines[-1]} {word}".strip()
+        if lines[-1] and len(joined) * LETTER > width:
+            lines.append(word)
+        else:
+            lines[-1] = joined
+    return lines
 
 
 def _axes(canvas, scale, plot):
@@ -132,4 +149,4 @@ def _legend(canvas, plot):
     for text, colour, opacity in entries:
         canvas.rectangle(x, 42 if opacity < 1 else 47, 12, 12 if opacity < 1 else 2, colour, opacity=opacity)
         canvas.text(x + 17, 52, text, "small")
-        x += 17 + 5.6 * len(text) + 22
+        x += 17 + LETTER * len(text) + 22

@@ -40,7 +40,8 @@ def _page(figures, result):
 <h1>Tandem: the numbers</h1>
 <p class=note>{'<br>'.join(escape(text) for text in sorted(machines))}</p>{failed}
 <p>A box is the middle half of the samples, the thick line their median; whiskers reach as far as one and a half boxes, dots lie beyond. Red
-bands are what the paper reports, red lines are targets. How each was measured, and what a machine like this cannot show: Docs/benchmarks.md.</p>
+bands are what the paper reports, red lines are targets. How each was measured, and what a machine like this cannot show:
+Docs/benchmarks.md.</p>
 <h2>Figures</h2>
 <table><tr><th>medians<th class=number>value<th>unit<th class=number>target<th></tr>
 {rows}

@@ -32,7 +32,8 @@ def _establishment(data):
     return [
         Plot(
             "establishment", "One more session with N established", "ms", ESTABLISHED,
-            {label: data[side]["one_more_ms"] for side, label in both.items()}, [("the paper's figure 3: 0.31 to 1 s", *PAPER_ESTABLISHMENT)],
+            {label: data[side]["one_more_ms"] for side, label in both.items()},
+            [("the paper's figure 3: 0.31 to 1 s", *PAPER_ESTABLISHMENT)],
             note="One after the other, as in the paper; the two responders take turns under the same initiator's load."),
         Plot(
             "rate", "Sessions set up a second, eight at a time", "1/s", ESTABLISHED,
@@ -43,7 +44,8 @@ def _establishment(data):
             limits=[("target: 10 KiB", 10)], note="Growth of the process's proportional set size over the number of sessions."),
         Plot(
             "listing", f"Listing all sessions ({data['tandem']['sessions']:,})", "ms", "", {
-                label: {"swanctl --list-sas": data[side]["list_ms"].get("command", []), "the socket alone": data[side]["list_ms"].get("socket", [])}
+                label: {
+                    "swanctl --list-sas": data[side]["list_ms"].get("command", []), "the socket alone": data[side]["list_ms"].get("socket", [])}
                 for side, label in both.items()}, note="The same command, and the same reader of the socket, for both."),
     ]
 
@@ -61,19 +63,19 @@ def _contexts(data):
 
 
 def _takeover(data):
-    kinds = ("kill", "switchover")
+    kinds, steps = ("kill", "switchover"), next(iter(data.values()))["takeovers"][0]["steps_ms"]
     return [Plot(
         "takeover", "Takeover: the new active's work after detection", "ms", "sessions", {
             kind: {count: [take["total_ms"] for take in each["takeovers"] if take["kind"] == kind] for count, each in data.items()}
             for kind in kinds}, limits=[("target: 10 ms", 10)], note="From the decision to IKE being answered; the daemon's own clock."),
         Plot(
             "takeover-steps", "The steps of a takeover", "ms", "step", {
-                f"{count} sessions": {
-                    step: [max(take["steps_ms"][step], 0.001) for take in each["takeovers"]] for step in next(iter(data.values()))["takeovers"][0]["steps_ms"]}
+                f"{count} sessions": {step: [max(take["steps_ms"][step], 0.001) for take in each["takeovers"]] for step in steps}
                 for count, each in data.items()}, note="A step of less than a microsecond is drawn as one."),
         Plot(
             "rejoin", "A killed node, started again, is in step", "ms", "sessions", {
-                "kill": {count: [take["rejoined_ms"] for take in each["takeovers"] if take["rejoined_ms"]] for count, each in data.items()}},
+                "kill": {
+                    count: [take["rejoined_ms"] for take in each["takeovers"] if take["rejoined_ms"]] for count, each in data.items()}},
             limits=[("target for 100,000: 3 s", 3000)] if "100000" in data else [],
             note="From the start of the program until it holds every session: it starts, finds its peer, and gets a snapshot.")]
 
@@ -100,7 +102,8 @@ def _throughput(data):
     return [
         Plot("throughput", "One TCP stream through the tunnel", "Mbit/s", "", {
             label: {"to the server": data[side]["tcp_up_mbit"], "to the client": data[side]["tcp_down_mbit"]}
-            for side, label in labels.items()}, note="The same program at both ends of the tunnel, so that each side's own cost counts twice."),
+            for side, label in labels.items()},
+            note="The same program at both ends of the tunnel, so that each side's own cost counts twice."),
         Plot("small", "Datagrams of 100 octets that arrive", "1,000 packets/s", "", {
             label: {"to the server": data[side]["small_up_kpps"]} for side, label in labels.items()})]
 
@@ -119,10 +122,12 @@ def _downloads(data):
 
 def _blackouts(data):
     labels = {"tandem": "Tandem's pair", "ha_plugin": "strongSwan's ha plugin", "cold_standby": "cold standby"}
+    series = {label: {kind: each["blackout_ms"] for kind, each in data[side].items()} for side, label in labels.items() if side in data}
+    series["ha plugin, to the server alone"] = {kind: each["client_to_server_ms"] for kind, each in data.get("ha_plugin", {}).items()}
     return [Plot(
-        "blackouts", "What the client misses", "ms", "", {
-            label: {kind: each["blackout_ms"] for kind, each in data[side].items()} for side, label in labels.items() if side in data},
-        note="The longest gap in either direction between packets that arrived, 100 a second, less their interval.")]
+        "blackouts", "What the client misses", "ms", "", series,
+        note="The longest gap in the worse direction between packets that arrived, 100 a second, less their interval. The plugin's standby counts "
+        "its ESP numbers from 1: the client drops what comes from it until it has been counted as long as before.")]
 
 
 def _kernel(data):
@@ -134,7 +139,8 @@ def _kernel(data):
             label: data["establishment"][side]["one_more_ms"] for side, label in (("tandem", "tandemd"), ("charon", "charon 5.9.8"))},
             note="kernel-netlink at the charon. One slow processor carries every host: compare only within this plot."),
         Plot("kernel-takeover", "Takeover with XFRM in User-Mode Linux", "ms", "sessions", {
-            kind: {count: [take["total_ms"] for take in each["takeovers"] if take["kind"] == kind] for count, each in data["takeover"].items()}
+            kind: {
+                count: [take["total_ms"] for take in each["takeovers"] if take["kind"] == kind] for count, each in data["takeover"].items()}
             for kind in ("kill", "switchover")}, note="One slow processor carries every host: compare only within this plot.")]
 
 
