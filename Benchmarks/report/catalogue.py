@@ -141,6 +141,9 @@ FIGURES = (
     Figure("takeover_1k_ms", "takeover after detection, 1,000 sessions", "ms", "takeover", takeover(1000), at_most=10),
     Figure("takeover_100k_ms", "takeover after detection, 100,000 sessions", "ms", "takeover", takeover(100_000), at_most=10),
     Figure(
+        "takeovers_not_asked_for", "takeovers by late heartbeats, over all counts", "", "takeover",
+        lambda data: sum(each["takeovers_not_asked_for"] for each in data.values())),
+    Figure(
         "memory_active_kib", "memory per idle session, active of a pair", "KiB", "replication",
         lambda data: data["memory_per_session_kib"]["active"], at_most=10),
     Figure(
