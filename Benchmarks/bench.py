@@ -100,7 +100,8 @@ def measure_all(options, folder):
     failed = {}
     for part in options.only:
         print(f"— {part}", flush=True)
-        began = time.monotonic()
+        # What else the machine does: the part itself is not in it yet, the one before may be.
+        began, load = time.monotonic(), round(os.getloadavg()[0], 2)
         try:
             data = importlib.import_module(f"parts.{part}").measure(options)
         except Exception as error:  # noqa: BLE001 whatever it is, the other parts go on
@@ -109,7 +110,7 @@ def measure_all(options, folder):
             continue
         write(os.path.join(folder, f"{part}.json"), {
             "part": part, "quick": bool(options.quick or options.counts), "seconds": round(time.monotonic() - began, 1),
-            "machine": machine.facts(options), "data": data})
+            "machine": {**machine.facts(options), "load_before": load}, "data": data})
         print(f"  {time.monotonic() - began:.0f} s", flush=True)
     return failed
 

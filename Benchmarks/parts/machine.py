@@ -15,8 +15,8 @@ def facts(options):
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC", "cores": os.cpu_count(), "kernel": platform.release(),
         "architecture": platform.machine(), "python": platform.python_version(),
         "processor": _field("/proc/cpuinfo", r"model name\s*: (.*)"),
-        "memory_mib": _mebibytes(), "load": round(os.getloadavg()[0], 2), "distribution": _field("/etc/os-release", r'PRETTY_NAME="(.*)"'),
-        "tandem": _said([os.path.join(options.build, "tandemd"), "--version"]), "charon": _said([CHARON, "--version"]),
+        "memory_mib": _mebibytes(), "distribution": _field("/etc/os-release", r'PRETTY_NAME="(.*)"'),
+        "tandemd": _said([os.path.join(options.build, "tandemd"), "--version"]), "charon": _said([CHARON, "--version"]),
         "openssl": _said(["openssl", "version"]), "iperf3": _said(["iperf3", "--version"])}
     return {key: value for key, value in found.items() if value}
 

@@ -49,7 +49,7 @@ def summary(samples):
     reach = 1.5 * (high - low)
     inside = [value for value in ordered if low - reach <= value <= high + reach]
     outside = [value for value in ordered if not low - reach <= value <= high + reach]
-    return {"low": low, "median": middle, "high": high, "from": inside[0], "to": inside[-1], "outside": outside}
+    return {"low": low, "median": middle, "high": high, "from": min(inside[0], low), "to": max(inside[-1], high), "outside": outside}
 
 
 class Scale:

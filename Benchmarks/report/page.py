@@ -64,5 +64,6 @@ def _row(each):
 def _machine(facts):
     words = [facts.get("processor", facts["architecture"]), f"{facts['cores']} cores"]
     words += [f"{facts['memory_mib']} MiB"] if "memory_mib" in facts else []
-    words += [f"Linux {facts['kernel']}"] + [facts[key] for key in ("distribution", "tandem", "charon", "openssl") if key in facts]
+    words += [f"tandemd {facts['tandemd']}"] if "tandemd" in facts else []
+    words += [f"Linux {facts['kernel']}"] + [facts[key] for key in ("distribution", "charon", "openssl") if key in facts]
     return ", ".join(words)

@@ -24,7 +24,7 @@ def of(kept):
 def _when(each):
     facts = each["machine"]
     kind = "a quick run, with few samples" if each["quick"] else "a full run"
-    return f"Measured {facts['date']} in {kind} on {facts['cores']} cores; load at the end {facts['load']}."
+    return f"Measured {facts['date']} in {kind} on {facts['cores']} cores; load before it {facts['load_before']}."
 
 
 def _establishment(data):
