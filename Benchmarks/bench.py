@@ -108,6 +108,9 @@ def measure_all(options, folder):
             traceback.print_exc()
             failed[part] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
             continue
+        # What a part could not measure beside what it could: the data are kept, and the part has failed all the same.
+        if problems := data.pop("problems", None):
+            failed[part] = "; ".join(problems)
         write(os.path.join(folder, f"{part}.json"), {
             "part": part, "quick": bool(options.quick or options.counts), "seconds": round(time.monotonic() - began, 1),
             "machine": {**machine.facts(options), "load_before": load}, "data": data})

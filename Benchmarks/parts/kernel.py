@@ -53,6 +53,8 @@ def inside(options):
     few = argparse.Namespace(**{**vars(options), "dataplane": "kernel", "heartbeat": HEARTBEAT, "counts": counts, "quick": True})
     found = {"kernel": os.uname().release}
     for part in (contexts, establishment, takeover):
-        found[part.__name__.rsplit(".", 1)[1]] = part.measure(few)
+        name = part.__name__.rsplit(".", 1)[1]
+        found[name] = part.measure(few)
+        found.setdefault("problems", []).extend(f"{name}: {problem}" for problem in found[name].pop("problems", []))
     with open(os.path.join(os.environ["LAB_OUT"], "kernel.json"), "w") as file:
         json.dump(found, file)

@@ -33,11 +33,26 @@ def measure(options):
     common.need(options, "session-generator")
     counts = options.counts or (QUICK_COUNTS if options.quick else COUNTS)
     with contextlib.ExitStack() as stack:
-        every = [Series(stack.enter_context(common.laboratory(options)), count) for count in counts]
+        every, problems, found = {}, {}, {}
+
+        def attempt(count, action):
+            """What goes wrong with one count is said in the end, and does not take the others' data away."""
+            try:
+                return None if count in problems else action()
+            except LabError as error:
+                problems[count] = f"{count} sessions: {str(error).splitlines()[0]}"
+                print(error, flush=True)
+
+        for count in counts:
+            every[count] = attempt(count, lambda: Series(stack.enter_context(common.laboratory(options)), count))
         for kind in itertools.islice(itertools.cycle(KINDS), 2 * (QUICK_REPEATS if options.quick else REPEATS)):
-            for series in every:
-                series.takeover(kind)
-        return {str(series.count): series.result() for series in every}
+            for count, series in every.items():
+                attempt(count, lambda: series.takeover(kind))
+        for count, series in every.items():
+            found[str(count)] = attempt(count, lambda: series.result())
+        if not any(found.values()):
+            raise LabError("; ".join(problems.values()))
+        return {**{count: each for count, each in found.items() if each}, "problems": list(problems.values())}
 
 
 class Series:
@@ -83,6 +98,10 @@ class Series:
     def _wait_holding(self):
         """Every session is owned by the active and held by the standby, with its CHILD SA."""
         timeout = STEP_SECONDS + self.count / SESSIONS_A_SECOND
+        for node in self.pair.nodes.values():
+            if not node.process.alive:
+                said = "\n".join(text for _, text in node.process.lines[-3:])
+                raise LabError(f"{node.name} is not there any more, with exit code {node.process.exit_code}\n{said}")
         active, standby = self.pair.wait_paired(timeout)
         seen = []
 
