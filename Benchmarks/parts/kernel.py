@@ -38,9 +38,10 @@ def measure(options):
     try:
         done = run(
             os.path.join(TREE, "Lab", "uml", "run"), "-m", MEMORY, "-t", limit, "-o", folder, *arguments, check=False, timeout=limit + 60)
+        print(done.stdout, end="", flush=True)
         path = os.path.join(folder, "kernel.json")
         if done.returncode != 0 or not os.path.exists(path):
-            raise LabError(f"in User-Mode Linux: exit {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+            raise LabError(f"in User-Mode Linux: exit {done.returncode}\n{done.stderr[-1000:]}")
         with open(path) as file:
             return json.load(file)
     finally:

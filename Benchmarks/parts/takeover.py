@@ -25,6 +25,8 @@ STEPS = ("owned", "armed", "gate_opened", "addresses_claimed", "announced", "ike
 REST_SECONDS = 0.25
 #: Until sessions are on both nodes: some, and one for so many sessions.
 STEP_SECONDS, SESSIONS_A_SECOND = 20.0, 2000
+#: Of each node, when sessions are missing.
+LINES_SHOWN = 20
 #: What the runtime counts when a step was not carried out.
 STEP_FAILURES = ("runtime_dataplane_failures", "runtime_address_failures", "runtime_announcement_failures")
 
@@ -114,9 +116,17 @@ class Series:
         try:
             wait_until("sessions on both nodes", all_there, timeout, every=0.02)
         except LabError:
+            for node in self.pair.nodes.values():
+                print("\n".join(_said(node)), flush=True)
             raise LabError(
                 f"of {self.count} sessions the active owns {seen[0]} ({seen[1]} CHILD SAs), the standby holds {seen[2]} ({seen[3]})"
             ) from None
+
+
+def _said(node):
+    """The last notices and warnings of a node, without what it says of every session."""
+    lines = [f"    {node.name}: {text}" for _, text in node.process.lines if " info " not in text]
+    return lines[-LINES_SHOWN:]
 
 
 def _taken(gateway, since):
