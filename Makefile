@@ -8,7 +8,7 @@ FLAGS = --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib $(FLAGS)
 BUILD = .build/release
 
-.PHONY: help packages lab-packages build demo test unit lint simulate model fuzz lab host-lab moves interop interop-short units bench install clean
+.PHONY: help packages lab-packages build demo test unit lint simulate model fuzz lab host-lab faults upgrade moves interop interop-short units bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,14 @@ units: ## the systemd units: valid, and tight
 
 host-lab: build lab-packages ## network namespaces, user data plane, stock strongSwan (root)
 	python3 Lab/hostlab.py --build $(BUILD) --out .build/host-lab
+
+faults: build lab-packages ## faults one by one, and what each cost, as a table (root)
+	python3 Lab/faults.py --build $(BUILD) --out .build/faults
+
+OLD ?=
+
+upgrade: build lab-packages ## a pair of two versions, both ways, and an upgrade (root); OLD=REVISION, else the newest tag
+	python3 Lab/upgrade.py --build $(BUILD) --out .build/upgrade $(if $(OLD),--old $(OLD))
 
 moves: build lab-packages ## 20 moves and takeovers in a row, and what the wire says of them (root)
 	python3 Lab/moves.py --build $(BUILD) --out .build/moves
