@@ -88,6 +88,9 @@ public struct ChildSA: Hashable, Sendable {
     public var establishedWallMilliseconds: Int64
     /// Set when a successor replaced it: it still receives, but no longer sends, until the peer deletes it.
     public var isRekeyed: Bool
+    /// What a node of a later version says of it in addition, as protobuf fields that this version does not know: kept, and handed back. It
+    /// may be a key.
+    public var unknownFields = SecretBytes.empty
 
     public init(
         inboundSPI: UInt32, outboundSPI: UInt32, name: String, uniqueID: UInt32, algorithms: ESPAlgorithms, inboundKeys: DirectionKeys,

@@ -145,6 +145,9 @@ public struct IKESA: Hashable, Sendable {
     public var establishedWallMilliseconds: Int64
     /// RFC 6311.
     public var counterSync = CounterSync()
+    /// What a node of a later version says of it in addition, as protobuf fields that this version does not know: kept, and handed back. It
+    /// may be a key.
+    public var unknownFields = SecretBytes.empty
 
     public init(
         spis: IKESPIs, role: IKERole, algorithms: IKEAlgorithms, keys: IKEKeys, nextSendID: UInt32, nextReceiveID: UInt32,

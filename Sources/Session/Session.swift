@@ -1,4 +1,4 @@
-import Cryptography
+public import Cryptography
 
 /// Names a session for its whole life, through every rekey. Assigned by the node that created it; the top bit is the node's.
 public struct SessionID: Hashable, Comparable, Sendable, CustomStringConvertible {
@@ -173,6 +173,9 @@ public struct Session: Hashable, Sendable {
     /// the peer is here (RFC 4067 §2.1.1).
     public var isArriving = false
     public var establishedWallMilliseconds: Int64
+    /// What a node of a later version says of it in addition, as protobuf fields that this version does not know: kept, and handed back. It
+    /// may be a key.
+    public var unknownFields = SecretBytes.empty
 
     /// Past it the session's state would grow with whatever a peer says.
     public static let peerAddressesMax = 16

@@ -25,6 +25,7 @@ extension ChildSA {
             if lifetime != .unlimited { $0.lifetime = lifetime.wire }
             if volumeLimits != .unlimited { $0.volumeLimits = volumeLimits.wire }
             if volume != Volume() { $0.volume = volume.wire }
+            $0.add(unknownBytes: unknownFields)
         }
     }
 
@@ -45,6 +46,7 @@ extension ChildSA {
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "ChildSA.established_wall_milliseconds"),
             isRekeyed: wire.isRekeyed)
+        unknownFields = try wire.unknownBytes("ChildSA")
     }
 }
 

@@ -28,6 +28,7 @@ extension IKESA {
             if let pending = counterSync.pending { $0.pendingSync = pending.wire }
             if let epoch = counterSync.knownSince { $0.countersKnownSince = epoch }
             if let answered = counterSync.answered { $0.answeredSync = answered.wire }
+            $0.add(unknownBytes: unknownFields)
         }
     }
 
@@ -56,6 +57,7 @@ extension IKESA {
             pending: wire.hasPendingSync ? try SyncRequest(wire.pendingSync) : nil,
             knownSince: wire.hasCountersKnownSince ? wire.countersKnownSince : nil,
             answered: wire.hasAnsweredSync ? try SyncAnswer(wire.answeredSync) : nil)
+        unknownFields = try wire.unknownBytes("IKESA")
     }
 }
 

@@ -53,6 +53,8 @@ public enum PairWireLimits {
     public static let digestBytesMax = 64
     /// In PEM: a P-256 certificate has some 800 octets.
     public static let certificateBytesMax = 16_384
+    /// What a later version may add to one message: a datagram, and something beside it.
+    public static let unknownBytesMax = 131_072
     public static let childrenMax = 1024
     /// As in one TS payload, whose count has one octet (RFC 7296 §3.13).
     public static let selectorsMax = 255

@@ -28,6 +28,7 @@ extension Session {
             if redirects != .none { $0.redirects = redirects.wire }
             $0.isArriving = isArriving
             $0.establishedWallMilliseconds = establishedWallMilliseconds
+            $0.add(unknownBytes: unknownFields)
         }
     }
 
@@ -60,6 +61,7 @@ extension Session {
                 "Session.reauthenticate_at_wall_milliseconds"),
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "Session.established_wall_milliseconds"))
+        unknownFields = try wire.unknownBytes("Session")
         isArriving = wire.isArriving
         if wire.hasPredecessor { predecessor = SessionID(rawValue: wire.predecessor) }
         if wire.hasRedirects { redirects = try Redirections(wire.redirects) }
