@@ -18,6 +18,7 @@ extension FuzzTarget {
                     .handoverAccepted(epoch: 9), .handoverRefused(epoch: 9, reason: "not ready"),
                     .flows(FlowBatch(beginsTable: true, removals: [flow.key], puts: [flow])), .flowsTaken,
                     .certificateOffer(Array("-----BEGIN CERTIFICATE-----".utf8)), .certificateAnswer(digest: [7], refusal: "busy"),
+                    .mergeRequest(epoch: 5), .mergePage(mergePage(of: scene)), .mergePageTaken, .mergeEnd,
                 ]
             return try frames.map { [3] + (try FrameSplitter.framed(PairFrameCodec.encode($0))) }
         },
@@ -36,6 +37,13 @@ extension FuzzTarget {
             try require(splitter.bufferedCount <= bytes.count, "the splitter holds more than it was given")
         })
 
+    private static func mergePage(of scene: Scene) -> MergePage {
+        var page = MergePage(sessions: scene.table.sessions.values.map { MergePage.Item($0, silence: .milliseconds(3)) })
+        page.ended = [MergePage.Ending(session: SessionID(rawValue: 7), silence: .seconds(1), wasDetached: true)]
+        (page.endedChildren, page.endedIKESAs) = ([1 << 20], [7])
+        return page
+    }
+
     private static let flow = FlowEntry(
         original: FlowTuple(
             source: IPAddress("10.20.0.1")!, destination: IPAddress("10.10.0.80")!, ipProtocol: 6, sourcePort: 40_000, destinationPort: 80),
@@ -53,6 +61,18 @@ extension FuzzTarget {
         case .snapshotPage(let sessions, let reservations):
             for session in sessions { _ = try? table.replace(with: session) }
             for reservation in reservations { try? table.replace(with: reservation) }
+        case .mergePage(let page):
+            for item in page.sessions {
+                let known = table[item.session.id] ?? item.session
+                let merged = SessionMerge(
+                    ours: SessionMerge.Copy(known, silence: .zero),
+                    theirs: SessionMerge.Copy(
+                        item.session, silence: item.silence,
+                        gone: SessionMerge.Gone(children: Set(page.endedChildren), ikeSAs: Set(page.endedIKESAs)))
+                ).session
+                _ = try? table.apply(
+                    SessionDelta(session: merged.id, changes: [table[merged.id] == nil ? .created(merged) : .merged(merged)]))
+            }
         default: break
         }
         for session in table.sessions.values {

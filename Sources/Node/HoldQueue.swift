@@ -39,6 +39,8 @@ struct HoldQueue {
     var count: Int { entries.count }
     var nextDeadline: Instant? { entries.first?.deadline }
 
+    var datagrams: [Datagram] { entries.flatMap(\.datagrams) }
+
     mutating func append(_ output: HeldOutput) { entries.append(output) }
 
     /// Everything whose entry the standby has.

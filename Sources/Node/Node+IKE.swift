@@ -71,6 +71,7 @@ extension Node {
         }
         for event in outcome.events {
             noteCall(event)
+            noteEnding(event, now: now)
             noteTransfer(event, now: now)
             noteWanted(event, now: now)
             report(event, now: now)
@@ -86,6 +87,7 @@ extension Node {
             replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
             noteDeparture(applied, now: now)
+            noteDivergence(applied, now: now)
             roads.note(applied, configuration.nodeAddresses)
             followSelectors(of: applied)
             if isAlone(now), let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }

@@ -16,10 +16,14 @@ extension Node {
             ("announcements", announcements.count, 4), ("sessions that linger", lingering.entries.count, Lingering.countMax),
             ("transfers given", transfers.departures.count, TransferWork.countMax),
             ("transfers taken", transfers.arrivals.count, TransferWork.countMax),
+            ("endings that are remembered", divergence.count, Divergence.endingsMax),
             ("transfers asked for", transfers.activations.count, TransferWork.countMax),
         ]
         return queues.filter { $0.1 > $0.2 }.map { "\($0.0): \($0.1) of \($0.2)" }
     }
+
+    /// It was owner beside the present one, which may not have all of it yet.
+    package var holdsWhatOwnerMayNot: Bool { owesMerge }
 
     /// The counters of CHILD SAs are of those that there are.
     package var countsTrafficOfKnownSAs: Bool { traffic.keys.allSatisfy { table.isInUse(inboundSPI: $0) } }

@@ -93,6 +93,7 @@ extension Node {
             noteVolume(report, since: before, of: child, now: now)
             if report.inboundTop > child.inboundTop {
                 replay.noteReport(report.inboundSPI)
+                noteTrafficHeard(session.id, now: now)
                 moved.append(ReplayReport(inboundSPI: report.inboundSPI, top: report.inboundTop))
                 ike.noteInboundTraffic(session: session.id, at: now.instant)
                 if session.isArriving { trafficArrived(for: session, now: now) }

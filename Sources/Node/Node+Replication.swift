@@ -15,13 +15,15 @@ extension Node {
         guard link.isUp, !link.isClosing else { return }
         let hello = PairHello(
             version: PairProtocol.version, node: configuration.id, name: configuration.name, boot: boot, role: roles.role,
-            epoch: roles.epoch, takesFlows: flows.isEnabled, takesCertificates: certificates.certificates != nil)
+            epoch: roles.epoch, takesFlows: flows.isEnabled, takesCertificates: certificates.certificates != nil, takesMerge: true,
+            owesMerge: owesMerge)
         effects.append(.frame(.hello(hello)))
     }
 
     mutating func linkClosed(reason: String, now: Now) {
         guard link.isUp else { return }
         link = LinkState()
+        abandonMerge()
         log(.warning, "the pair link closed", [.init("reason", reason)])
         noteEndOfLink(reason, now: now)
         let heldEverything = receiver.isInStep
@@ -61,6 +63,10 @@ extension Node {
         case .flowsTaken: flowsTaken()
         case .certificateOffer(let pem): certificateOffered(pem)
         case .certificateAnswer(let digest, let refusal): certificateAnswered(digest: digest, refusal: refusal, now: now)
+        case .mergeRequest: mergeRequested(now: now)
+        case .mergePage(let page): mergePageReceived(page, now: now)
+        case .mergePageTaken: mergePageTaken(now: now)
+        case .mergeEnd: mergeEnded(now: now)
         case .handover(let epoch): handoverOffered(epoch: epoch, now: now)
         case .handoverAccepted(let epoch): perform(roles.handoverAccepted(epoch: epoch, at: now.instant), now: now)
         case .handoverRefused(let epoch, let reason): perform(roles.handoverRefused(epoch: epoch, reason: reason), now: now)
@@ -76,6 +82,8 @@ extension Node {
                 "the peer says it is node \(hello.node.rawValue), which this node is; set [node] id to 0 on one and 1 on the other")
         }
         link.peer = hello
+        link.isMerged = false
+        abandonMerge()
         if isOwner {
             if sender.isRunning { leaveStandby(.standbyLeft, now: now) }
             startReplication(now: now)
@@ -104,8 +112,10 @@ extension Node {
     mutating func startReplication(now: Now) {
         guard isOwner, !isHandoverOffered, !link.isClosing, let peer = link.peer, peer.role != .active else { return }
         guard !leases.isRecording, !sender.isRunning else { return }
-        if hasSuccessor(peer, now: now) { return }
-        effects += sender.begin(table: table, epoch: roles.epoch, at: now.instant).map(Effect.frame)
+        if beginsMerge(with: peer, now: now) || hasSuccessor(peer, now: now) { return }
+        divergence.forgetBase()
+        let overrules = peer.owesMerge && !link.isMerged
+        effects += sender.begin(table: table, epoch: roles.epoch, overrules: overrules, at: now.instant).map(Effect.frame)
         pairStateChanged(now: now)
     }
 
@@ -129,6 +139,7 @@ extension Node {
         }
         link.acknowledgedAt = now.instant
         emit(hold.release(upTo: index))
+        if sender.isInStep { noteSameness() }
         if sender.pairState != before { pairStateChanged(now: now) }
         offerHandover(now: now)
     }
@@ -136,6 +147,7 @@ extension Node {
     private mutating func pageTaken(now: Now) {
         guard isOwner else { return }
         effects += sender.pageTaken(table: table, at: now.instant).map(Effect.frame)
+        if sender.isInStep { noteSameness() }
         if sender.pairState == .paired { pairStateChanged(now: now) }
     }
 
@@ -143,7 +155,7 @@ extension Node {
         // An owner takes nothing from anybody: the heartbeats will tell who it is.
         guard !isOwner else { return }
         // What was sent before the peer heard our last hello.
-        if receiver.isIdle { guard case .snapshotBegin = frame else { return } }
+        if receiver.isIdle { guard case .snapshotBegin(let begin) = frame, mayBeFilled(by: begin) else { return } }
         do {
             let wasInStep = receiver.isInStep
             let applied = try take(frame)
@@ -159,6 +171,8 @@ extension Node {
             if !commands.isEmpty { effects.append(.dataPlane(commands)) }
             acknowledge(frame)
             if receiver.isInStep != wasInStep {
+                noteSameness()
+                heard = [:]
                 if let peer = link.peer { contact = Contact(life: peer.boot, at: now.instant) }
                 // What has to look at every session is done now, not in the takeover (law 6).
                 ike.prepare(table: table)
@@ -174,6 +188,7 @@ extension Node {
     private mutating func take(_ frame: PairFrame) throws(ReplicationError) -> [AppliedDelta] {
         switch frame {
         case .snapshotBegin(let begin):
+            divergence.forgetBase()
             return try receiver.begin(begin, table: &table, epoch: roles.epoch)
         case .snapshotPage(let sessions, let reservations):
             return try receiver.page(sessions, reservations: reservations, table: &table)
@@ -183,7 +198,8 @@ extension Node {
             counters.entriesApplied += 1
             return try receiver.entry(index: index, entry, table: &table)
         case .hello, .acknowledge, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken,
-            .certificateOffer, .certificateAnswer:
+            .certificateOffer, .certificateAnswer,
+            .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
             return []
         }
     }
@@ -194,7 +210,8 @@ extension Node {
         case .entry(let index, _): effects.append(.frame(.acknowledge(index: index)))
         case .snapshotPage, .snapshotEnd: effects.append(.frame(.snapshotPageTaken))
         case .hello, .acknowledge, .snapshotBegin, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken,
-            .certificateOffer, .certificateAnswer:
+            .certificateOffer, .certificateAnswer,
+            .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
             break
         }
     }

@@ -72,6 +72,7 @@ extension Node {
         counters.stepDowns += 1
         setGate(.closed)
         effects.append(.releaseAddresses)
+        forgetUnanswered()
         dropHeld()
         counters.datagramsParkedDropped += UInt64(parked.count)
         parked = []
@@ -86,8 +87,16 @@ extension Node {
         ike.lostOwnership()
         wanted.reset()
         sender.goSolo(.noLink, at: now.instant)
+        abandonMerge()
         // Only who got our offer can hold what we hold, and only on the connection on which it was made do its entries follow.
-        if cause == .switchover, link.offered == epoch { receiver.continueInStep() } else { receiver.reset() }
+        if cause == .switchover, link.offered == epoch {
+            receiver.continueInStep()
+            noteSameness()
+            heard = [:]
+        } else {
+            receiver.reset()
+            oweMerge()
+        }
         leases.begin(.arm, at: now.instant)
         runHooksForAll(.down, .stepDown, now: now)
         finishHandover(cause: cause, epoch: epoch, now: now)

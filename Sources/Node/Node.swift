@@ -11,8 +11,8 @@ public import Session
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
 /// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets the
 /// standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Context` takes contexts out and puts them
-/// in; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by itself what is to be there; `Node+Rotation` changes the
-/// certificate by which the peer knows this node.
+/// in; `Node+Merge` puts together what two owners did; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by itself what
+/// is to be there; `Node+Rotation` changes the certificate by which the peer knows this node.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -56,6 +56,10 @@ public struct Node: Sendable {
 
     var certificates: CertificateWork
     var contact: Contact?
+    /// What this node did since the other one held the same, and when peers were last heard here.
+    var divergence = Divergence()
+    var heard: [SessionID: Instant] = [:]
+    var merge = MergeWork()
     /// What the peer's last heartbeat as active said of its standby.
     var activeWasPaired = false
     var takeover = TakeoverRecord()
@@ -145,7 +149,7 @@ public struct Node: Sendable {
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
-            nextFlowDeadline, certificates.deadline, certificates.nextLook,
+            nextFlowDeadline, nextMergeDeadline, certificates.deadline, certificates.nextLook,
             isDraining ? nil : redirects.nextDeadline, isOwner && !isDraining ? overload.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
@@ -181,6 +185,7 @@ public struct Node: Sendable {
         workOnHooks(now: now)
         forgetDepartures(now: now)
         workOnFlows(now: now)
+        workOnMerge(now: now)
         handoverDeadline(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)

@@ -13,6 +13,8 @@ struct LinkState {
     var offered: Epoch?
     /// When the standby last acknowledged something; no matter how long ago while there is nothing to be acknowledged.
     var acknowledgedAt: Instant?
+    /// What the peer did as owner beside us is here.
+    var isMerged = false
 
     /// A link that nobody has used for so long is asked whether it still is one.
     static let quietTimeMax: Duration = .seconds(1)
@@ -164,6 +166,10 @@ struct NodeCounters {
     var commitTimeouts: UInt64 = 0
     var takeovers: UInt64 = 0
     var stepDowns: UInt64 = 0
+    /// After both nodes were owners.
+    var merges: UInt64 = 0
+    var merged = MergeCounts()
+    var sessionsMergeSent: UInt64 = 0
     /// Sessions that went from the other node's own address to ours.
     var sessionsRelocated: UInt64 = 0
     var revocationListUpdates: UInt64 = 0
@@ -194,7 +200,9 @@ struct NodeCounters {
             ("heartbeats_sent", heartbeatsSent), ("heartbeats_received", heartbeatsReceived), ("entries_sent", entriesSent),
             ("entries_applied", entriesApplied), ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
             ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
-            ("sessions_relocated", sessionsRelocated),
+            ("sessions_relocated", sessionsRelocated), ("merges", merges), ("sessions_merged_new", merged.new),
+            ("sessions_merged_theirs", merged.theirs), ("sessions_merged_ours", merged.ours), ("sessions_merged_ended", merged.ended),
+            ("sessions_merge_refused", merged.refused), ("sessions_merge_sent", sessionsMergeSent),
             ("revocation_list_updates", revocationListUpdates), ("revocation_list_failures", revocationListFailures),
             ("overloads", overloads), ("overload_moves", overloadMoves), ("overload_moves_refused", overloadMovesRefused),
             ("hooks_run", hooksRun), ("hooks_failed", hooksFailed), ("replay_unprotected", replayUnprotected),
@@ -203,5 +211,15 @@ struct NodeCounters {
             ("transfer_messages_received", transferMessagesReceived), ("transfer_messages_unexpected", transferMessagesUnexpected),
             ("transfer_messages_malformed", transferMessagesMalformed), ("certificate_warnings", certificateWarnings),
         ] + HeartbeatRejection.allCases.map { ($0.rawValue, heartbeatsRejected[$0] ?? 0) }
+    }
+}
+
+extension NodeCounters {
+    mutating func add(_ counts: MergeCounts) {
+        merged.ours += counts.ours
+        merged.theirs += counts.theirs
+        merged.new += counts.new
+        merged.ended += counts.ended
+        merged.refused += counts.refused
     }
 }

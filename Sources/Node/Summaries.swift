@@ -81,10 +81,12 @@ extension Node {
             status.pairReason = sender.pairState.reason ?? ""
             status.pairSinceMilliseconds = wall(of: sender.since, now)
             status.lagDeltas = sender.lag
+            if merge.taking?.hasBegun == true { status.pairState = MergeWork.stateName }
         } else {
             status.pairState = receiver.isInStep ? "paired" : (link.isUp ? "syncing" : "solo")
             status.pairReason = receiver.isInStep || link.isUp ? "" : SoloReason.noLink.rawValue
             status.pairSinceMilliseconds = wall(of: roles.since, now)
+            if link.isUp, merge.owed?.giving?.isSaid == false { status.pairState = MergeWork.stateName }
         }
         let deadTime = pair.heartbeatInterval * pair.deadAfter
         status.heartbeatPaths = zip(pair.paths, watch.paths).map { path, state in

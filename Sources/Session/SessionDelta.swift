@@ -2,6 +2,8 @@
 public enum SessionChange: Hashable, Sendable {
     /// A peer was authenticated (IKE_AUTH), or a context was installed whole.
     case created(Session)
+    /// Two owners that could not hear each other have put together what each knew of the session (`SessionMerge`).
+    case merged(Session)
     /// The session ended; the text says why, for people. `at`: when, in milliseconds since 1970 by the owner's wall clock; from then
     /// on its persistent leases are offline, on both nodes.
     case removed(reason: String, at: Int64)

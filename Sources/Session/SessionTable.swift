@@ -93,6 +93,9 @@ public struct SessionTable: Sendable {
         switch change {
         case .created(let created):
             return created
+        case .merged(let merged):
+            guard merged.id == id else { throw .sessionMismatch(delta: id, created: merged.id) }
+            return merged
         case .removed, .detached:
             return nil
         case .answered, .requested, .requestCompleted, .collided, .sendWindowSet, .ikeLifetimeSet, .ikeSARekeyed, .ikeSAAdded,

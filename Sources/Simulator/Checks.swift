@@ -14,6 +14,10 @@ struct Checks {
     var lossReason: String?
     /// Both nodes had their gates open at once.
     var hasSplit = false
+    /// The same, and they do not hold the same again: their numbers have not been put in order yet.
+    var isSplit = false
+    /// One of them died before that: nobody knows its numbers.
+    var hasOrphans = false
     /// Until then two owners are what nobody can avoid: wires were cut until a moment ago.
     var splitAllowedUntil: UInt64 = 0
     var ike = IKERecord()
@@ -54,14 +58,16 @@ extension World {
         expect(isNew, "node \(index) used number \(number) of \(hex) a second time")
         let top = checks.userTop[spi] ?? 0
         checks.userTop[spi] = max(number, top)
-        // Of two owners at once one is behind the other: its packets are lost, none is taken twice.
-        expect(number > top || checks.hasSplit, "the end-user drops \(number) of \(hex) from node \(index) as a replay: it saw \(top)")
+        // Of two owners at once one is behind the other: its packets are lost, none is taken twice. When they hold the same again, the one
+        // that goes on is above both.
+        expect(number > top || checks.isSplit, "the end-user drops \(number) of \(hex) from node \(index) as a replay: it saw \(top)")
     }
 
     func checkIKE(_ datagram: Datagram) {
         if let problem = checks.ike.note(datagram.bytes, isForgotten: checks.hasSplit || checks.lossReason != nil) {
             expect(false, problem)
         }
+        if checks.ike.isContradicted { allowLoss("two owners made SAs under one message ID") }
     }
 
     // MARK: - Law 2: nothing leaves before the standby has what explains it
@@ -108,8 +114,7 @@ extension World {
         // Two that are both new and have nothing may begin at the same moment.
         if nodes.allSatisfy({ $0?.table.count == 0 }) { return }
         if !checks.hasSplit { trace("both nodes are active") }
-        checks.hasSplit = true
-        allowLoss("both nodes were active")
+        (checks.hasSplit, checks.isSplit) = (true, true)
         expect(now <= checks.splitAllowedUntil, "both gates are open though no wire was cut")
     }
 
@@ -128,6 +133,7 @@ extension World {
         guard checks.comparesTables, wires.areLinked, let standby = nodes[1 - index], !standby.isOwner else { return }
         let isSame = standby.table.sessions == node.table.sessions && standby.table.reservations == node.table.reservations
         expect(isSame, "node \(index) thinks that the standby is in step, and the tables differ")
+        checks.isSplit = checks.isSplit && checks.hasOrphans
         checkReadiness(of: standby, 1 - index)
     }
 
@@ -164,9 +170,14 @@ extension World {
 
     func checkKill(of index: Int) {
         guard let dying = nodes[index] else { return }
+        checks.hasOrphans = checks.hasOrphans || checks.isSplit
         guard let other = nodes[1 - index] else { return allowLoss("nobody was left") }
         if frozen[1 - index] != nil { return allowLoss("nobody that runs was left") }
-        if other.isOwner { return dying.isOwner ? allowLoss("one of two owners died") : () }
+        if other.isOwner {
+            if dying.isOwner { allowLoss("one of two owners died") }
+            if dying.holdsWhatOwnerMayNot { allowLoss("node \(index) died before it had handed over what it did as owner") }
+            return
+        }
         let isSafe = dying.isOwner && dying.sender.pairState == .paired && other.receiver.isInStep
         if !isSafe { allowLoss("node \(index) died, and the other one was not in step") }
     }

@@ -88,7 +88,7 @@ extension World {
     /// At the node that has the address.
     func arrive(_ datagram: Datagram) {
         let own = options.nodeAddresses.firstIndex(of: datagram.local.address)
-        guard let index = own ?? addressee, own != nil || options.nodeAddresses.isEmpty && holdsAddress[index] else { return }
+        guard let index = own ?? pinned ?? addressee, own != nil || options.nodeAddresses.isEmpty && holdsAddress[index] else { return }
         feed(index, .datagram(datagram))
     }
 }

@@ -16,11 +16,15 @@ struct IKERecord {
     /// Whole exchanges of each kind, by the message ID and the SPIs of their requests.
     private(set) var requests: [UInt8: Set<ArraySlice<UInt8>>] = [:]
 
+    /// Two owners had something to say about SAs under one ID: the peer took one of them, and nobody knows which.
+    private(set) var isContradicted = false
+
     private static let encrypted: UInt8 = 46
     private static let encryptedFragment: UInt8 = 53
     private static let initiatorFlag: UInt8 = 0x08
     private static let responseFlag: UInt8 = 0x20
     private static let initialExchange: UInt8 = 34
+    private static let createChild: UInt8 = 36
     private static let informational: UInt8 = 37
 
     /// Takes note of a datagram; returns what is wrong with it.
@@ -48,7 +52,11 @@ struct IKERecord {
             spis: bytes[0..<16], flags: bytes[19] & (Self.initiatorFlag | Self.responseFlag), number: bytes[20..<24], fragment: fragment)
         // RFC 6311 §5.1: the exchange that synchronizes has message ID 0, whatever had it before.
         guard exchange != Self.informational || bytes[20..<24] != [0, 0, 0, 0] else { return nil }
-        if messages.updateValue(bytes, forKey: id).map({ $0 != bytes }) == true, !isForgotten {
+        if messages.updateValue(bytes, forKey: id).map({ $0 != bytes }) == true {
+            if isForgotten {
+                isContradicted = isContradicted || exchange == Self.createChild
+                return nil
+            }
             return "message ID \(Self.hex(bytes[20..<24])) of IKE SA \(Self.hex(bytes[0..<8])) was used for two messages"
         }
         return nil

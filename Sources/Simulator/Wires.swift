@@ -42,7 +42,7 @@ extension World {
         guard wires.ends[index] else { return }
         let generation = wires.generation
         breakAcknowledgement(of: frame, from: index)
-        let frame = broken(frame, from: index)
+        guard let frame = onLink(broken(frame, from: index), index) else { return }
         if wires.lost.contains(.link(from: index)) { wires.isBroken = true }
         let arrival = max(now + wires.latency, wires.lastArrival[index])
         wires.lastArrival[index] = arrival

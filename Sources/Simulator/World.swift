@@ -41,6 +41,8 @@ final class World {
         var overload: OverloadConfiguration?
         /// When the pair's certificates end, in milliseconds since 1970.
         var certificatesEnd: Int64 = 4_102_444_800_000
+        /// Of the end-users' connection.
+        var unique = UniquePolicy.no
         /// What is deliberately wrong in this world.
         var broken: Break?
     }
@@ -82,6 +84,10 @@ final class World {
 
     /// Where packets for the shared address go: to the node that announced it last.
     var addressee: Int?
+    /// A node that gets them whatever is announced: a network in parts.
+    var pinned: Int?
+    /// Takes a frame off the link, or changes it; with the node that sent it.
+    var onLink: (PairFrame, Int) -> PairFrame? = { frame, _ in frame }
     private var queue = EventQueue()
     private var tokens: UInt64 = 0
     /// Which node each request was made to, until it is answered or that node dies.

@@ -36,9 +36,10 @@ extension World {
             name: "net", localSelectors: [.selector(TrafficSelector(IPPrefix("10.10.0.0/16")!))], remoteSelectors: [.dynamic],
             proposals: [withPFS, withoutPFS])
         child.hook = options.hook
-        let connection = ConnectionConfiguration(
+        var connection = ConnectionConfiguration(
             name: "road", proposals: [ike], localIdentity: Identity(text: "gw.example.net"), remoteIdentity: nil, pools: ["road"],
             children: [child], livenessDelay: options.livenessDelay)
+        connection.unique = options.unique
         var pool = PoolConfiguration(
             name: "road", first: IPAddress("10.20.0.1")!, last: IPAddress(options.lastAddress)!, network: IPPrefix("10.20.0.0/16")!)
         pool.isPersistent = options.persistent

@@ -281,10 +281,33 @@ enum Sample {
             .flows(FlowBatch(beginsTable: true)), .flows(FlowBatch(endsTable: true, removals: [flow.key], puts: [flow, flow6])),
             .flowsTaken, .certificateOffer(Array("-----BEGIN CERTIFICATE-----".utf8)),
             .certificateAnswer(digest: [1, 2, 3], refusal: nil), .certificateAnswer(digest: [], refusal: "no"),
+            .mergeRequest(epoch: 9), .mergePage(mergePage), .mergePage(MergePage()), .mergePageTaken, .mergeEnd,
+            .hello(
+                PairHello(
+                    version: PairProtocol.version, node: .zero, name: "sg1", boot: 9, role: .standby, epoch: 8, takesMerge: true,
+                    owesMerge: true)),
             .entry(index: 5, .replay([ReplayReport(inboundSPI: 1, top: .max), ReplayReport(inboundSPI: .max, top: 0)])),
             .entry(index: 6, .delta(SessionDelta(session: session.id, changes: []))),
             .entry(index: 7, .delta(SessionDelta(session: session.id, changes: changes))),
         ] + changes.map { .entry(index: 8, .delta(SessionDelta(session: session.id, changes: [$0]))) }
+
+    static let mergePage: MergePage = {
+        var page = MergePage(sessions: [
+            MergePage.Item(session, silence: .microseconds(1)), MergePage.Item(bareSession, silence: nil),
+            MergePage.Item(session, silence: .zero),
+        ])
+        page.ended = [
+            MergePage.Ending(session: session.id, silence: .seconds(77), wasDetached: true),
+            MergePage.Ending(session: bareSession.id, silence: .zero, wasDetached: false),
+        ]
+        (page.endedChildren, page.endedIKESAs) = ([1, .max], [1, .max])
+        page.reservations = [
+            Reservation(
+                holder: LeaseHolder(connection: "rw", identity: Identity(text: "a@example.net")), pool: "road",
+                address: IPAddress("10.3.0.7")!, offlineSince: 99)
+        ]
+        return page
+    }()
 
     static let flow = FlowEntry(
         original: FlowTuple(
@@ -303,7 +326,8 @@ enum Sample {
 
     static let changes: [SessionChange] =
         [
-            .created(session), .removed(reason: "deleted by peer", at: 1_700_000_000_555), .detached(at: 1_700_000_000_556),
+            .created(session), .merged(session), .removed(reason: "deleted by peer", at: 1_700_000_000_555),
+            .detached(at: 1_700_000_000_556),
             .answered(localSPI: 0x8000_0000_0000_0001, response: response),
             .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .deleteChildSA(0xC0FF_EE00), datagrams: [[1]])),
             .requested(localSPI: 1, request: PendingRequest(messageID: 9, purpose: .liveness, datagrams: [])),

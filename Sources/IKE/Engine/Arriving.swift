@@ -18,4 +18,10 @@ extension IKEEngine {
         guard let header = try? IKEHeader(parsing: datagram.bytes) else { return nil }
         return table.session(localSPI: header.isInitiator ? header.responderSPI : header.initiatorSPI)?.id
     }
+
+    /// The session in whose IKE SA we send a datagram.
+    public func session(sending datagram: Datagram, table: SessionTable) -> SessionID? {
+        guard let header = try? IKEHeader(parsing: datagram.bytes) else { return nil }
+        return table.session(localSPI: header.isInitiator ? header.initiatorSPI : header.responderSPI)?.id
+    }
 }

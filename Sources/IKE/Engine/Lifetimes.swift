@@ -201,7 +201,7 @@ extension SessionChange {
     fileprivate var concernsTime: Bool {
         switch self {
         case .pathChanged, .movingSet, .created, .childAdded, .ikeSARekeyed, .ikeSAAdopted, .childLifetimeSet, .ikeLifetimeSet,
-            .reauthenticationSet, .redirected, .redirectsSet:
+            .reauthenticationSet, .redirected, .redirectsSet, .merged:
             true
         default: false
         }

@@ -107,7 +107,9 @@ public struct ReplicationSender: Sendable {
     }
 
     /// A standby stands ready on a fresh link.
-    public mutating func begin(table: SessionTable, epoch: Epoch, at now: Instant) -> [PairFrame] {
+    ///
+    /// - Parameter overrules: what it may have done as owner is not waited for.
+    public mutating func begin(table: SessionTable, epoch: Epoch, overrules: Bool = false, at now: Instant) -> [PairFrame] {
         acknowledged = nextIndex - 1
         since = now
         order = table.sessions.keys.sorted()
@@ -115,7 +117,7 @@ public struct ReplicationSender: Sendable {
         position = 0
         reserved = nil
         state = .syncing(pages: 0, endIndex: nil)
-        let begin = SnapshotBegin(epoch: epoch, sessionCount: UInt64(order.count), nextIndex: nextIndex)
+        let begin = SnapshotBegin(epoch: epoch, sessionCount: UInt64(order.count), nextIndex: nextIndex, overrules: overrules)
         return [.snapshotBegin(begin)] + nextPages(table: table)
     }
 

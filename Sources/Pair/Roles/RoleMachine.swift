@@ -260,6 +260,14 @@ public struct RoleMachine: Sendable {
     /// A node without a pair owns from the start.
     public mutating func ownAlone(at now: Instant) -> RoleAction { own(.alone, at: now) }
 
+    /// The owner goes on to an epoch of its own that nobody has spoken in: before it takes over what another owner did, so that no IV of it
+    /// can have been used under the keys that come.
+    public mutating func renew() -> Epoch? {
+        guard case .active = state else { return nil }
+        epoch = RoleMachine.next(after: epoch, for: node)
+        return epoch
+    }
+
     private mutating func outbid(_ known: Epoch) -> [RoleAction] {
         let failed: [RoleAction] = isHandingOver ? [.handoverFailed(reason: "the standby knows of a higher epoch")] : []
         epoch = RoleMachine.next(after: known, for: node)

@@ -23,6 +23,7 @@ extension SessionChange {
         WireChange.with {
             switch self {
             case .created(let session): $0.created = session.wire
+            case .merged(let session): $0.merged = session.wire
             case .removed(let reason, let at):
                 $0.removed.reason = WireField.shortened(reason)
                 $0.removed.atWallMilliseconds = at
@@ -95,6 +96,7 @@ extension SessionChange {
     fileprivate init(_ wire: WireChange) throws(PairWireError) {
         switch wire.kind {
         case .created(let session): self = .created(try Session(session))
+        case .merged(let session): self = .merged(try Session(session))
         case .removed(let removed):
             self = .removed(
                 reason: try WireField.text(removed.reason, max: PairWireLimits.reasonBytesMax, "Removed.reason"),

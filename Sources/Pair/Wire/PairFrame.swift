@@ -44,6 +44,13 @@ public enum PairFrame: Hashable, Sendable {
     case certificateOffer([UInt8])
     /// It has been written down, and is taken beside the present one; or why not. `digest`: SHA-256 of what was offered.
     case certificateAnswer(digest: [UInt8], refusal: String?)
+    /// The owner asks a node that was owner beside it for what it alone knows, before it fills it anew. Only of one whose hello owes that.
+    case mergeRequest(epoch: Epoch)
+    case mergePage(MergePage)
+    /// The owner has taken in a page, and may be sent another.
+    case mergePageTaken
+    /// There is no more.
+    case mergeEnd
 }
 
 public struct PairHello: Hashable, Sendable {
@@ -58,10 +65,14 @@ public struct PairHello: Hashable, Sendable {
     public var takesFlows: Bool
     /// It takes a new certificate of the other node over the link.
     public var takesCertificates: Bool
+    /// As owner it takes over what the other one did as owner beside it.
+    public var takesMerge: Bool
+    /// It was owner, and may know what the present one does not.
+    public var owesMerge: Bool
 
     public init(
         version: UInt32, node: NodeID, name: String, boot: UInt64, role: NodeRole, epoch: Epoch, takesFlows: Bool = false,
-        takesCertificates: Bool = false
+        takesCertificates: Bool = false, takesMerge: Bool = false, owesMerge: Bool = false
     ) {
         self.version = version
         self.node = node
@@ -71,6 +82,8 @@ public struct PairHello: Hashable, Sendable {
         self.epoch = epoch
         self.takesFlows = takesFlows
         self.takesCertificates = takesCertificates
+        self.takesMerge = takesMerge
+        self.owesMerge = owesMerge
     }
 }
 
@@ -79,8 +92,11 @@ public struct SnapshotBegin: Hashable, Sendable {
     public var sessionCount: UInt64
     /// The index that the next entry will have.
     public var nextIndex: UInt64
+    /// What the receiver did as owner is not waited for any more.
+    public var overrules: Bool
 
-    public init(epoch: Epoch, sessionCount: UInt64, nextIndex: UInt64) {
+    public init(epoch: Epoch, sessionCount: UInt64, nextIndex: UInt64, overrules: Bool = false) {
+        self.overrules = overrules
         self.epoch = epoch
         self.sessionCount = sessionCount
         self.nextIndex = nextIndex

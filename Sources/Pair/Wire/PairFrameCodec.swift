@@ -45,6 +45,10 @@ extension PairFrame {
             case .certificateAnswer(let digest, let refusal):
                 $0.certificateAnswer.digest = WireField.bytes(digest)
                 if let refusal { $0.certificateAnswer.refusal = WireField.shortened(refusal) }
+            case .mergeRequest(let epoch): $0.mergeRequest.epoch = epoch
+            case .mergePage(let page): $0.mergePage = page.wire
+            case .mergePageTaken: $0.mergePageTaken = WireNothing()
+            case .mergeEnd: $0.mergeEnd = WireNothing()
             }
         }
     }
@@ -85,6 +89,10 @@ extension PairFrame {
             }
             let refusal = try WireField.text(answer.refusal, max: PairWireLimits.reasonBytesMax, "CertificateAnswer.refusal")
             self = .certificateAnswer(digest: digest, refusal: refusal)
+        case .mergeRequest(let request): self = .mergeRequest(epoch: try WireField.epoch(request.epoch, "MergeRequest.epoch"))
+        case .mergePage(let page): self = .mergePage(try MergePage(page))
+        case .mergePageTaken: self = .mergePageTaken
+        case .mergeEnd: self = .mergeEnd
         case nil: throw .unknownKind("frame")
         }
     }
@@ -110,6 +118,8 @@ extension PairHello {
             $0.epoch = epoch
             $0.takesFlows = takesFlows
             $0.takesCertificates = takesCertificates
+            $0.takesMerge = takesMerge
+            $0.owesMerge = owesMerge
         }
     }
 
@@ -120,7 +130,8 @@ extension PairHello {
             version: wire.version, node: try WireField.enumeration(wire.node, NodeID.self, "Hello.node"),
             name: try WireField.text(wire.name, max: PairWireLimits.nameBytesMax, "Hello.name"), boot: wire.boot,
             role: try WireField.enumeration(wire.role, NodeRole.self, "Hello.role"), epoch: try WireField.epoch(wire.epoch, "Hello.epoch"),
-            takesFlows: wire.takesFlows, takesCertificates: wire.takesCertificates)
+            takesFlows: wire.takesFlows, takesCertificates: wire.takesCertificates, takesMerge: wire.takesMerge,
+            owesMerge: wire.owesMerge)
     }
 }
 
@@ -130,6 +141,7 @@ extension SnapshotBegin {
             $0.epoch = epoch
             $0.sessionCount = sessionCount
             $0.nextIndex = nextIndex
+            $0.overrules = overrules
         }
     }
 
@@ -138,7 +150,8 @@ extension SnapshotBegin {
         self.init(
             epoch: try WireField.epoch(wire.epoch, "SnapshotBegin.epoch"),
             sessionCount: try WireField.bounded(wire.sessionCount, 0...countMax, "SnapshotBegin.session_count"),
-            nextIndex: try WireField.bounded(wire.nextIndex, 1...PairWireLimits.indexMax, "SnapshotBegin.next_index"))
+            nextIndex: try WireField.bounded(wire.nextIndex, 1...PairWireLimits.indexMax, "SnapshotBegin.next_index"),
+            overrules: wire.overrules)
     }
 }
 

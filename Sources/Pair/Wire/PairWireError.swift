@@ -64,6 +64,8 @@ public enum PairWireLimits {
     public static let flowTimeoutMax: UInt32 = 1 << 30
     /// Epochs count takeovers: they are counted up without a look at overflow.
     public static let epochMax: UInt64 = 1 << 62
+    /// Some 35 years, in microseconds.
+    public static let silenceMicrosecondsMax: UInt64 = 1 << 50
     /// An index, too, is counted up without a look at overflow.
     public static let indexMax: UInt64 = 1 << 62
     /// Some 285,000 years to both sides: sums and differences stay within 64 bits.

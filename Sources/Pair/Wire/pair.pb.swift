@@ -150,6 +150,38 @@ nonisolated struct WireFrame: Sendable {
     set {kind = .certificateAnswer(newValue)}
   }
 
+  var mergeRequest: WireMergeRequest {
+    get {
+      if case .mergeRequest(let v)? = kind {return v}
+      return WireMergeRequest()
+    }
+    set {kind = .mergeRequest(newValue)}
+  }
+
+  var mergePage: WireMergePage {
+    get {
+      if case .mergePage(let v)? = kind {return v}
+      return WireMergePage()
+    }
+    set {kind = .mergePage(newValue)}
+  }
+
+  var mergePageTaken: WireNothing {
+    get {
+      if case .mergePageTaken(let v)? = kind {return v}
+      return WireNothing()
+    }
+    set {kind = .mergePageTaken(newValue)}
+  }
+
+  var mergeEnd: WireNothing {
+    get {
+      if case .mergeEnd(let v)? = kind {return v}
+      return WireNothing()
+    }
+    set {kind = .mergeEnd(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -167,6 +199,10 @@ nonisolated struct WireFrame: Sendable {
     case flowsTaken(WireNothing)
     case certificateOffer(WireCertificateOffer)
     case certificateAnswer(WireCertificateAnswer)
+    case mergeRequest(WireMergeRequest)
+    case mergePage(WireMergePage)
+    case mergePageTaken(WireNothing)
+    case mergeEnd(WireNothing)
 
   }
 
@@ -204,6 +240,10 @@ nonisolated struct WireHello: Sendable {
   var takesFlows: Bool = false
 
   var takesCertificates: Bool = false
+
+  var takesMerge: Bool = false
+
+  var owesMerge: Bool = false
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -321,6 +361,9 @@ nonisolated struct WireSnapshotBegin: Sendable {
 
   var nextIndex: UInt64 = 0
 
+  /// What the receiver did as owner is not waited for.
+  var overrules: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -375,6 +418,86 @@ nonisolated struct WireReservation: Sendable {
 
   fileprivate var _identity: WireIdentity? = nil
   fileprivate var _offlineSinceWallMilliseconds: Int64? = nil
+}
+
+nonisolated struct WireMergeRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var epoch: UInt64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireMergePage: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var sessions: [WireMergedSession] = []
+
+  var ended: [WireEndedSession] = []
+
+  var endedChildren: [UInt32] = []
+
+  var endedIkeSas: [UInt64] = []
+
+  var reservations: [WireReservation] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Silences are times since the peer was heard, by the sender's own clock, when the page left; absent: it was not heard.
+nonisolated struct WireMergedSession: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var session: WireSession {
+    get {_session ?? WireSession()}
+    set {_session = newValue}
+  }
+  /// Returns true if `session` has been explicitly set.
+  var hasSession: Bool {self._session != nil}
+  /// Clears the value of `session`. Subsequent reads from it will return its default value.
+  mutating func clearSession() {self._session = nil}
+
+  var silenceMicroseconds: UInt64 {
+    get {_silenceMicroseconds ?? 0}
+    set {_silenceMicroseconds = newValue}
+  }
+  /// Returns true if `silenceMicroseconds` has been explicitly set.
+  var hasSilenceMicroseconds: Bool {self._silenceMicroseconds != nil}
+  /// Clears the value of `silenceMicroseconds`. Subsequent reads from it will return its default value.
+  mutating func clearSilenceMicroseconds() {self._silenceMicroseconds = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _session: WireSession? = nil
+  fileprivate var _silenceMicroseconds: UInt64? = nil
+}
+
+nonisolated struct WireEndedSession: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var session: UInt64 = 0
+
+  var silenceMicroseconds: UInt64 = 0
+
+  var wasDetached: Bool = false
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
 }
 
 nonisolated struct WireHandover: Sendable {
@@ -662,6 +785,14 @@ nonisolated struct WireChange: Sendable {
     set {kind = .detached(newValue)}
   }
 
+  var merged: WireSession {
+    get {
+      if case .merged(let v)? = kind {return v}
+      return WireSession()
+    }
+    set {kind = .merged(newValue)}
+  }
+
   var syncRequested: WireSyncRequested {
     get {
       if case .syncRequested(let v)? = kind {return v}
@@ -717,6 +848,7 @@ nonisolated struct WireChange: Sendable {
     case movingSet(WireMovingSet)
     case removed(WireRemoved)
     case detached(WireDetached)
+    case merged(WireSession)
     case syncRequested(WireSyncRequested)
     case syncCompleted(WireSyncCompleted)
     case syncAnswered(WireSyncAnswered)
@@ -2396,7 +2528,7 @@ fileprivate nonisolated let _protobuf_package = "tandem.pair"
 
 nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Frame"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}entry\0\u{1}acknowledge\0\u{3}snapshot_begin\0\u{3}snapshot_page\0\u{3}snapshot_end\0\u{3}snapshot_page_taken\0\u{1}handover\0\u{3}handover_accepted\0\u{3}handover_refused\0\u{1}flows\0\u{3}flows_taken\0\u{4}\u{8}certificate_offer\0\u{3}certificate_answer\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}entry\0\u{1}acknowledge\0\u{3}snapshot_begin\0\u{3}snapshot_page\0\u{3}snapshot_end\0\u{3}snapshot_page_taken\0\u{1}handover\0\u{3}handover_accepted\0\u{3}handover_refused\0\u{1}flows\0\u{3}flows_taken\0\u{4}\u{8}certificate_offer\0\u{3}certificate_answer\0\u{4}1merge_request\0\u{3}merge_page\0\u{3}merge_page_taken\0\u{3}merge_end\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2586,6 +2718,58 @@ nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
           self.kind = .certificateAnswer(v)
         }
       }()
+      case 70: try {
+        var v: WireMergeRequest?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .mergeRequest(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .mergeRequest(v)
+        }
+      }()
+      case 71: try {
+        var v: WireMergePage?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .mergePage(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .mergePage(v)
+        }
+      }()
+      case 72: try {
+        var v: WireNothing?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .mergePageTaken(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .mergePageTaken(v)
+        }
+      }()
+      case 73: try {
+        var v: WireNothing?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .mergeEnd(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .mergeEnd(v)
+        }
+      }()
       default: break
       }
     }
@@ -2653,6 +2837,22 @@ nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       guard case .certificateAnswer(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 21)
     }()
+    case .mergeRequest?: try {
+      guard case .mergeRequest(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 70)
+    }()
+    case .mergePage?: try {
+      guard case .mergePage(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 71)
+    }()
+    case .mergePageTaken?: try {
+      guard case .mergePageTaken(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 72)
+    }()
+    case .mergeEnd?: try {
+      guard case .mergeEnd(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 73)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -2686,7 +2886,7 @@ nonisolated extension WireNothing: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0\u{3}takes_flows\0\u{4}\u{7}takes_certificates\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0\u{3}takes_flows\0\u{4}\u{7}takes_certificates\0\u{4}8takes_merge\0\u{3}owes_merge\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2702,6 +2902,8 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       case 7: try { try decoder.decodeSingularBoolField(value: &self.takesFlows) }()
       case 14: try { try decoder.decodeSingularBoolField(value: &self.takesCertificates) }()
+      case 70: try { try decoder.decodeSingularBoolField(value: &self.takesMerge) }()
+      case 71: try { try decoder.decodeSingularBoolField(value: &self.owesMerge) }()
       default: break
       }
     }
@@ -2732,6 +2934,12 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if self.takesCertificates != false {
       try visitor.visitSingularBoolField(value: self.takesCertificates, fieldNumber: 14)
     }
+    if self.takesMerge != false {
+      try visitor.visitSingularBoolField(value: self.takesMerge, fieldNumber: 70)
+    }
+    if self.owesMerge != false {
+      try visitor.visitSingularBoolField(value: self.owesMerge, fieldNumber: 71)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2744,6 +2952,8 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if lhs.epoch != rhs.epoch {return false}
     if lhs.takesFlows != rhs.takesFlows {return false}
     if lhs.takesCertificates != rhs.takesCertificates {return false}
+    if lhs.takesMerge != rhs.takesMerge {return false}
+    if lhs.owesMerge != rhs.owesMerge {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2957,7 +3167,7 @@ nonisolated extension WireAcknowledge: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension WireSnapshotBegin: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".SnapshotBegin"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{3}session_count\0\u{3}next_index\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{3}session_count\0\u{3}next_index\0\u{2}C\u{1}overrules\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2968,6 +3178,7 @@ nonisolated extension WireSnapshotBegin: SwiftProtobuf.Message, SwiftProtobuf._M
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.sessionCount) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.nextIndex) }()
+      case 70: try { try decoder.decodeSingularBoolField(value: &self.overrules) }()
       default: break
       }
     }
@@ -2983,6 +3194,9 @@ nonisolated extension WireSnapshotBegin: SwiftProtobuf.Message, SwiftProtobuf._M
     if self.nextIndex != 0 {
       try visitor.visitSingularUInt64Field(value: self.nextIndex, fieldNumber: 3)
     }
+    if self.overrules != false {
+      try visitor.visitSingularBoolField(value: self.overrules, fieldNumber: 70)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2990,6 +3204,7 @@ nonisolated extension WireSnapshotBegin: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.epoch != rhs.epoch {return false}
     if lhs.sessionCount != rhs.sessionCount {return false}
     if lhs.nextIndex != rhs.nextIndex {return false}
+    if lhs.overrules != rhs.overrules {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3079,6 +3294,165 @@ nonisolated extension WireReservation: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.address != rhs.address {return false}
     if lhs._offlineSinceWallMilliseconds != rhs._offlineSinceWallMilliseconds {return false}
     if lhs.connection != rhs.connection {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireMergeRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".MergeRequest"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireMergeRequest, rhs: WireMergeRequest) -> Bool {
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireMergePage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".MergePage"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sessions\0\u{1}ended\0\u{3}ended_children\0\u{3}ended_ike_sas\0\u{1}reservations\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.sessions) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.ended) }()
+      case 3: try { try decoder.decodeRepeatedFixed32Field(value: &self.endedChildren) }()
+      case 4: try { try decoder.decodeRepeatedFixed64Field(value: &self.endedIkeSas) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.reservations) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.sessions.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.sessions, fieldNumber: 1)
+    }
+    if !self.ended.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.ended, fieldNumber: 2)
+    }
+    if !self.endedChildren.isEmpty {
+      try visitor.visitPackedFixed32Field(value: self.endedChildren, fieldNumber: 3)
+    }
+    if !self.endedIkeSas.isEmpty {
+      try visitor.visitPackedFixed64Field(value: self.endedIkeSas, fieldNumber: 4)
+    }
+    if !self.reservations.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.reservations, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireMergePage, rhs: WireMergePage) -> Bool {
+    if lhs.sessions != rhs.sessions {return false}
+    if lhs.ended != rhs.ended {return false}
+    if lhs.endedChildren != rhs.endedChildren {return false}
+    if lhs.endedIkeSas != rhs.endedIkeSas {return false}
+    if lhs.reservations != rhs.reservations {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireMergedSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".MergedSession"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}session\0\u{3}silence_microseconds\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._session) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self._silenceMicroseconds) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._session {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._silenceMicroseconds {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireMergedSession, rhs: WireMergedSession) -> Bool {
+    if lhs._session != rhs._session {return false}
+    if lhs._silenceMicroseconds != rhs._silenceMicroseconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireEndedSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".EndedSession"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}session\0\u{3}silence_microseconds\0\u{3}was_detached\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.session) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.silenceMicroseconds) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.wasDetached) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.session != 0 {
+      try visitor.visitSingularFixed64Field(value: self.session, fieldNumber: 1)
+    }
+    if self.silenceMicroseconds != 0 {
+      try visitor.visitSingularUInt64Field(value: self.silenceMicroseconds, fieldNumber: 2)
+    }
+    if self.wasDetached != false {
+      try visitor.visitSingularBoolField(value: self.wasDetached, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireEndedSession, rhs: WireEndedSession) -> Bool {
+    if lhs.session != rhs.session {return false}
+    if lhs.silenceMicroseconds != rhs.silenceMicroseconds {return false}
+    if lhs.wasDetached != rhs.wasDetached {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3221,7 +3595,7 @@ nonisolated extension WireArrived: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Change"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{4}\u{5}redirects_set\0\u{2}\u{5}detached\0\u{3}sync_completed\0\u{3}sync_answered\0\u{3}sync_requested\0\u{2}\u{7}arrived\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}created\0\u{2}\u{2}answered\0\u{1}requested\0\u{3}request_completed\0\u{1}moved\0\u{3}child_added\0\u{3}child_rekeyed\0\u{3}child_removed\0\u{3}ike_sa_rekeyed\0\u{2}\u{2}leased\0\u{3}inbound_advanced\0\u{1}collided\0\u{3}send_window_set\0\u{3}path_changed\0\u{3}peer_addresses_set\0\u{3}reauthentication_set\0\u{3}ike_sa_added\0\u{3}ike_sa_adopted\0\u{3}ike_sa_removed\0\u{3}volume_reached\0\u{3}child_lifetime_set\0\u{3}ike_lifetime_set\0\u{4}\u{4}moving_set\0\u{2}\u{2}removed\0\u{2}\u{a}redirected\0\u{4}\u{5}redirects_set\0\u{2}\u{5}detached\0\u{3}sync_completed\0\u{3}sync_answered\0\u{3}sync_requested\0\u{2}\u{7}arrived\0\u{2}\u{a}merged\0\u{c}\u{2}\u{1}\u{c}\u{b}\u{1}")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3607,6 +3981,19 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
           self.kind = .arrived(v)
         }
       }()
+      case 70: try {
+        var v: WireSession?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .merged(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .merged(v)
+        }
+      }()
       default: break
       }
     }
@@ -3741,6 +4128,10 @@ nonisolated extension WireChange: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     case .arrived?: try {
       guard case .arrived(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 60)
+    }()
+    case .merged?: try {
+      guard case .merged(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 70)
     }()
     case nil: break
     }
