@@ -15,6 +15,7 @@ struct Scene {
     /// What the standby holds: the deltas as they come out of the pair's frames.
     var standby = SessionTable()
     var deltas: [SessionDelta] = []
+    var handshakes: [HandshakeChange] = []
     var peer: IKEInitiator
     var now = Instant(nanoseconds: 1_000_000_000)
     let random = RandomSource.seeded(7)
@@ -34,7 +35,8 @@ struct Scene {
 
     var context: IKEContext {
         IKEContext(
-            now: Now(instant: now, wallMilliseconds: 1_700_000_000_000 + Int64(now.nanoseconds / 1_000_000)), epoch: 1, random: random)
+            now: Now(instant: now, wallMilliseconds: 1_700_000_000_000 + Int64(now.nanoseconds / 1_000_000)), epoch: 1, random: random,
+            hasStandby: true)
     }
 
     // MARK: States
@@ -98,6 +100,11 @@ struct Scene {
     /// The deltas fit, here and, through the pair's frames, on the standby, which then holds the same.
     mutating func take(_ outcome: IKEOutcome) throws -> [Datagram] {
         try require(Set(outcome.deltas.map(\.session)).count == outcome.deltas.count, "two deltas for one session")
+        for change in outcome.handshakes {
+            handshakes.append(change)
+            let copy = try PairFrameCodec.decode(PairFrameCodec.encode(.entry(index: 1, .handshake(change))))
+            try require(copy == .entry(index: 1, .handshake(change)), "a step of a handshake became something else")
+        }
         for delta in outcome.deltas {
             deltas.append(delta)
             try table.apply(delta)

@@ -10,7 +10,8 @@ extension FuzzTarget {
         seeds: {
             let scene = try Scene.established()
             let frames =
-                scene.deltas.map { PairFrame.entry(index: 1, .delta($0)) } + [
+                scene.deltas.map { PairFrame.entry(index: 1, .delta($0)) }
+                + scene.handshakes.map { .entry(index: 2, .handshake($0)) } + [
                     .hello(PairHello(version: PairProtocol.version, node: .one, name: "sg2", boot: 7, role: .standby, epoch: 3)),
                     .entry(index: 9, .replay([ReplayReport(inboundSPI: 1 << 20, top: 77)])), .acknowledge(index: 12),
                     .snapshotBegin(SnapshotBegin(epoch: 4, sessionCount: 1, nextIndex: 8)),

@@ -42,11 +42,15 @@ enum FragmentLimits {
     static let messagesMax = 1024
     /// Octets of all of them together.
     static let octetsMax = 8 << 20
+    /// Fragments of one message that the standby is told of: twice what a chain of long certificates takes. What is beyond waits for the
+    /// peer to repeat it.
+    static let toldMax = 64
     /// A message whose other fragments do not come is forgotten; the peer repeats them all (RFC 7383 §2.6).
     static let patience: Duration = .seconds(30)
 }
 
-/// Messages of which some fragments are here (RFC 7383 §2.6). Local to one node: a peer repeats to a new owner what was not answered.
+/// Messages of which some fragments are here (RFC 7383 §2.6). Those of requests are told to the standby, so that the rest may come to
+/// either node; a response is repeated whole, for a new owner asks again.
 struct FragmentTable {
     struct Key: Hashable {
         var localSPI: UInt64
@@ -61,11 +65,15 @@ struct FragmentTable {
         var digest: [UInt8] = []
         var parts: [UInt16: [UInt8]] = [:]
         var deadline: Instant
+        /// Of how many the standby was told, those of an earlier try included.
+        var told = 0
         var octets: Int { parts.values.reduce(0) { $0 + $1.count } }
     }
 
     private var messages: [Key: Message] = [:]
     private var octets = 0
+    /// What was kept last of a request, for the standby.
+    private var news: FragmentPart?
 
     var count: Int { messages.count }
 
@@ -81,23 +89,63 @@ struct FragmentTable {
     /// - Returns: the content of the whole message with the type of its first payload, once all of it is here.
     mutating func take(_ fragment: Fragment, of datagram: [UInt8], for key: Key, at now: Instant) -> WholeMessage? {
         guard wants(fragment.number, of: fragment.total, for: key) else { return nil }
-        var message = remove(key) ?? Message(total: fragment.total, deadline: now + FragmentLimits.patience)
-        // The sender began anew with smaller ones.
-        if fragment.total > message.total { message = Message(total: fragment.total, deadline: message.deadline) }
-        if fragment.number == 1 {
-            message.firstPayload = fragment.firstPayload
-            message.digest = sha256(datagram)
-        }
-        message.parts[fragment.number] = fragment.content
-        guard message.octets <= IKEWireLimits.messageLengthMax else { return nil }
-        guard message.parts.count == Int(message.total) else {
-            octets += message.octets
-            messages[key] = message
-            makeRoom(at: now)
+        let digest = fragment.number == 1 ? sha256(datagram) : []
+        guard let message = put(fragment, digest: digest, for: key, at: now) else {
+            if !key.isResponse { tell(fragment, digest: digest, of: key) }
             return nil
         }
         let content = (1...message.total).flatMap { message.parts[$0] ?? [] }
         return WholeMessage(firstPayload: message.firstPayload, content: content, digest: message.digest)
+    }
+
+    /// Keeps a fragment.
+    ///
+    /// - Returns: the message, taken out, when it is whole.
+    private mutating func put(_ fragment: Fragment, digest: [UInt8], for key: Key, at now: Instant) -> Message? {
+        var message = remove(key) ?? Message(total: fragment.total, deadline: now + FragmentLimits.patience)
+        // The sender began anew with smaller ones.
+        if fragment.total > message.total {
+            message = Message(total: fragment.total, deadline: message.deadline, told: message.told)
+        }
+        if fragment.number == 1 {
+            message.firstPayload = fragment.firstPayload
+            message.digest = digest
+        }
+        message.parts[fragment.number] = fragment.content
+        guard message.octets <= IKEWireLimits.messageLengthMax else { return nil }
+        if message.parts.count == Int(message.total) { return message }
+        octets += message.octets
+        messages[key] = message
+        makeRoom(at: now)
+        return nil
+    }
+
+    private mutating func tell(_ fragment: Fragment, digest: [UInt8], of key: Key) {
+        guard let message = messages[key], message.told < FragmentLimits.toldMax else { return }
+        messages[key]?.told += 1
+        news = FragmentPart(
+            localSPI: key.localSPI, messageID: key.messageID, number: fragment.number, total: fragment.total,
+            firstPayload: fragment.firstPayload, content: fragment.content, digest: digest)
+    }
+
+    /// What the standby has not been told of.
+    mutating func takeNews() -> FragmentPart? {
+        defer { news = nil }
+        return news
+    }
+
+    /// Takes a part that came to the other node.
+    mutating func take(_ part: FragmentPart, at now: Instant) {
+        let key = Key(localSPI: part.localSPI, isResponse: false, messageID: part.messageID)
+        guard wants(part.number, of: part.total, for: key) else { return }
+        let fragment = Fragment(number: part.number, total: part.total, firstPayload: part.firstPayload, content: part.content)
+        // It was not whole there, and is not here: the last part is told with what came of the message.
+        _ = put(fragment, digest: part.digest, for: key, at: now)
+    }
+
+    /// The request was answered.
+    mutating func forget(request messageID: UInt32, of localSPI: UInt64) {
+        _ = remove(Key(localSPI: localSPI, isResponse: false, messageID: messageID))
     }
 
     private mutating func remove(_ key: Key) -> Message? {

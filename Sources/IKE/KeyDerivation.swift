@@ -1,21 +1,6 @@
 import Cryptography
 import Session
 
-/// What an IKE_SA_INIT or a rekey yields: the keys that stay, and those that sign in IKE_AUTH and are then forgotten.
-struct DerivedIKEKeys {
-    var keys: IKEKeys
-    /// SK_pi.
-    var initiatorAuthentication: SecretBytes
-    /// SK_pr.
-    var responderAuthentication: SecretBytes
-}
-
-struct NoncePair: Hashable, Sendable {
-    /// Of the initiator of the exchange, who need not be the initiator of the IKE SA.
-    var initiator: [UInt8]
-    var responder: [UInt8]
-}
-
 enum KeyDerivation {
     /// SKEYSEED = prf(Ni | Nr, g^ir), and the seven keys (RFC 7296 §2.14).
     static func initial(algorithms: IKEAlgorithms, nonces: NoncePair, sharedSecret: SecretBytes, spis: IKESPIs) -> DerivedIKEKeys {

@@ -2,14 +2,10 @@ import Cryptography
 import IKEWire
 import Session
 
-/// What IKE_SA_INIT says of NATs between the peers (RFC 7296 §2.23).
-struct NATDetection: Hashable {
-    var isSupported = false
-    var localBehindNAT = false
-    var remoteBehindNAT = false
-
+extension NATDetection {
     /// From the notifies of a message that came from `remote` to `local` with the header's SPIs.
     init(_ payloads: PayloadSet, spis: IKESPIs, local: Endpoint, remote: Endpoint) {
+        self.init()
         let sources = payloads.notifies.filter { $0.type == .natDetectionSourceIP }
         let destinations = payloads.notifies.filter { $0.type == .natDetectionDestinationIP }
         isSupported = !sources.isEmpty && !destinations.isEmpty

@@ -8,10 +8,7 @@ extension Node {
     static let parkedMax = 256
 
     mutating func received(_ datagram: Datagram, now: Now) {
-        guard isOwner else {
-            counters.datagramsNotOwner += 1
-            return
-        }
+        guard isOwner else { return passOn(datagram, now: now) }
         guard !isDraining else { return park(datagram) }
         if isForArrival(datagram, now: now) { return }
         commit(ike.receive(datagram, table: table, context: context(now)), now: now)
@@ -36,7 +33,9 @@ extension Node {
         for outcome in ike.advance(table: table, context: context(now)) { commit(outcome, now: now) }
     }
 
-    func context(_ now: Now) -> IKEContext { IKEContext(now: now, epoch: roles.epoch, random: random, isAlone: isAlone(now)) }
+    func context(_ now: Now) -> IKEContext {
+        IKEContext(now: now, epoch: roles.epoch, random: random, isAlone: isAlone(now), hasStandby: tellsHandshakes)
+    }
 
     /// Nothing is known of the other node: it may be dead, or cut off and active as well. A link that is cut looks well until it is
     /// used; heartbeats that stay away say so sooner.
@@ -54,6 +53,7 @@ extension Node {
         var commands: [DataPlaneCommand] = []
         var changes: [WantedChange] = []
         var hooks: [HookCall] = []
+        tellHandshakes(outcome.handshakes, now: now)
         for delta in outcome.deltas {
             guard let applied = applyOwn(delta, now: now) else {
                 // What the deltas before it changed is so, and the data plane has to follow; but nothing of it is shown.
@@ -64,7 +64,7 @@ extension Node {
             hooks += hookCalls(for: applied)
         }
         if outcome.session == nil, outcome.deltas.isEmpty {
-            // Before there is a session there is nothing that a standby would have to know.
+            // It shows nothing that a standby would have to know.
             effects += outcome.datagrams.map(Effect.send)
         } else {
             release(commands: commands, datagrams: outcome.datagrams, hooks: hooks, now: now)

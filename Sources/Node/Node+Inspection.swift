@@ -1,3 +1,4 @@
+import IKE
 package import Session
 
 /// What the simulator's checkers ask a node, beside its table, its role and its two ends of replication.
@@ -24,6 +25,16 @@ extension Node {
 
     /// It was owner beside the present one, which may not have all of it yet.
     package var holdsWhatOwnerMayNot: Bool { owesMerge }
+
+    /// The standby was told of this half-open IKE SA.
+    package func sharesHandshake(_ spi: UInt64) -> Bool { ike.isShared(halfOpen: spi) }
+
+    /// It is half-open here, or has become a session, or has ended.
+    package func holdsHandshake(_ spi: UInt64) -> Bool {
+        ike.isBeginning(localSPI: spi) || table.isInUse(localSPI: spi) || ike.hasEnded(localSPI: spi)
+    }
+
+    package var halfOpenCount: Int { ike.halfOpenCount }
 
     /// The counters of CHILD SAs are of those that there are.
     package var countsTrafficOfKnownSAs: Bool { traffic.keys.allSatisfy { table.isInUse(inboundSPI: $0) } }

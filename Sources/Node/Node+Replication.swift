@@ -16,7 +16,7 @@ extension Node {
         let hello = PairHello(
             version: PairProtocol.version, node: configuration.id, name: configuration.name, boot: boot, role: roles.role,
             epoch: roles.epoch, takesFlows: flows.isEnabled, takesCertificates: certificates.certificates != nil, takesMerge: true,
-            owesMerge: owesMerge)
+            owesMerge: owesMerge, takesHandshakes: true)
         effects.append(.frame(.hello(hello)))
     }
 
@@ -67,6 +67,7 @@ extension Node {
         case .mergePage(let page): mergePageReceived(page, now: now)
         case .mergePageTaken: mergePageTaken(now: now)
         case .mergeEnd: mergeEnded(now: now)
+        case .passedOn(let datagrams): passedOnReceived(datagrams, now: now)
         case .handover(let epoch): handoverOffered(epoch: epoch, now: now)
         case .handoverAccepted(let epoch): perform(roles.handoverAccepted(epoch: epoch, at: now.instant), now: now)
         case .handoverRefused(let epoch, let reason): perform(roles.handoverRefused(epoch: epoch, reason: reason), now: now)
@@ -116,6 +117,7 @@ extension Node {
         divergence.forgetBase()
         let overrules = peer.owesMerge && !link.isMerged
         effects += sender.begin(table: table, epoch: roles.epoch, overrules: overrules, at: now.instant).map(Effect.frame)
+        tellAllHandshakes(now: now)
         pairStateChanged(now: now)
     }
 
@@ -159,6 +161,7 @@ extension Node {
         do {
             let wasInStep = receiver.isInStep
             let applied = try take(frame)
+            standBy(frame, applied: applied, now: now)
             let commands = applied.flatMap { plan.commands(for: $0) }
             for change in applied {
                 forgetTraffic(of: change)
@@ -198,8 +201,7 @@ extension Node {
             counters.entriesApplied += 1
             return try receiver.entry(index: index, entry, table: &table)
         case .hello, .acknowledge, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken,
-            .certificateOffer, .certificateAnswer,
-            .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
+            .certificateOffer, .certificateAnswer, .passedOn, .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
             return []
         }
     }
@@ -210,8 +212,7 @@ extension Node {
         case .entry(let index, _): effects.append(.frame(.acknowledge(index: index)))
         case .snapshotPage, .snapshotEnd: effects.append(.frame(.snapshotPageTaken))
         case .hello, .acknowledge, .snapshotBegin, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken,
-            .certificateOffer, .certificateAnswer,
-            .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
+            .certificateOffer, .certificateAnswer, .passedOn, .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
             break
         }
     }

@@ -32,6 +32,7 @@ extension Node {
         effects.append(.announceAddresses)
         effects.append(.milestone(.announced))
         for outcome in ike.becameOwner(table: table, context: context(now), needs: needs) { commit(outcome, now: now) }
+        repeatAnswers(cause: cause, now: now)
         effects.append(.milestone(.ikeLive))
 
         wanted.beginsAt = wanted.isEmpty ? nil : now.instant + Node.wantedDelay
@@ -74,8 +75,7 @@ extension Node {
         effects.append(.releaseAddresses)
         forgetUnanswered()
         dropHeld()
-        counters.datagramsParkedDropped += UInt64(parked.count)
-        parked = []
+        passOnParked(cause: cause, now: now)
         announcements = []
         hasAskedBeforeAnnouncing = false
         rekeys = RekeyWork()

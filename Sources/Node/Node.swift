@@ -9,7 +9,7 @@ public import Session
 ///
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
 /// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
-/// numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets the
+/// numbers ahead; `Node+Handshakes` has the standby know what is no session yet; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets the
 /// standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Context` takes contexts out and puts them
 /// in; `Node+Merge` puts together what two owners did; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by itself what
 /// is to be there; `Node+Rotation` changes the certificate by which the peer knows this node.
@@ -34,6 +34,8 @@ public struct Node: Sendable {
     /// IKE datagrams that came while a hand-over was under way.
     var parked: Deque<Datagram> = []
     var handover: Handover?
+    /// What may still be passed on to the new owner.
+    var passingOn = PassingOn()
     var leases = LeaseWork()
     var host = HostAddresses()
     var roads = RoadCounts()
@@ -147,7 +149,7 @@ public struct Node: Sendable {
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline, hookWork.nextDeadline,
             departures.nextDeadline, lingering.nextDeadline,
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
-            mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
+            isOwner ? nil : ike.handshakeDeadline, mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
             nextFlowDeadline, nextMergeDeadline, certificates.deadline, certificates.nextLook,
             isDraining ? nil : redirects.nextDeadline, isOwner && !isDraining ? overload.nextDeadline : nil,
@@ -192,6 +194,7 @@ public struct Node: Sendable {
         workOnOverload(now: now)
         workOnRedirects(now: now)
         advanceIKE(now: now)
+        forgetHandshakes(now: now)
         workOnTransfers(now: now)
         workOnLingering(now: now)
         pursueWanted(now: now)

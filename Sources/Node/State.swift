@@ -156,11 +156,15 @@ struct NodeCounters {
     var datagramsNotOwner: UInt64 = 0
     var datagramsParked: UInt64 = 0
     var datagramsParkedDropped: UInt64 = 0
+    /// To the new owner, by the node that handed over.
+    var datagramsPassedOn: UInt64 = 0
     var heartbeatsSent: UInt64 = 0
     var heartbeatsReceived: UInt64 = 0
     var heartbeatsRejected: [HeartbeatRejection: UInt64] = [:]
     var entriesSent: UInt64 = 0
     var entriesApplied: UInt64 = 0
+    /// Of the entries sent, those of handshakes.
+    var handshakeEntriesSent: UInt64 = 0
     var replicationErrors: UInt64 = 0
     var applyErrors: UInt64 = 0
     var commitTimeouts: UInt64 = 0
@@ -197,8 +201,10 @@ struct NodeCounters {
         [
             ("data_plane_failures", dataPlaneFailures), ("packets_acquired", packetsAcquired), ("datagrams_not_owner", datagramsNotOwner),
             ("datagrams_parked", datagramsParked), ("datagrams_parked_dropped", datagramsParkedDropped),
+            ("datagrams_passed_on", datagramsPassedOn),
             ("heartbeats_sent", heartbeatsSent), ("heartbeats_received", heartbeatsReceived), ("entries_sent", entriesSent),
-            ("entries_applied", entriesApplied), ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
+            ("entries_applied", entriesApplied), ("handshake_entries_sent", handshakeEntriesSent),
+            ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
             ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
             ("sessions_relocated", sessionsRelocated), ("merges", merges), ("sessions_merged_new", merged.new),
             ("sessions_merged_theirs", merged.theirs), ("sessions_merged_ours", merged.ours), ("sessions_merged_ended", merged.ended),

@@ -79,6 +79,7 @@ extension World {
             !standby.isOwner
         else { return }
         for case .send(let datagram) in effects {
+            checkHandshake(datagram, from: node, standby: standby)
             guard let header = SentHeader(datagram.bytes) else { continue }
             let spi = header.localSPI
             let kind = header.isResponse ? "response" : "request"
@@ -89,6 +90,15 @@ extension World {
             let isOver = known == nil && node.table.ikeSA(localSPI: spi) == nil
             expect(isOver || reached ?? 0 > header.messageID, text)
         }
+    }
+
+    /// Of whoever goes on with our IKE_SA_INIT response the standby knows, unless cookies are asked for.
+    private func checkHandshake(_ datagram: Datagram, from node: Node, standby: Node) {
+        let bytes = datagram.bytes
+        guard bytes.count >= 28, bytes[18] == 34, bytes[19] & 0x20 != 0 else { return }
+        let spi = bytes[8..<16].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        guard spi != 0, node.sharesHandshake(spi) else { return }
+        expect(standby.holdsHandshake(spi), "half-open IKE SA \(String(spi, radix: 16)) was shown before the standby had it")
     }
 
     // MARK: - Laws 1 and 4, and bounds

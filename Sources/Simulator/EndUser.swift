@@ -88,7 +88,11 @@ extension World {
     /// At the node that has the address.
     func arrive(_ datagram: Datagram) {
         let own = options.nodeAddresses.firstIndex(of: datagram.local.address)
-        guard let index = own ?? pinned ?? addressee, own != nil || options.nodeAddresses.isEmpty && holdsAddress[index] else { return }
+        guard let index = own ?? pinned ?? addressee, own != nil || options.nodeAddresses.isEmpty && holdsAddress[index], isAlive(index)
+        else {
+            if datagram.bytes.count > 19, datagram.bytes[19] & 0x20 == 0 { missedRequests += 1 }
+            return
+        }
         feed(index, .datagram(datagram))
     }
 }

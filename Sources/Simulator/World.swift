@@ -65,6 +65,12 @@ final class World {
     /// A gateway elsewhere that the nodes may call.
     var site: Site?
     var sentByNodes = 0
+    /// Requests that came where nobody was.
+    var missedRequests = 0
+    /// What a node has sent dies with it, as long as it is under way.
+    var losesLastWords = false
+    /// How often each node has died.
+    private var deaths = [0, 0]
     let random: RandomSource
     /// What the wires and the network do.
     let chance: RandomSource
@@ -132,6 +138,7 @@ final class World {
         for (token, node) in waiting where node == index { diedWaiting.insert(token) }
         waiting = waiting.filter { $0.value != index }
         nodes[index] = nil
+        deaths[index] += 1
         frozen[index] = nil
         flowTables[index].generation = nil
         planes[index] = FakeDataPlane()
@@ -200,7 +207,11 @@ final class World {
             digest.add(datagram.bytes)
             for copy in network.copies(of: datagram.bytes, random: chance) {
                 let arriving = Datagram(local: datagram.local, remote: datagram.remote, bytes: copy.bytes)
-                after(wires.latency + copy.delay) { $0.deliver(arriving) }
+                let life = deaths[index]
+                after(wires.latency + copy.delay) { world in
+                    if world.losesLastWords, world.deaths[index] != life { return }
+                    world.deliver(arriving)
+                }
             }
         case .heartbeat(let path, let bytes):
             guard !wires.lost.contains(.path(path, from: index)) else { return }

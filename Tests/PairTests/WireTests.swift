@@ -286,10 +286,13 @@ enum Sample {
                 PairHello(
                     version: PairProtocol.version, node: .zero, name: "sg1", boot: 9, role: .standby, epoch: 8, takesMerge: true,
                     owesMerge: true)),
+            .passedOn([]),
+            .passedOn([Datagram(local: halfOpen.local, remote: halfOpen.remote, bytes: [0, 255])]),
             .entry(index: 5, .replay([ReplayReport(inboundSPI: 1, top: .max), ReplayReport(inboundSPI: .max, top: 0)])),
             .entry(index: 6, .delta(SessionDelta(session: session.id, changes: []))),
             .entry(index: 7, .delta(SessionDelta(session: session.id, changes: changes))),
         ] + changes.map { .entry(index: 8, .delta(SessionDelta(session: session.id, changes: [$0]))) }
+        + handshakes.map { .entry(index: 9, .handshake($0)) }
 
     static let mergePage: MergePage = {
         var page = MergePage(sessions: [

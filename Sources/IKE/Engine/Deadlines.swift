@@ -18,13 +18,15 @@ enum Deadline: Hashable {
     case synchronize(SessionID)
     /// The next page of sessions whose timers are not yet set.
     case sweep
+    /// The next page of the former owner's last answers.
+    case repeatAnswers
 
     var session: SessionID? {
         switch self {
         case .retransmit(let session, _, _, _), .liveness(let session), .keepAlive(let session), .lifetime(let session),
             .waiting(let session), .retransmitSync(let session, _, _, _), .synchronize(let session):
             session
-        case .sweep: nil
+        case .sweep, .repeatAnswers: nil
         }
     }
 }

@@ -2,27 +2,11 @@ import Cryptography
 import IKEWire
 import Session
 
-/// An IKE SA between IKE_SA_INIT and IKE_AUTH: we are its responder. Local to one node; a peer whose node dies now starts again.
-struct HalfOpenSA {
-    var spis: IKESPIs
-    var algorithms: IKEAlgorithms
-    var derived: DerivedIKEKeys
-    var nonces: NoncePair
-    /// Both IKE_SA_INIT messages as they were on the wire: AUTH covers them (RFC 7296 §2.15).
-    var request: [UInt8]
-    var response: [UInt8]
-    var requestDigest: [UInt8]
-    var remote: Endpoint
-    var nat: NATDetection
-    var forcesEncapsulation: Bool
-    var capabilities: PeerCapabilities
-    /// The hashes that the peer takes in signatures; `nil` if it does not know RFC 7427.
-    var peerHashes: Set<SignatureHash>?
-    /// The gateway that sent the peer here (RFC 5685 §9.3).
-    var redirectedFrom: IPAddress?
-
+extension HalfOpenSA {
     var receiving: MessageProtection { MessageProtection(algorithms, keys: derived.keys.initiator) }
     var sending: MessageProtection { MessageProtection(algorithms, keys: derived.keys.responder) }
+    /// The session that it may become.
+    var session: SessionID { SessionID(rawValue: spis.responder) }
 }
 
 /// The half-open IKE SAs by our SPI and by the request that made them, with their common timeout.
@@ -30,6 +14,8 @@ struct HalfOpenTable {
     private var bySPI: [UInt64: HalfOpenSA] = [:]
     private var byRequest: [[UInt8]: UInt64] = [:]
     private var countByOrigin: [IPAddress: Int] = [:]
+    /// Those that the standby was told of.
+    private var replicated: Set<UInt64> = []
     private var expiries = ExpiryQueue()
     /// Key exchanges that came to nothing, each for as long as a half-open IKE SA lives.
     private var failures = ExpiryQueue()
@@ -60,7 +46,15 @@ struct HalfOpenTable {
 
     mutating func forgetFailures(at now: Instant) { while failures.popDue(at: now) != nil {} }
 
-    mutating func insert(_ half: HalfOpenSA, expiresAt deadline: Instant) {
+    /// Whether the standby was told of this one.
+    func isReplicated(_ spi: UInt64) -> Bool { replicated.contains(spi) }
+
+    /// In order of SPI, so that a run can be repeated.
+    var all: [HalfOpenSA] { bySPI.values.sorted { $0.spis.responder < $1.spis.responder } }
+
+    mutating func insert(_ half: HalfOpenSA, isReplicated: Bool, expiresAt deadline: Instant) {
+        remove(half.spis.responder)
+        if isReplicated { replicated.insert(half.spis.responder) }
         countByOrigin[HalfOpenTable.origin(half.remote.address), default: 0] += 1
         bySPI[half.spis.responder] = half
         byRequest[half.requestDigest] = half.spis.responder
@@ -69,10 +63,20 @@ struct HalfOpenTable {
 
     mutating func remove(_ spi: UInt64) {
         guard let half = bySPI.removeValue(forKey: spi) else { return }
+        replicated.remove(spi)
         if byRequest[half.requestDigest] == spi { byRequest[half.requestDigest] = nil }
         let origin = HalfOpenTable.origin(half.remote.address)
         let left = (countByOrigin[origin] ?? 0) - 1
         countByOrigin[origin] = left > 0 ? left : nil
+    }
+
+    /// Of these, and of no others, a new standby is told.
+    mutating func setReplicated(_ spis: [UInt64]) { replicated = Set(spis) }
+
+    /// Only what the other node knows stays.
+    mutating func keepReplicated() {
+        for spi in Array(bySPI.keys) where !replicated.contains(spi) { remove(spi) }
+        failures = ExpiryQueue()
     }
 
     /// What has expired, at most `limit` of it.
@@ -87,33 +91,29 @@ struct HalfOpenTable {
     }
 }
 
-/// The answer that ended an IKE SA, for a peer that did not get it and asks again. There is no session left to keep it in.
+/// The last answers of IKE SAs that are over.
 struct Farewells {
     /// 4,096 take some 1 MiB; a peer whose answer is forgotten gives up by its own timeout.
     static let countMax = 4096
     /// Past strongSwan's third retransmission (4.0 + 7.2 + 13 s).
     static let lifetime: Duration = .seconds(30)
 
-    private struct Farewell {
-        var digest: [UInt8]
-        var datagrams: [[UInt8]]
-        var session: SessionID?
-    }
-
     private var bySPI: [UInt64: Farewell] = [:]
     private var expiries = ExpiryQueue()
 
-    mutating func insert(localSPI: UInt64, digest: [UInt8], response: [[UInt8]], session: SessionID?, at now: Instant) {
+    subscript(localSPI: UInt64) -> Farewell? { bySPI[localSPI] }
+
+    mutating func insert(_ farewell: Farewell, at now: Instant) {
         while let spi = expiries.popDue(at: now) { bySPI[spi] = nil }
         guard bySPI.count < Farewells.countMax else { return }
-        bySPI[localSPI] = Farewell(digest: digest, datagrams: response, session: session)
-        expiries.append(localSPI, at: now + Farewells.lifetime)
+        bySPI[farewell.localSPI] = farewell
+        expiries.append(farewell.localSPI, at: now + Farewells.lifetime)
     }
 
-    /// The answer to this request, and the session whose end it told.
-    func response(localSPI: UInt64, request: [UInt8]) -> (datagrams: [[UInt8]], session: SessionID?)? {
-        guard let farewell = bySPI[localSPI], farewell.digest == sha256(request) else { return nil }
-        return (farewell.datagrams, farewell.session)
+    /// The answer to this request, if it was the last one.
+    func farewell(localSPI: UInt64, request: [UInt8]) -> Farewell? {
+        guard let farewell = bySPI[localSPI], farewell.requestDigest == sha256(request) else { return nil }
+        return farewell
     }
 
     func knows(_ localSPI: UInt64) -> Bool { bySPI[localSPI] != nil }

@@ -5,8 +5,8 @@ public import Session
 /// operator wants one (RFC 7296).
 ///
 /// Deterministic and without I/O: bytes, time and randomness are arguments; results are values. What is known of established
-/// sessions is in the caller's `SessionTable`; the engine itself holds only half-open IKE SAs, calls, timers and hints, all of which a
-/// new owner can do without.
+/// sessions is in the caller's `SessionTable`. The engine itself holds half-open IKE SAs, of which the standby is told (`Handshakes.swift`),
+/// and calls, timers and hints, which a new owner can do without.
 public struct IKEEngine: Sendable {
     var configuration: IKEConfiguration
     let node: NodeID
@@ -19,6 +19,8 @@ public struct IKEEngine: Sendable {
     var initiations = InitiationTable()
     var fragments = FragmentTable()
     var farewells = Farewells()
+    /// Of the active, on a standby.
+    var recentAnswers = RecentAnswers()
     var refusals = RefusalBudget()
     var pools = PoolCursors()
     var redirects = RedirectLedger()

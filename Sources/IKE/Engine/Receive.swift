@@ -59,9 +59,9 @@ extension IKEEngine {
         if let half = halfOpen[localSPI] {
             return receiveAuth(datagram, header: header, half: half, table: table, context: context)
         }
-        if !header.isResponse, let response = farewells.response(localSPI: localSPI, request: datagram.bytes) {
+        if !header.isResponse, let farewell = farewells.farewell(localSPI: localSPI, request: datagram.bytes) {
             counters.responsesRepeated += 1
-            return IKEOutcome(datagrams: reply(response.datagrams, to: datagram), session: response.session)
+            return IKEOutcome(datagrams: reply(farewell.datagrams, to: datagram), session: farewell.session)
         }
         return drop(.unknownSPI, datagram)
     }
@@ -107,7 +107,7 @@ extension IKEEngine {
             let protection = MessageProtection(sa.algorithms, keys: sa.receivingKeys)
             let part = try open(
                 message.datagram, header: message.header, localSPI: sa.localSPI, with: protection, at: context.now.instant)
-            guard let part else { return .nothing }
+            guard let part else { return partOutcome(isReplicated: context.hasStandby) }
             opened = part
             message.digest = part.digest
         } catch .malformedInside {
@@ -173,9 +173,13 @@ extension IKEEngine {
         counters.requestsAnswered += 1
         count(answer.events)
         let digest = message.digest ?? sha256(message.datagram.bytes)
+        var handshakes: [HandshakeChange] = []
         if answer.endsIKESA {
-            farewells.insert(
-                localSPI: sa.localSPI, digest: digest, response: datagrams, session: message.session.id, at: context.now.instant)
+            let farewell = Farewell(
+                localSPI: sa.localSPI, requestDigest: digest, datagrams: datagrams, local: message.datagram.local,
+                remote: message.datagram.remote, session: message.session.id)
+            apply(.ended(farewell), at: context.now.instant)
+            if context.hasStandby { handshakes.append(.ended(farewell)) }
         }
         let response = CachedResponse(messageID: header.messageID, requestDigest: digest, datagrams: datagrams)
         let answered = SessionChange.answered(localSPI: sa.localSPI, response: response)
@@ -193,7 +197,7 @@ extension IKEEngine {
         }
         return IKEOutcome(
             deltas: [SessionDelta(session: message.session.id, changes: changes)], datagrams: reply(datagrams, to: message.datagram),
-            events: events, session: message.session.id)
+            events: events, session: message.session.id, handshakes: handshakes)
     }
 
     /// What waits for an answer goes on to where the peer is now (RFC 4555 §3.5), and does not wait for its turn.

@@ -63,6 +63,8 @@ extension IKEEngine {
         case .sweep:
             sweep(table: table, context: context)
             return .nothing
+        case .repeatAnswers:
+            return repeatAnswersDue(table: table, at: context.now.instant)
         }
     }
 
@@ -197,13 +199,13 @@ extension IKEEngine {
         }
     }
 
-    /// The other node speaks for the sessions now: half-open IKE SAs, timers and hints go.
+    /// The other node speaks for the sessions now: timers and hints go, and of what is half-open all of which it does not know.
     public mutating func lostOwnership() {
         aloneness = Aloneness()
-        halfOpen = HalfOpenTable()
+        halfOpen.keepReplicated()
         initiations = InitiationTable()
-        farewells = Farewells()
         fragments = FragmentTable()
+        recentAnswers = RecentAnswers()
         redirects = RedirectLedger()
         redirected = RedirectBook()
         redirectNew = nil

@@ -15,7 +15,7 @@ extension IKEEngine {
         do {
             let opened = try open(
                 datagram, header: header, localSPI: half.spis.responder, with: half.receiving, at: context.now.instant)
-            guard let opened else { return .nothing }
+            guard let opened else { return partOutcome(isReplicated: halfOpen.isReplicated(half.spis.responder)) }
             payloads = opened.payloads
             exchange.digest = opened.digest
         } catch .malformedInside {
@@ -226,15 +226,19 @@ extension IKEEngine {
         _ exchange: AuthExchange, _ reason: IKEAuthenticationFailure, _ payload: Payload, context: IKEContext
     ) -> IKEOutcome {
         let half = exchange.half
+        let isReplicated = halfOpen.isReplicated(half.spis.responder)
         halfOpen.remove(half.spis.responder)
         let identity = exchange.request.initiatorIdentity.flatMap { Identity($0) }.map { String($0.description.prefix(128)) } ?? "?"
         let events = [IKEEvent.authenticationFailed(remote: exchange.datagram.remote, identity: identity, reason: reason)]
         count(events)
         guard let datagrams = seal([payload], exchange, context: context) else { return drop(.unusableKeys, exchange.datagram) }
-        farewells.insert(
-            localSPI: half.spis.responder, digest: exchange.requestDigest, response: datagrams, session: nil,
-            at: context.now.instant)
-        return IKEOutcome(datagrams: reply(datagrams, to: exchange.datagram), events: events)
+        let farewell = Farewell(
+            localSPI: half.spis.responder, requestDigest: exchange.requestDigest, datagrams: datagrams, local: exchange.datagram.local,
+            remote: exchange.datagram.remote, session: isReplicated ? half.session : nil)
+        apply(.ended(farewell), at: context.now.instant)
+        return IKEOutcome(
+            datagrams: reply(datagrams, to: exchange.datagram), events: events, session: farewell.session,
+            handshakes: isReplicated ? [.ended(farewell)] : [])
     }
 }
 

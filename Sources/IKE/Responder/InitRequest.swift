@@ -13,7 +13,7 @@ extension IKEEngine {
         let digest = sha256(datagram.bytes)
         if let half = halfOpen.repeated(digest: digest, remote: datagram.remote) {
             counters.responsesRepeated += 1
-            return IKEOutcome(datagrams: [reply(half.response, to: datagram)])
+            return IKEOutcome(datagrams: [reply(half.response, to: datagram)], session: revealing(half.spis.responder))
         }
         guard let message = try? IKEMessage(parsing: datagram.bytes) else { return drop(.malformed, datagram) }
         if let type = message.payloads.firstUnknownCritical {
@@ -31,7 +31,7 @@ extension IKEEngine {
                 events: [.peerRedirected(remote: datagram.remote, identity: nil, to: target)])
         }
         halfOpen.forgetFailures(at: context.now.instant)
-        if halfOpen.pressure >= configuration.limits.cookieThreshold, !hasValidCookie(payloads, request, context: context) {
+        if asksForCookies, !hasValidCookie(payloads, request, context: context) {
             let cookie = cookies.cookie(
                 nonce: request.nonce, remote: datagram.remote, initiatorSPI: header.initiatorSPI, now: context.now)
             return refuseInit(header, datagram, .notify(.cookie, cookie), events: [.cookieRequired(remote: datagram.remote)])
@@ -66,12 +66,13 @@ extension IKEEngine {
                 request.header, datagram, .notify(.invalidKEPayload, group.rawValue.networkBytes),
                 events: [.invalidKeyExchange(remote: datagram.remote, wantedGroup: group.rawValue)])
         }
-        let expiry = context.now.instant + configuration.limits.halfOpenTimeout
         guard request.keyExchange.data.count == group.publicValueLength,
             let keyExchange = try? KeyExchange(group: group, random: context.random),
             let shared = try? keyExchange.sharedSecret(peerPublicValue: request.keyExchange.data)
         else {
-            halfOpen.noteFailure(limit: configuration.limits.cookieThreshold, now: context.now.instant, expiresAt: expiry)
+            halfOpen.noteFailure(
+                limit: configuration.limits.cookieThreshold, now: context.now.instant,
+                expiresAt: context.now.instant + configuration.limits.halfOpenTimeout)
             return drop(.badInitRequest, datagram)
         }
 
@@ -101,12 +102,11 @@ extension IKEEngine {
         let half = HalfOpenSA(
             spis: spis, algorithms: chosen.algorithms,
             derived: KeyDerivation.initial(algorithms: chosen.algorithms, nonces: nonces, sharedSecret: shared, spis: spis),
-            nonces: nonces, request: datagram.bytes, response: response, requestDigest: request.digest, remote: datagram.remote, nat: nat,
+            nonces: nonces, request: datagram.bytes, response: response, local: datagram.local, remote: datagram.remote, nat: nat,
             forcesEncapsulation: connection.forceEncapsulation, capabilities: capabilities,
             peerHashes: SignatureAuthentication.announcedHashes(payloads), redirectedFrom: payloads.redirectedFrom)
-        halfOpen.insert(half, expiresAt: expiry)
         counters.halfOpenCreated += 1
-        return IKEOutcome(datagrams: [reply(response, to: datagram)])
+        return begin(half, answer: reply(response, to: datagram), context: context)
     }
 
     /// Which hashes we take and whose certificates we trust, if a connection that the peer may mean uses any.

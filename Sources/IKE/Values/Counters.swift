@@ -13,6 +13,8 @@ public struct IKECounters: Hashable, Sendable {
     public internal(set) var authenticationFailures: UInt64 = 0
     /// Requests that were answered from the cache (RFC 7296 §2.1).
     public internal(set) var responsesRepeated: UInt64 = 0
+    /// Answers of a former owner that may not have left, sent once more after a takeover.
+    public internal(set) var answersRepeated: UInt64 = 0
     public internal(set) var requestsAnswered: UInt64 = 0
     public internal(set) var requestsSent: UInt64 = 0
     public internal(set) var requestsRetransmitted: UInt64 = 0

@@ -9,12 +9,15 @@ public struct IKEContext: Sendable {
     public var random: RandomSource
     /// Nobody stands by: the other node of the pair, of which nothing is known, may be serving peers too.
     public var isAlone: Bool
+    /// A standby takes `IKEOutcome.handshakes`.
+    public var hasStandby: Bool
 
-    public init(now: Now, epoch: Epoch, random: RandomSource, isAlone: Bool = false) {
+    public init(now: Now, epoch: Epoch, random: RandomSource, isAlone: Bool = false, hasStandby: Bool = false) {
         self.now = now
         self.epoch = epoch
         self.random = random
         self.isAlone = isAlone
+        self.hasStandby = hasStandby
     }
 
     /// The end of a session, now.
@@ -32,16 +35,23 @@ public struct IKEOutcome: Hashable, Sendable {
     /// In the order in which they are to be sent.
     public var datagrams: [Datagram]
     public var events: [IKEEvent]
-    /// The session whose last committed state `datagrams` reveal; `nil` before there is one.
+    /// The session whose last committed state `datagrams` reveal, or that a replicated half-open IKE SA may become; `nil` if they show
+    /// nothing that a standby knows.
     public var session: SessionID?
+    /// What the standby is told before the deltas; the engine itself has it already.
+    public var handshakes: [HandshakeChange]
 
-    public init(deltas: [SessionDelta] = [], datagrams: [Datagram] = [], events: [IKEEvent] = [], session: SessionID? = nil) {
+    public init(
+        deltas: [SessionDelta] = [], datagrams: [Datagram] = [], events: [IKEEvent] = [], session: SessionID? = nil,
+        handshakes: [HandshakeChange] = []
+    ) {
         self.deltas = deltas
         self.datagrams = datagrams
         self.events = events
         self.session = session
+        self.handshakes = handshakes
     }
 
     public static let nothing = IKEOutcome()
-    public var isEmpty: Bool { deltas.isEmpty && datagrams.isEmpty && events.isEmpty }
+    public var isEmpty: Bool { deltas.isEmpty && datagrams.isEmpty && events.isEmpty && handshakes.isEmpty }
 }

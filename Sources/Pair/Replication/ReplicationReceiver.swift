@@ -144,6 +144,9 @@ public struct ReplicationReceiver: Sendable {
                     session: session.id, changes: [.inboundAdvanced(inboundSPI: report.inboundSPI, top: report.top)])
                 out.append(try applying { () throws(ApplyError) in try table.apply(delta) })
             }
+        case .handshake:
+            // Nothing that the table holds: the caller takes it in.
+            break
         }
         nextIndex += 1
         applied = index

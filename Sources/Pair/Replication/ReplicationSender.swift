@@ -153,6 +153,8 @@ public struct ReplicationSender: Sendable {
         case .delta(let delta): unsent.contains(delta.session)
         // Replay reports are renewed all the time; until the last page has gone, the pages carry them.
         case .replay: !unsent.isEmpty
+        // No page carries them.
+        case .handshake: false
         }
     }
 

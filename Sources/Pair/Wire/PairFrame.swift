@@ -12,6 +12,8 @@ public enum PairProtocol {
     public static let snapshotPageReservationsMax = 512
     /// Counter reports in one frame.
     public static let replayReportsMax = 4096
+    /// IKE datagrams that the former owner passes on at once.
+    public static let passedOnMax = 256
     /// Connections in one batch: some 25 KiB, and two or three milliseconds of the standby's kernel.
     public static let flowBatchMax = 256
 }
@@ -20,7 +22,7 @@ public enum PairProtocol {
 public enum PairFrame: Hashable, Sendable {
     /// The first frame in both directions; nothing else is said before it.
     case hello(PairHello)
-    /// A change of a session, or counters that moved. Indexes count up by one from `SnapshotBegin.nextIndex`.
+    /// A change of a session, counters that moved, or a step of a handshake. Indexes count up by one from `SnapshotBegin.nextIndex`.
     case entry(index: UInt64, LogEntry)
     /// The standby holds and has installed everything up to here.
     case acknowledge(index: UInt64)
@@ -51,6 +53,8 @@ public enum PairFrame: Hashable, Sendable {
     case mergePageTaken
     /// There is no more.
     case mergeEnd
+    /// What peers sent to the node that has just handed over: the new owner answers. Only to a node whose hello takes handshakes.
+    case passedOn([Datagram])
 }
 
 public struct PairHello: Hashable, Sendable {
@@ -69,10 +73,12 @@ public struct PairHello: Hashable, Sendable {
     public var takesMerge: Bool
     /// It was owner, and may know what the present one does not.
     public var owesMerge: Bool
+    /// It knows entries about handshakes.
+    public var takesHandshakes: Bool
 
     public init(
         version: UInt32, node: NodeID, name: String, boot: UInt64, role: NodeRole, epoch: Epoch, takesFlows: Bool = false,
-        takesCertificates: Bool = false, takesMerge: Bool = false, owesMerge: Bool = false
+        takesCertificates: Bool = false, takesMerge: Bool = false, owesMerge: Bool = false, takesHandshakes: Bool = false
     ) {
         self.version = version
         self.node = node
@@ -84,6 +90,7 @@ public struct PairHello: Hashable, Sendable {
         self.takesCertificates = takesCertificates
         self.takesMerge = takesMerge
         self.owesMerge = owesMerge
+        self.takesHandshakes = takesHandshakes
     }
 }
 
@@ -108,6 +115,8 @@ public enum LogEntry: Hashable, Sendable {
     case delta(SessionDelta)
     /// What data planes accepted from peers, many SAs at once.
     case replay([ReplayReport])
+    /// What is known beside sessions. Only to a node whose hello takes it.
+    case handshake(HandshakeChange)
 }
 
 /// The highest number accepted on an inbound SA.

@@ -49,6 +49,7 @@ extension PairFrame {
             case .mergePage(let page): $0.mergePage = page.wire
             case .mergePageTaken: $0.mergePageTaken = WireNothing()
             case .mergeEnd: $0.mergeEnd = WireNothing()
+            case .passedOn(let datagrams): $0.passedOn.datagrams = datagrams.map(\.wire)
             }
         }
     }
@@ -93,6 +94,7 @@ extension PairFrame {
         case .mergePage(let page): self = .mergePage(try MergePage(page))
         case .mergePageTaken: self = .mergePageTaken
         case .mergeEnd: self = .mergeEnd
+        case .passedOn(let passed): self = .passedOn(try Datagram.list(passed))
         case nil: throw .unknownKind("frame")
         }
     }
@@ -102,6 +104,7 @@ extension PairFrame {
         switch wire.content {
         case .delta(let delta): return .entry(index: index, .delta(try SessionDelta(delta)))
         case .replay(let replay): return .entry(index: index, .replay(try ReplayReport.list(replay)))
+        case .handshake(let change): return .entry(index: index, .handshake(try HandshakeChange(change)))
         case nil: throw .unknownKind("entry")
         }
     }
@@ -120,6 +123,7 @@ extension PairHello {
             $0.takesCertificates = takesCertificates
             $0.takesMerge = takesMerge
             $0.owesMerge = owesMerge
+            $0.takesHandshakes = takesHandshakes
         }
     }
 
@@ -131,7 +135,7 @@ extension PairHello {
             name: try WireField.text(wire.name, max: PairWireLimits.nameBytesMax, "Hello.name"), boot: wire.boot,
             role: try WireField.enumeration(wire.role, NodeRole.self, "Hello.role"), epoch: try WireField.epoch(wire.epoch, "Hello.epoch"),
             takesFlows: wire.takesFlows, takesCertificates: wire.takesCertificates, takesMerge: wire.takesMerge,
-            owesMerge: wire.owesMerge)
+            owesMerge: wire.owesMerge, takesHandshakes: wire.takesHandshakes)
     }
 }
 
@@ -165,6 +169,8 @@ extension LogEntry {
             case .replay(let reports):
                 $0.replay.inboundSpis = reports.map(\.inboundSPI)
                 $0.replay.tops = reports.map(\.top)
+            case .handshake(let change):
+                $0.handshake = change.wire
             }
         }
     }

@@ -182,6 +182,14 @@ nonisolated struct WireFrame: Sendable {
     set {kind = .mergeEnd(newValue)}
   }
 
+  var passedOn: WirePassedOn {
+    get {
+      if case .passedOn(let v)? = kind {return v}
+      return WirePassedOn()
+    }
+    set {kind = .passedOn(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -203,6 +211,7 @@ nonisolated struct WireFrame: Sendable {
     case mergePage(WireMergePage)
     case mergePageTaken(WireNothing)
     case mergeEnd(WireNothing)
+    case passedOn(WirePassedOn)
 
   }
 
@@ -244,6 +253,8 @@ nonisolated struct WireHello: Sendable {
   var takesMerge: Bool = false
 
   var owesMerge: Bool = false
+
+  var takesHandshakes: Bool = false
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -312,15 +323,338 @@ nonisolated struct WireEntry: Sendable {
     set {content = .replay(newValue)}
   }
 
+  var handshake: WireHandshake {
+    get {
+      if case .handshake(let v)? = content {return v}
+      return WireHandshake()
+    }
+    set {content = .handshake(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Content: Equatable, Sendable {
     case delta(WireDelta)
     case replay(WireReplay)
+    case handshake(WireHandshake)
 
   }
 
   init() {}
+}
+
+nonisolated struct WirePassedOn: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var datagrams: [WireDatagram] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireDatagram: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var local: WireEndpoint {
+    get {_local ?? WireEndpoint()}
+    set {_local = newValue}
+  }
+  /// Returns true if `local` has been explicitly set.
+  var hasLocal: Bool {self._local != nil}
+  /// Clears the value of `local`. Subsequent reads from it will return its default value.
+  mutating func clearLocal() {self._local = nil}
+
+  var remote: WireEndpoint {
+    get {_remote ?? WireEndpoint()}
+    set {_remote = newValue}
+  }
+  /// Returns true if `remote` has been explicitly set.
+  var hasRemote: Bool {self._remote != nil}
+  /// Clears the value of `remote`. Subsequent reads from it will return its default value.
+  mutating func clearRemote() {self._remote = nil}
+
+  var octets: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _local: WireEndpoint? = nil
+  fileprivate var _remote: WireEndpoint? = nil
+}
+
+/// What is known beside sessions.
+nonisolated struct WireHandshake: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var kind: WireHandshake.OneOf_Kind? = nil
+
+  var opened: WireHalfOpen {
+    get {
+      if case .opened(let v)? = kind {return v}
+      return WireHalfOpen()
+    }
+    set {kind = .opened(newValue)}
+  }
+
+  var fragmentTaken: WireFragmentPart {
+    get {
+      if case .fragmentTaken(let v)? = kind {return v}
+      return WireFragmentPart()
+    }
+    set {kind = .fragmentTaken(newValue)}
+  }
+
+  var ended: WireFarewell {
+    get {
+      if case .ended(let v)? = kind {return v}
+      return WireFarewell()
+    }
+    set {kind = .ended(newValue)}
+  }
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  nonisolated enum OneOf_Kind: Equatable, Sendable {
+    case opened(WireHalfOpen)
+    case fragmentTaken(WireFragmentPart)
+    case ended(WireFarewell)
+
+  }
+
+  init() {}
+}
+
+nonisolated struct WireHalfOpen: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var initiatorSpi: UInt64 {
+    get {_storage._initiatorSpi}
+    set {_uniqueStorage()._initiatorSpi = newValue}
+  }
+
+  var responderSpi: UInt64 {
+    get {_storage._responderSpi}
+    set {_uniqueStorage()._responderSpi = newValue}
+  }
+
+  var cipher: WireCipher {
+    get {_storage._cipher ?? WireCipher()}
+    set {_uniqueStorage()._cipher = newValue}
+  }
+  /// Returns true if `cipher` has been explicitly set.
+  var hasCipher: Bool {_storage._cipher != nil}
+  /// Clears the value of `cipher`. Subsequent reads from it will return its default value.
+  mutating func clearCipher() {_uniqueStorage()._cipher = nil}
+
+  var integrity: UInt32 {
+    get {_storage._integrity ?? 0}
+    set {_uniqueStorage()._integrity = newValue}
+  }
+  /// Returns true if `integrity` has been explicitly set.
+  var hasIntegrity: Bool {_storage._integrity != nil}
+  /// Clears the value of `integrity`. Subsequent reads from it will return its default value.
+  mutating func clearIntegrity() {_uniqueStorage()._integrity = nil}
+
+  var prf: UInt32 {
+    get {_storage._prf}
+    set {_uniqueStorage()._prf = newValue}
+  }
+
+  var keyExchangeGroup: UInt32 {
+    get {_storage._keyExchangeGroup}
+    set {_uniqueStorage()._keyExchangeGroup = newValue}
+  }
+
+  var derivationKey: Data {
+    get {_storage._derivationKey}
+    set {_uniqueStorage()._derivationKey = newValue}
+  }
+
+  var initiatorKeys: WireDirectionKeys {
+    get {_storage._initiatorKeys ?? WireDirectionKeys()}
+    set {_uniqueStorage()._initiatorKeys = newValue}
+  }
+  /// Returns true if `initiatorKeys` has been explicitly set.
+  var hasInitiatorKeys: Bool {_storage._initiatorKeys != nil}
+  /// Clears the value of `initiatorKeys`. Subsequent reads from it will return its default value.
+  mutating func clearInitiatorKeys() {_uniqueStorage()._initiatorKeys = nil}
+
+  var responderKeys: WireDirectionKeys {
+    get {_storage._responderKeys ?? WireDirectionKeys()}
+    set {_uniqueStorage()._responderKeys = newValue}
+  }
+  /// Returns true if `responderKeys` has been explicitly set.
+  var hasResponderKeys: Bool {_storage._responderKeys != nil}
+  /// Clears the value of `responderKeys`. Subsequent reads from it will return its default value.
+  mutating func clearResponderKeys() {_uniqueStorage()._responderKeys = nil}
+
+  var initiatorAuthenticationKey: Data {
+    get {_storage._initiatorAuthenticationKey}
+    set {_uniqueStorage()._initiatorAuthenticationKey = newValue}
+  }
+
+  var responderAuthenticationKey: Data {
+    get {_storage._responderAuthenticationKey}
+    set {_uniqueStorage()._responderAuthenticationKey = newValue}
+  }
+
+  var initiatorNonce: Data {
+    get {_storage._initiatorNonce}
+    set {_uniqueStorage()._initiatorNonce = newValue}
+  }
+
+  var responderNonce: Data {
+    get {_storage._responderNonce}
+    set {_uniqueStorage()._responderNonce = newValue}
+  }
+
+  var request: Data {
+    get {_storage._request}
+    set {_uniqueStorage()._request = newValue}
+  }
+
+  var response: Data {
+    get {_storage._response}
+    set {_uniqueStorage()._response = newValue}
+  }
+
+  /// With what was found out about NATs; `encapsulation` is what the connection wants.
+  var path: WirePath {
+    get {_storage._path ?? WirePath()}
+    set {_uniqueStorage()._path = newValue}
+  }
+  /// Returns true if `path` has been explicitly set.
+  var hasPath: Bool {_storage._path != nil}
+  /// Clears the value of `path`. Subsequent reads from it will return its default value.
+  mutating func clearPath() {_uniqueStorage()._path = nil}
+
+  var knowsNats: Bool {
+    get {_storage._knowsNats}
+    set {_uniqueStorage()._knowsNats = newValue}
+  }
+
+  var capabilities: UInt32 {
+    get {_storage._capabilities}
+    set {_uniqueStorage()._capabilities = newValue}
+  }
+
+  /// Absent: the peer does not know RFC 7427.
+  var peerHashes: WireSignatureHashes {
+    get {_storage._peerHashes ?? WireSignatureHashes()}
+    set {_uniqueStorage()._peerHashes = newValue}
+  }
+  /// Returns true if `peerHashes` has been explicitly set.
+  var hasPeerHashes: Bool {_storage._peerHashes != nil}
+  /// Clears the value of `peerHashes`. Subsequent reads from it will return its default value.
+  mutating func clearPeerHashes() {_uniqueStorage()._peerHashes = nil}
+
+  var redirectedFrom: Data {
+    get {_storage._redirectedFrom ?? Data()}
+    set {_uniqueStorage()._redirectedFrom = newValue}
+  }
+  /// Returns true if `redirectedFrom` has been explicitly set.
+  var hasRedirectedFrom: Bool {_storage._redirectedFrom != nil}
+  /// Clears the value of `redirectedFrom`. Subsequent reads from it will return its default value.
+  mutating func clearRedirectedFrom() {_uniqueStorage()._redirectedFrom = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+nonisolated struct WireSignatureHashes: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var hashes: [UInt32] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireFragmentPart: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var localSpi: UInt64 = 0
+
+  var messageID: UInt32 = 0
+
+  var number: UInt32 = 0
+
+  var total: UInt32 = 0
+
+  var firstPayload: UInt32 = 0
+
+  var content: Data = Data()
+
+  var digest: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireFarewell: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var localSpi: UInt64 = 0
+
+  var requestDigest: Data = Data()
+
+  var datagrams: [Data] = []
+
+  var local: WireEndpoint {
+    get {_local ?? WireEndpoint()}
+    set {_local = newValue}
+  }
+  /// Returns true if `local` has been explicitly set.
+  var hasLocal: Bool {self._local != nil}
+  /// Clears the value of `local`. Subsequent reads from it will return its default value.
+  mutating func clearLocal() {self._local = nil}
+
+  var remote: WireEndpoint {
+    get {_remote ?? WireEndpoint()}
+    set {_remote = newValue}
+  }
+  /// Returns true if `remote` has been explicitly set.
+  var hasRemote: Bool {self._remote != nil}
+  /// Clears the value of `remote`. Subsequent reads from it will return its default value.
+  mutating func clearRemote() {self._remote = nil}
+
+  var session: UInt64 {
+    get {_session ?? 0}
+    set {_session = newValue}
+  }
+  /// Returns true if `session` has been explicitly set.
+  var hasSession: Bool {self._session != nil}
+  /// Clears the value of `session`. Subsequent reads from it will return its default value.
+  mutating func clearSession() {self._session = nil}
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _local: WireEndpoint? = nil
+  fileprivate var _remote: WireEndpoint? = nil
+  fileprivate var _session: UInt64? = nil
 }
 
 /// Two lists of the same length: the entries at the same place belong together.
@@ -2528,7 +2862,7 @@ fileprivate nonisolated let _protobuf_package = "tandem.pair"
 
 nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Frame"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}entry\0\u{1}acknowledge\0\u{3}snapshot_begin\0\u{3}snapshot_page\0\u{3}snapshot_end\0\u{3}snapshot_page_taken\0\u{1}handover\0\u{3}handover_accepted\0\u{3}handover_refused\0\u{1}flows\0\u{3}flows_taken\0\u{4}\u{8}certificate_offer\0\u{3}certificate_answer\0\u{4}1merge_request\0\u{3}merge_page\0\u{3}merge_page_taken\0\u{3}merge_end\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}entry\0\u{1}acknowledge\0\u{3}snapshot_begin\0\u{3}snapshot_page\0\u{3}snapshot_end\0\u{3}snapshot_page_taken\0\u{1}handover\0\u{3}handover_accepted\0\u{3}handover_refused\0\u{1}flows\0\u{3}flows_taken\0\u{4}\u{8}certificate_offer\0\u{3}certificate_answer\0\u{4}1merge_request\0\u{3}merge_page\0\u{3}merge_page_taken\0\u{3}merge_end\0\u{4}\u{7}passed_on\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2770,6 +3104,19 @@ nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
           self.kind = .mergeEnd(v)
         }
       }()
+      case 80: try {
+        var v: WirePassedOn?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .passedOn(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .passedOn(v)
+        }
+      }()
       default: break
       }
     }
@@ -2853,6 +3200,10 @@ nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       guard case .mergeEnd(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 73)
     }()
+    case .passedOn?: try {
+      guard case .passedOn(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 80)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -2886,7 +3237,7 @@ nonisolated extension WireNothing: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0\u{3}takes_flows\0\u{4}\u{7}takes_certificates\0\u{4}8takes_merge\0\u{3}owes_merge\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0\u{3}takes_flows\0\u{4}\u{7}takes_certificates\0\u{4}8takes_merge\0\u{3}owes_merge\0\u{4}\u{9}takes_handshakes\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2904,6 +3255,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       case 14: try { try decoder.decodeSingularBoolField(value: &self.takesCertificates) }()
       case 70: try { try decoder.decodeSingularBoolField(value: &self.takesMerge) }()
       case 71: try { try decoder.decodeSingularBoolField(value: &self.owesMerge) }()
+      case 80: try { try decoder.decodeSingularBoolField(value: &self.takesHandshakes) }()
       default: break
       }
     }
@@ -2940,6 +3292,9 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if self.owesMerge != false {
       try visitor.visitSingularBoolField(value: self.owesMerge, fieldNumber: 71)
     }
+    if self.takesHandshakes != false {
+      try visitor.visitSingularBoolField(value: self.takesHandshakes, fieldNumber: 80)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2954,6 +3309,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if lhs.takesCertificates != rhs.takesCertificates {return false}
     if lhs.takesMerge != rhs.takesMerge {return false}
     if lhs.owesMerge != rhs.owesMerge {return false}
+    if lhs.takesHandshakes != rhs.takesHandshakes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3030,7 +3386,7 @@ nonisolated extension WireCertificateAnswer: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension WireEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Entry"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}delta\0\u{1}replay\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}delta\0\u{1}replay\0\u{2}C\u{1}handshake\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3065,6 +3421,19 @@ nonisolated extension WireEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
           self.content = .replay(v)
         }
       }()
+      case 70: try {
+        var v: WireHandshake?
+        var hadOneofValue = false
+        if let current = self.content {
+          hadOneofValue = true
+          if case .handshake(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.content = .handshake(v)
+        }
+      }()
       default: break
       }
     }
@@ -3087,6 +3456,10 @@ nonisolated extension WireEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       guard case .replay(let v)? = self.content else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     }()
+    case .handshake?: try {
+      guard case .handshake(let v)? = self.content else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 70)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -3095,6 +3468,516 @@ nonisolated extension WireEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
   static func ==(lhs: WireEntry, rhs: WireEntry) -> Bool {
     if lhs.index != rhs.index {return false}
     if lhs.content != rhs.content {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WirePassedOn: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".PassedOn"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}datagrams\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.datagrams) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.datagrams.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.datagrams, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WirePassedOn, rhs: WirePassedOn) -> Bool {
+    if lhs.datagrams != rhs.datagrams {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireDatagram: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Datagram"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}local\0\u{1}remote\0\u{1}octets\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._local) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._remote) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.octets) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._local {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._remote {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.octets.isEmpty {
+      try visitor.visitSingularBytesField(value: self.octets, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireDatagram, rhs: WireDatagram) -> Bool {
+    if lhs._local != rhs._local {return false}
+    if lhs._remote != rhs._remote {return false}
+    if lhs.octets != rhs.octets {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireHandshake: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Handshake"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}opened\0\u{3}fragment_taken\0\u{1}ended\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: WireHalfOpen?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .opened(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .opened(v)
+        }
+      }()
+      case 2: try {
+        var v: WireFragmentPart?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .fragmentTaken(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .fragmentTaken(v)
+        }
+      }()
+      case 3: try {
+        var v: WireFarewell?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .ended(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .ended(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .opened?: try {
+      guard case .opened(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    }()
+    case .fragmentTaken?: try {
+      guard case .fragmentTaken(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .ended?: try {
+      guard case .ended(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireHandshake, rhs: WireHandshake) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireHalfOpen: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".HalfOpen"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}initiator_spi\0\u{3}responder_spi\0\u{1}cipher\0\u{1}integrity\0\u{1}prf\0\u{3}key_exchange_group\0\u{3}derivation_key\0\u{3}initiator_keys\0\u{3}responder_keys\0\u{3}initiator_authentication_key\0\u{3}responder_authentication_key\0\u{3}initiator_nonce\0\u{3}responder_nonce\0\u{1}request\0\u{1}response\0\u{1}path\0\u{3}knows_nats\0\u{1}capabilities\0\u{3}peer_hashes\0\u{3}redirected_from\0")
+
+  fileprivate class _StorageClass {
+    var _initiatorSpi: UInt64 = 0
+    var _responderSpi: UInt64 = 0
+    var _cipher: WireCipher? = nil
+    var _integrity: UInt32? = nil
+    var _prf: UInt32 = 0
+    var _keyExchangeGroup: UInt32 = 0
+    var _derivationKey: Data = Data()
+    var _initiatorKeys: WireDirectionKeys? = nil
+    var _responderKeys: WireDirectionKeys? = nil
+    var _initiatorAuthenticationKey: Data = Data()
+    var _responderAuthenticationKey: Data = Data()
+    var _initiatorNonce: Data = Data()
+    var _responderNonce: Data = Data()
+    var _request: Data = Data()
+    var _response: Data = Data()
+    var _path: WirePath? = nil
+    var _knowsNats: Bool = false
+    var _capabilities: UInt32 = 0
+    var _peerHashes: WireSignatureHashes? = nil
+    var _redirectedFrom: Data? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _initiatorSpi = source._initiatorSpi
+      _responderSpi = source._responderSpi
+      _cipher = source._cipher
+      _integrity = source._integrity
+      _prf = source._prf
+      _keyExchangeGroup = source._keyExchangeGroup
+      _derivationKey = source._derivationKey
+      _initiatorKeys = source._initiatorKeys
+      _responderKeys = source._responderKeys
+      _initiatorAuthenticationKey = source._initiatorAuthenticationKey
+      _responderAuthenticationKey = source._responderAuthenticationKey
+      _initiatorNonce = source._initiatorNonce
+      _responderNonce = source._responderNonce
+      _request = source._request
+      _response = source._response
+      _path = source._path
+      _knowsNats = source._knowsNats
+      _capabilities = source._capabilities
+      _peerHashes = source._peerHashes
+      _redirectedFrom = source._redirectedFrom
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularFixed64Field(value: &_storage._initiatorSpi) }()
+        case 2: try { try decoder.decodeSingularFixed64Field(value: &_storage._responderSpi) }()
+        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._cipher) }()
+        case 4: try { try decoder.decodeSingularUInt32Field(value: &_storage._integrity) }()
+        case 5: try { try decoder.decodeSingularUInt32Field(value: &_storage._prf) }()
+        case 6: try { try decoder.decodeSingularUInt32Field(value: &_storage._keyExchangeGroup) }()
+        case 7: try { try decoder.decodeSingularBytesField(value: &_storage._derivationKey) }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._initiatorKeys) }()
+        case 9: try { try decoder.decodeSingularMessageField(value: &_storage._responderKeys) }()
+        case 10: try { try decoder.decodeSingularBytesField(value: &_storage._initiatorAuthenticationKey) }()
+        case 11: try { try decoder.decodeSingularBytesField(value: &_storage._responderAuthenticationKey) }()
+        case 12: try { try decoder.decodeSingularBytesField(value: &_storage._initiatorNonce) }()
+        case 13: try { try decoder.decodeSingularBytesField(value: &_storage._responderNonce) }()
+        case 14: try { try decoder.decodeSingularBytesField(value: &_storage._request) }()
+        case 15: try { try decoder.decodeSingularBytesField(value: &_storage._response) }()
+        case 16: try { try decoder.decodeSingularMessageField(value: &_storage._path) }()
+        case 17: try { try decoder.decodeSingularBoolField(value: &_storage._knowsNats) }()
+        case 18: try { try decoder.decodeSingularUInt32Field(value: &_storage._capabilities) }()
+        case 19: try { try decoder.decodeSingularMessageField(value: &_storage._peerHashes) }()
+        case 20: try { try decoder.decodeSingularBytesField(value: &_storage._redirectedFrom) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if _storage._initiatorSpi != 0 {
+        try visitor.visitSingularFixed64Field(value: _storage._initiatorSpi, fieldNumber: 1)
+      }
+      if _storage._responderSpi != 0 {
+        try visitor.visitSingularFixed64Field(value: _storage._responderSpi, fieldNumber: 2)
+      }
+      try { if let v = _storage._cipher {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      } }()
+      try { if let v = _storage._integrity {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 4)
+      } }()
+      if _storage._prf != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._prf, fieldNumber: 5)
+      }
+      if _storage._keyExchangeGroup != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._keyExchangeGroup, fieldNumber: 6)
+      }
+      if !_storage._derivationKey.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._derivationKey, fieldNumber: 7)
+      }
+      try { if let v = _storage._initiatorKeys {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
+      try { if let v = _storage._responderKeys {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
+      } }()
+      if !_storage._initiatorAuthenticationKey.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._initiatorAuthenticationKey, fieldNumber: 10)
+      }
+      if !_storage._responderAuthenticationKey.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._responderAuthenticationKey, fieldNumber: 11)
+      }
+      if !_storage._initiatorNonce.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._initiatorNonce, fieldNumber: 12)
+      }
+      if !_storage._responderNonce.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._responderNonce, fieldNumber: 13)
+      }
+      if !_storage._request.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._request, fieldNumber: 14)
+      }
+      if !_storage._response.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._response, fieldNumber: 15)
+      }
+      try { if let v = _storage._path {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+      } }()
+      if _storage._knowsNats != false {
+        try visitor.visitSingularBoolField(value: _storage._knowsNats, fieldNumber: 17)
+      }
+      if _storage._capabilities != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._capabilities, fieldNumber: 18)
+      }
+      try { if let v = _storage._peerHashes {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+      } }()
+      try { if let v = _storage._redirectedFrom {
+        try visitor.visitSingularBytesField(value: v, fieldNumber: 20)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireHalfOpen, rhs: WireHalfOpen) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._initiatorSpi != rhs_storage._initiatorSpi {return false}
+        if _storage._responderSpi != rhs_storage._responderSpi {return false}
+        if _storage._cipher != rhs_storage._cipher {return false}
+        if _storage._integrity != rhs_storage._integrity {return false}
+        if _storage._prf != rhs_storage._prf {return false}
+        if _storage._keyExchangeGroup != rhs_storage._keyExchangeGroup {return false}
+        if _storage._derivationKey != rhs_storage._derivationKey {return false}
+        if _storage._initiatorKeys != rhs_storage._initiatorKeys {return false}
+        if _storage._responderKeys != rhs_storage._responderKeys {return false}
+        if _storage._initiatorAuthenticationKey != rhs_storage._initiatorAuthenticationKey {return false}
+        if _storage._responderAuthenticationKey != rhs_storage._responderAuthenticationKey {return false}
+        if _storage._initiatorNonce != rhs_storage._initiatorNonce {return false}
+        if _storage._responderNonce != rhs_storage._responderNonce {return false}
+        if _storage._request != rhs_storage._request {return false}
+        if _storage._response != rhs_storage._response {return false}
+        if _storage._path != rhs_storage._path {return false}
+        if _storage._knowsNats != rhs_storage._knowsNats {return false}
+        if _storage._capabilities != rhs_storage._capabilities {return false}
+        if _storage._peerHashes != rhs_storage._peerHashes {return false}
+        if _storage._redirectedFrom != rhs_storage._redirectedFrom {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireSignatureHashes: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".SignatureHashes"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hashes\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedUInt32Field(value: &self.hashes) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.hashes.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.hashes, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireSignatureHashes, rhs: WireSignatureHashes) -> Bool {
+    if lhs.hashes != rhs.hashes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireFragmentPart: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".FragmentPart"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_spi\0\u{3}message_id\0\u{1}number\0\u{1}total\0\u{3}first_payload\0\u{1}content\0\u{1}digest\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.localSpi) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.messageID) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.number) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.total) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.firstPayload) }()
+      case 6: try { try decoder.decodeSingularBytesField(value: &self.content) }()
+      case 7: try { try decoder.decodeSingularBytesField(value: &self.digest) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.localSpi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.localSpi, fieldNumber: 1)
+    }
+    if self.messageID != 0 {
+      try visitor.visitSingularUInt32Field(value: self.messageID, fieldNumber: 2)
+    }
+    if self.number != 0 {
+      try visitor.visitSingularUInt32Field(value: self.number, fieldNumber: 3)
+    }
+    if self.total != 0 {
+      try visitor.visitSingularUInt32Field(value: self.total, fieldNumber: 4)
+    }
+    if self.firstPayload != 0 {
+      try visitor.visitSingularUInt32Field(value: self.firstPayload, fieldNumber: 5)
+    }
+    if !self.content.isEmpty {
+      try visitor.visitSingularBytesField(value: self.content, fieldNumber: 6)
+    }
+    if !self.digest.isEmpty {
+      try visitor.visitSingularBytesField(value: self.digest, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireFragmentPart, rhs: WireFragmentPart) -> Bool {
+    if lhs.localSpi != rhs.localSpi {return false}
+    if lhs.messageID != rhs.messageID {return false}
+    if lhs.number != rhs.number {return false}
+    if lhs.total != rhs.total {return false}
+    if lhs.firstPayload != rhs.firstPayload {return false}
+    if lhs.content != rhs.content {return false}
+    if lhs.digest != rhs.digest {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireFarewell: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Farewell"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_spi\0\u{3}request_digest\0\u{1}datagrams\0\u{1}local\0\u{1}remote\0\u{1}session\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.localSpi) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.requestDigest) }()
+      case 3: try { try decoder.decodeRepeatedBytesField(value: &self.datagrams) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._local) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._remote) }()
+      case 6: try { try decoder.decodeSingularFixed64Field(value: &self._session) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.localSpi != 0 {
+      try visitor.visitSingularFixed64Field(value: self.localSpi, fieldNumber: 1)
+    }
+    if !self.requestDigest.isEmpty {
+      try visitor.visitSingularBytesField(value: self.requestDigest, fieldNumber: 2)
+    }
+    if !self.datagrams.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.datagrams, fieldNumber: 3)
+    }
+    try { if let v = self._local {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    try { if let v = self._remote {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    try { if let v = self._session {
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 6)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireFarewell, rhs: WireFarewell) -> Bool {
+    if lhs.localSpi != rhs.localSpi {return false}
+    if lhs.requestDigest != rhs.requestDigest {return false}
+    if lhs.datagrams != rhs.datagrams {return false}
+    if lhs._local != rhs._local {return false}
+    if lhs._remote != rhs._remote {return false}
+    if lhs._session != rhs._session {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
