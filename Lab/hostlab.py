@@ -28,6 +28,7 @@ from tandemlab.trials.garbage import garbage
 from tandemlab.trials.getput import getput
 from tandemlab.trials.initiate import initiate
 from tandemlab.trials.keys import foreign_keys
+from tandemlab.trials.middle import middle
 from tandemlab.trials.process import process
 from tandemlab.trials.redirect import redirect
 from tandemlab.trials.refusals import refusals
@@ -43,7 +44,7 @@ from tandemlab.trials.wire import check_wire
 #: Those that need no pair, and come before it.
 BEFORE = ("files", "redirect", "transfer", "stockmove")
 #: Those that have a laboratory of their own.
-APART = ("twocities", "replay")
+APART = ("twocities", "replay", "middle")
 TRIALS = (
     *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "process", "secrets", "rotate", "frozen",
     "short_freeze", "beheaded", "host", "orderly", "counters", "takeovers", *APART)
@@ -135,6 +136,11 @@ def perform(settings, options):
         with Laboratory(settings) as lab:
             checks.run("twocities", lambda: figures.update(twocities=twocities(lab, checks, not options.report_times_only)))
             checks.run("secrets", lambda: check_leaks(lab, checks))
+        check_left(lab, checks)
+    if "middle" in wanted:
+        print("— middle", flush=True)
+        with Laboratory(settings) as lab:
+            checks.run("middle", lambda: figures.update(middle=middle(lab, checks, not options.report_times_only)))
         check_left(lab, checks)
     if "replay" in wanted:
         print("— replay", flush=True)
