@@ -40,11 +40,12 @@ from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.transfer import transfer
 from tandemlab.trials.twocities import twocities
 from tandemlab.trials.wire import check_wire
+from tandemlab.trials.witness import paths, programs, witness
 
 #: Those that need no pair, and come before it.
 BEFORE = ("files", "redirect", "transfer", "stockmove")
 #: Those that have a laboratory of their own.
-APART = ("twocities", "replay", "middle")
+APART = ("twocities", "replay", "middle", "witness", "programs", "paths")
 TRIALS = (
     *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "process", "secrets", "rotate", "frozen",
     "short_freeze", "beheaded", "host", "orderly", "counters", "takeovers", *APART)
@@ -145,6 +146,15 @@ def perform(settings, options):
     if "replay" in wanted:
         print("— replay", flush=True)
         checks.run("replay", lambda: figures.update(replay=replay(settings, checks)))
+    if "witness" in wanted:
+        print("— witness", flush=True)
+        checks.run("witness", lambda: figures.update(witness=witness(settings, checks, not options.report_times_only)))
+    if "programs" in wanted:
+        print("— programs", flush=True)
+        checks.run("programs", lambda: programs(settings, checks, not options.report_times_only))
+    if "paths" in wanted:
+        print("— paths", flush=True)
+        checks.run("paths", lambda: paths(settings, checks))
     with open(os.path.join(options.out, "result.json"), "w") as file:
         document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1), **figures}
         json.dump(document, file, indent=2)

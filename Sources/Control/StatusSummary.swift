@@ -45,6 +45,8 @@ public struct StatusSummary: Hashable, Sendable {
     public var heartbeatPaths: [HeartbeatPathSummary] = []
     /// This node's, then the other's; empty without a pair.
     public var certificates: [CertificateSummary] = []
+    /// Where others are asked before a node owns that hears nobody.
+    public var arbitration: ArbitrationSummary? = nil
     public var lastTakeover: TakeoverSummary? = nil
     public var counters: [String: UInt64] = [:]
 
@@ -131,6 +133,13 @@ public struct HeartbeatPathSummary: Hashable, Sendable {
     /// `nil` when the peer was never heard on it.
     public var lastHeardMilliseconds: Int64? = nil
     public var isUp: Bool = false
+    public var preference: Int = 0
+    /// `up`, `down` or `unknown`, and since when, in milliseconds since 1970, UTC.
+    public var fromPeer: String = ""
+    public var fromPeerSinceMilliseconds: Int64 = 0
+    /// As the peer says.
+    public var toPeer: String = ""
+    public var toPeerSinceMilliseconds: Int64 = 0
 
     public init() {}
 
@@ -140,6 +149,22 @@ public struct HeartbeatPathSummary: Hashable, Sendable {
         self.lastHeardMilliseconds = lastHeardMilliseconds
         self.isUp = isUp
     }
+}
+
+/// What is asked outside of the pair, and what was answered last.
+public struct ArbitrationSummary: Hashable, Sendable {
+    /// A reachability check is configured.
+    public var reachability: Bool = false
+    /// What the witness said last: `unasked`, `granted`, `released`, `refused: HOLDER` or `unanswered: REASON`; empty without one.
+    public var witness: String = ""
+    /// When, in milliseconds since 1970, UTC; 0 before it was asked.
+    public var witnessAtMilliseconds: Int64 = 0
+    /// A fencing program is configured.
+    public var fencing: Bool = false
+    /// Why this node does not take over, or is not sure to be the only owner; empty when it has no such trouble.
+    public var trouble: String = ""
+
+    public init() {}
 }
 
 /// A takeover and how long each of its steps took.
@@ -199,6 +224,7 @@ extension StatusSummary: Summary {
         coder.number("lag-deltas", &lagDeltas)
         coder.sections("heartbeat-paths", &heartbeatPaths)
         coder.sections("certificates", &certificates)
+        coder.section("arbitration", &arbitration)
     }
 
     private mutating func holdingFields(_ coder: inout some FieldCoder) {
@@ -248,6 +274,21 @@ extension HeartbeatPathSummary: Summary {
         coder.text("remote", &remote)
         coder.span("last-heard", milliseconds: &lastHeardMilliseconds)
         coder.flag("up", &isUp)
+        coder.number("preference", &preference)
+        coder.text("from-peer", &fromPeer)
+        coder.number("from-peer-since-ms", &fromPeerSinceMilliseconds)
+        coder.text("to-peer", &toPeer)
+        coder.number("to-peer-since-ms", &toPeerSinceMilliseconds)
+    }
+}
+
+extension ArbitrationSummary: Summary {
+    mutating func fields(_ coder: inout some FieldCoder) {
+        coder.flag("reachability", &reachability)
+        coder.text("witness", &witness)
+        coder.number("witness-at-ms", &witnessAtMilliseconds)
+        coder.flag("fencing", &fencing)
+        coder.text("trouble", &trouble)
     }
 }
 

@@ -79,6 +79,8 @@ public struct PairConfiguration: Sendable {
     /// How long a reply waits for the standby's acknowledgement before the pair is `solo`.
     public var commitTimeout: Duration
     public var replayProtection: ReplayProtection
+    /// What is asked when the nodes do not hear each other.
+    public var arbitration: ArbitrationPlan
     /// The heartbeat paths, as text for people: `local` and `remote` endpoints; their index names them in inputs and effects.
     public var paths: [HeartbeatPath]
     /// `nil` where there are none that could be changed.
@@ -86,9 +88,10 @@ public struct PairConfiguration: Sendable {
 
     public init(
         peerName: String, secret: SecretBytes, heartbeatInterval: Duration = .milliseconds(50), deadAfter: Int = 3,
-        commitTimeout: Duration = .milliseconds(20), replayProtection: ReplayProtection = .window, paths: [HeartbeatPath],
-        certificates: PairCertificates? = nil
+        commitTimeout: Duration = .milliseconds(20), replayProtection: ReplayProtection = .window, arbitration: ArbitrationPlan = .none,
+        paths: [HeartbeatPath], certificates: PairCertificates? = nil
     ) {
+        self.arbitration = arbitration
         self.peerName = peerName
         self.secret = secret
         self.heartbeatInterval = heartbeatInterval
@@ -112,8 +115,11 @@ public enum ReplayProtection: String, CaseIterable, Hashable, Sendable {
 public struct HeartbeatPath: Hashable, Sendable {
     public var local: Endpoint
     public var remote: Endpoint
+    /// The link is made on the path with the lowest that works; of equals on the one that was named first.
+    public var preference: Int
 
-    public init(local: Endpoint, remote: Endpoint) {
+    public init(local: Endpoint, remote: Endpoint, preference: Int = 0) {
+        self.preference = preference
         self.local = local
         self.remote = remote
     }
@@ -171,6 +177,8 @@ public enum Input: Sendable {
     case flows(generation: UInt64, FlowReport)
     /// The answer to every `.injectFlows`, in their order.
     case flowsInjected(FlowInjectionResult)
+    /// The answer to `.arbitrate` with this number. One that comes too late is not looked at.
+    case arbitration(QuestionNumber, ArbiterAnswer)
     /// A deadline that `nextDeadline()` named may be over. Late or spurious calls are harmless.
     case deadline
 }
@@ -204,6 +212,10 @@ public enum Effect: Hashable, Sendable {
     case unwatchFlows
     /// Without waiting for it.
     case injectFlows(FlowInjection)
+    /// Find out without waiting for it, in the order of their numbers, and answer with `.arbitration`.
+    case arbitrate(QuestionNumber, ArbiterQuestion)
+    /// Which paths carry heartbeats in both directions now: for the link, which does not find out by itself that its path is dead.
+    case pathsChanged(working: [Bool])
     /// Take the time here and hand it back as `.milestonePassed`.
     case milestone(TakeoverStep)
     /// Who this node is now: for the guard's patience, the notify status and the metrics.

@@ -18,6 +18,8 @@ struct Journal {
         case ike
         case context
         case certificate
+        case arbitration
+        case path
     }
 
     private(set) var events: [EventSummary] = []

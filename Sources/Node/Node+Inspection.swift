@@ -3,6 +3,9 @@ package import Session
 
 /// What the simulator's checkers ask a node, beside its table, its role and its two ends of replication.
 extension Node {
+    /// Names this life of the node.
+    package var life: UInt64 { boot }
+
     /// Replies or commands wait for the standby.
     package var isHolding: Bool { !hold.isEmpty }
 

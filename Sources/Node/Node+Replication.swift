@@ -226,7 +226,7 @@ extension Node {
         note(.pairState, state.reason.map { "\(state.name): \($0)" } ?? state.name, now: now)
         announceWhileAlone(now: now)
         // Before anything leaves that the standby does not have: it cannot see by itself that a silent link has left it behind.
-        if isOwner { sendHeartbeats(wantsAnswer: false, on: nil) }
+        if isOwner { sendHeartbeats(wantsAnswer: false, on: nil, now: now) }
         tellRole(now: now)
     }
 }

@@ -6,23 +6,26 @@ extension Node {
     mutating func beatIfDue(now: Now) {
         guard let due = beat.next, now.instant >= due, let pair = configuration.pair else { return }
         // Asked again with every heartbeat: one that overtakes the question would make it a late one.
-        sendHeartbeats(wantsAnswer: roles.isSuspecting, on: nil)
+        sendHeartbeats(wantsAnswer: roles.isSuspecting, on: nil, now: now)
         if isOwner, !isAlone(now) { ike.pairedAgain() }
         askSilentStandby(now: now)
+        lookAtPaths(now: now)
         // Without drift; after a pause no burst follows.
         beat.next = max(due + pair.heartbeatInterval, now.instant)
     }
 
     /// On every path, or on one.
-    mutating func sendHeartbeats(wantsAnswer: Bool, on only: Int?) {
+    mutating func sendHeartbeats(wantsAnswer: Bool, on only: Int?, now: Now) {
         guard let pair = configuration.pair else { return }
+        let hearing = watch.hearing(order: paths.order, at: now.instant)
+        defer { roles.heartbeatsSent(upTo: beat.sequence, at: now.instant) }
         for path in pair.paths.indices where only == nil || only == path {
             beat.sequence += 1
             counters.heartbeatsSent += 1
             let heartbeat = Heartbeat(
                 node: configuration.id, role: roles.role, isReady: isReadyToTakeOver || isPairedActive, wantsAnswer: wantsAnswer,
                 boot: boot,
-                echo: watch.echo, sequence: beat.sequence, epoch: roles.epoch)
+                echo: watch.echo, sequence: beat.sequence, epoch: roles.epoch, hearing: hearing)
             effects.append(.heartbeat(path: path, bytes: heartbeats.seal(heartbeat)))
         }
     }
@@ -42,9 +45,11 @@ extension Node {
             counters.heartbeatsReceived += 1
             guard worth != .unproven else { return }
             if heartbeat.boot == contact?.life { contact?.at = now.instant }
+            perform(roles.wasHeard(upTo: heartbeat.hearing?.upTo, at: now.instant), now: now)
             // One for one, and only to a proven peer, so that nothing can be amplified.
-            if heartbeat.wantsAnswer { sendHeartbeats(wantsAnswer: false, on: path) }
+            if heartbeat.wantsAnswer { sendHeartbeats(wantsAnswer: false, on: path, now: now) }
             guard case .latest(let isNewLife) = worth else { return }
+            watch.take(heartbeat.hearing, order: paths.order)
             if heartbeat.role == .active { activeWasPaired = heartbeat.isReady }
             if isNewLife { log(.info, "the peer is heard", [.init("path", "\(path)"), .init("role", heartbeat.role.name)]) }
             noteSplit(heartbeat, now: now)
@@ -99,12 +104,16 @@ extension Node {
         case .outbid(let epoch): outbid(epoch: epoch, now: now)
         case .stepDown(let cause, let epoch): stepDown(cause: cause, epoch: epoch, now: now)
         case .standBy(let epoch): standBy(epoch: epoch, now: now)
-        case .probe: sendHeartbeats(wantsAnswer: true, on: nil)
+        case .probe: sendHeartbeats(wantsAnswer: true, on: nil, now: now)
         case .handoverFailed(let reason): handoverFailed(reason: reason, now: now)
+        case .ask(let number, let question): ask(number, question, now: now)
+        case .withheld(let cause, let reason): withheld(cause, reason: reason, now: now)
+        case .unconfirmed(let reason): unconfirmed(reason: reason, now: now)
         }
     }
 
     private mutating func standBy(epoch: Epoch, now: Now) {
+        judgement.trouble = nil
         log(.notice, "standing by", [.init("epoch", "\(epoch)")])
         note(.standBy, "standing by for epoch \(epoch)", now: now)
         tellRole(now: now)
@@ -112,7 +121,7 @@ extension Node {
 
     private mutating func outbid(epoch: Epoch, now: Now) {
         log(.notice, "staying active above the epoch that the peer knows", [.init("epoch", "\(epoch)")])
-        sendHeartbeats(wantsAnswer: false, on: nil)
+        sendHeartbeats(wantsAnswer: false, on: nil, now: now)
         tellRole(now: now)
     }
 

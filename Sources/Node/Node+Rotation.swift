@@ -76,7 +76,7 @@ extension Node {
         note(.certificate, "this node's certificate was changed", now: now)
         log(.notice, "this node's certificate was changed", [.init("sha256", certificate.sha256Text)])
         // The other node knows by them, and need not wait for the next.
-        sendHeartbeats(wantsAnswer: false, on: nil)
+        sendHeartbeats(wantsAnswer: false, on: nil, now: now)
         lookAtCertificates(now: now)
     }
 

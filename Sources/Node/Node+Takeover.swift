@@ -13,6 +13,7 @@ extension Node {
         let heldEverything = table.count == 0 || receiver.holdsEverything(at: now.instant)
         let needs = syncNeeds(cause: cause, heldEverything: heldEverything, now: now)
         counters.takeovers += 1
+        judgement.trouble = nil
         takeover = TakeoverRecord(
             cause: cause, epoch: epoch, previousEpoch: watch.last?.epoch ?? 0,
             deadLife: cause == .heartbeatLost || cause == .linkClosed ? watch.boot : nil,
@@ -40,7 +41,7 @@ extension Node {
         leases.begin(.record(step), at: now.instant)
         moveToOwnAddresses(now: now)
         runHooksForAll(.up, .takeover, now: now)
-        sendHeartbeats(wantsAnswer: false, on: nil)
+        sendHeartbeats(wantsAnswer: false, on: nil, now: now)
         if cause != .switchover { sayHello() }
         tellRole(now: now)
         let fields: [LogLine.Field] = [
@@ -100,11 +101,11 @@ extension Node {
         leases.begin(.arm, at: now.instant)
         runHooksForAll(.down, .stepDown, now: now)
         finishHandover(cause: cause, epoch: epoch, now: now)
-        sendHeartbeats(wantsAnswer: false, on: nil)
+        sendHeartbeats(wantsAnswer: false, on: nil, now: now)
         tellRole(now: now)
         if receiver.isIdle { sayHello() }
-        log(.notice, "stepped down", [.init("cause", "\(cause)"), .init("epoch", "\(epoch)")])
-        note(.stepDown, "stepped down: \(cause), the peer owns epoch \(epoch)", now: now)
+        log(.notice, "stepped down", [.init("cause", cause.name), .init("epoch", "\(epoch)")])
+        note(.stepDown, "stepped down: \(cause.text(epoch))", now: now)
     }
 
     mutating func announceFromNow(_ now: Now) { announcements = Deque(Node.announcementDelays.map { now.instant + $0 }) }
@@ -127,7 +128,7 @@ extension Node {
         while let first = announcements.first, now.instant >= first { announcements.removeFirst() }
         if isOwner {
             // Links that came back since it asked: another owner learns of the announcement while it is on the wire, and answers it at once.
-            if configuration.pair != nil, !isPeerHeard(now) { sendHeartbeats(wantsAnswer: true, on: nil) }
+            if configuration.pair != nil, !isPeerHeard(now) { sendHeartbeats(wantsAnswer: true, on: nil, now: now) }
             effects.append(.announceAddresses)
         }
         announceWhileAlone(now: now)
@@ -152,7 +153,7 @@ extension Node {
             return false
         }
         hasAskedBeforeAnnouncing = true
-        sendHeartbeats(wantsAnswer: true, on: nil)
+        sendHeartbeats(wantsAnswer: true, on: nil, now: now)
         announcements[0] = now.instant + Node.announcementQuestionTime
         return true
     }
@@ -220,18 +221,19 @@ extension Node {
         switch cause {
         case .switchover: respond(done.token, switchedOverIn: now.instant - done.began, epoch: epoch)
         case .higherEpoch: respond(done.token, refusing: "the peer took over by itself")
+        case .notConfirmed(let reason): respond(done.token, refusing: reason)
         }
     }
 
     /// The active asks us to take everything over.
     mutating func handoverOffered(epoch: Epoch, now: Now) {
-        guard receiver.isInStep, let action = roles.takeHandover(epoch: epoch, at: now.instant) else {
+        guard receiver.isInStep, let actions = roles.takeHandover(epoch: epoch, at: now.instant) else {
             let reason = receiver.isInStep ? "not a standby of that epoch" : "the standby is not in step"
             effects.append(.frame(.handoverRefused(epoch: epoch, reason: reason)))
             return
         }
         sender.beginInStep(at: now.instant)
-        perform(action, now: now)
+        perform(actions, now: now)
         // Before any entry of ours: whatever the takeover has already put into the log follows it.
         let first = effects.firstIndex { if case .frame(.entry) = $0 { true } else { false } } ?? effects.endIndex
         effects.insert(.frame(.handoverAccepted(epoch: epoch)), at: first)

@@ -8,8 +8,9 @@ public import Session
 /// A gateway of a pair, whole and pure: what happens goes in, what is to be done comes out.
 ///
 /// The map of it: `Node+IKE` answers peers and holds replies until the standby has them; `Node+Roles` listens for the peer's
-/// life; `Node+Takeover` becomes owner or stops being it; `Node+Replication` fills the standby; `Node+Leases` keeps sequence
-/// numbers ahead; `Node+Handshakes` has the standby know what is no session yet; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets the
+/// life; `Node+Arbitration` asks others when it hears nothing, `Node+Paths` knows which paths work; `Node+Takeover` becomes owner or
+/// stops being it; `Node+Replication` fills the standby; `Node+Handshakes` has it know what is no session yet; `Node+Leases` keeps
+/// sequence numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets the
 /// standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Context` takes contexts out and puts them
 /// in; `Node+Merge` puts together what two owners did; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by itself what
 /// is to be there; `Node+Rotation` changes the certificate by which the peer knows this node.
@@ -25,6 +26,8 @@ public struct Node: Sendable {
     package internal(set) var receiver = ReplicationReceiver()
     var watch: PeerWatch
     var heartbeats: HeartbeatKeys
+    var paths: PathStates
+    var judgement = Judgement()
     let hooks: HookPlan
 
     var link = LinkState()
@@ -101,7 +104,8 @@ public struct Node: Sendable {
         ike.nodeAddresses = configuration.nodeAddresses
         wanted = Wanted(configuration.ike)
         let timing = RoleTiming(heartbeatInterval: pair?.heartbeatInterval ?? .milliseconds(50), deadAfter: pair?.deadAfter ?? 3)
-        roles = RoleMachine(node: configuration.id, timing: timing, now: now.instant)
+        roles = RoleMachine(node: configuration.id, timing: timing, arbitration: pair?.arbitration ?? .none, now: now.instant)
+        paths = PathStates(pair?.paths ?? [], node: configuration.id, deadTime: timing.deadTime, now: now.instant)
         sender = ReplicationSender(now: now.instant)
         watch = PeerWatch(node: configuration.id, boot: boot, pathCount: pair?.paths.count ?? 0, freshFor: timing.deadTime)
         certificates = CertificateWork(pair?.certificates)
@@ -133,6 +137,7 @@ public struct Node: Sendable {
         case .milestonePassed(let step, let instant): milestonePassed(step, at: instant, now: now)
         case .flows(let generation, let report): flowsReported(report, generation: generation, now: now)
         case .flowsInjected(let result): flowsInjected(result)
+        case .arbitration(let number, let answer): arbiterAnswered(number, answer, now: now)
         case .deadline: break
         }
         if isStarted { runDeadlines(now: now) }

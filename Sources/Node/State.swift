@@ -174,6 +174,9 @@ struct NodeCounters {
     var merges: UInt64 = 0
     var merged = MergeCounts()
     var sessionsMergeSent: UInt64 = 0
+    var arbiterQuestions: UInt64 = 0
+    /// Reasons for which this node did not take over.
+    var takeoversWithheld: UInt64 = 0
     /// Sessions that went from the other node's own address to ours.
     var sessionsRelocated: UInt64 = 0
     var revocationListUpdates: UInt64 = 0
@@ -209,6 +212,7 @@ struct NodeCounters {
             ("sessions_relocated", sessionsRelocated), ("merges", merges), ("sessions_merged_new", merged.new),
             ("sessions_merged_theirs", merged.theirs), ("sessions_merged_ours", merged.ours), ("sessions_merged_ended", merged.ended),
             ("sessions_merge_refused", merged.refused), ("sessions_merge_sent", sessionsMergeSent),
+            ("arbiter_questions", arbiterQuestions), ("takeovers_withheld", takeoversWithheld),
             ("revocation_list_updates", revocationListUpdates), ("revocation_list_failures", revocationListFailures),
             ("overloads", overloads), ("overload_moves", overloadMoves), ("overload_moves_refused", overloadMovesRefused),
             ("hooks_run", hooksRun), ("hooks_failed", hooksFailed), ("replay_unprotected", replayUnprotected),

@@ -88,13 +88,8 @@ extension Node {
             status.pairSinceMilliseconds = wall(of: roles.since, now)
             if link.isUp, merge.owed?.giving?.isSaid == false { status.pairState = MergeWork.stateName }
         }
-        let deadTime = pair.heartbeatInterval * pair.deadAfter
-        status.heartbeatPaths = zip(pair.paths, watch.paths).map { path, state in
-            let silence = state.lastHeard.map { now.instant - $0 }
-            return HeartbeatPathSummary(
-                local: "\(path.local)", remote: "\(path.remote)", lastHeardMilliseconds: silence.map { Int64($0.inMilliseconds) },
-                isUp: silence.map { $0 < deadTime } ?? false)
-        }
+        status.heartbeatPaths = pathSummaries(pair, now)
+        status.arbitration = arbitrationSummary(now)
     }
 
     private func fillHolding(of status: inout StatusSummary) {
@@ -119,7 +114,7 @@ extension Node {
             totalMicroseconds: (previous - begin).inNanoseconds / 1000, steps: steps)
     }
 
-    private func wall(of instant: Instant, _ now: Now) -> Int64 { now.wallMilliseconds - Int64((now.instant - instant).inMilliseconds) }
+    func wall(of instant: Instant, _ now: Now) -> Int64 { now.wallMilliseconds - Int64((now.instant - instant).inMilliseconds) }
 
     // MARK: - Sessions
 

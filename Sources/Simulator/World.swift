@@ -43,6 +43,8 @@ final class World {
         var certificatesEnd: Int64 = 4_102_444_800_000
         /// Of the end-users' connection.
         var unique = UniquePolicy.no
+        /// What the nodes ask when they do not hear each other.
+        var arbitration = ArbitrationPlan.none
         /// What is deliberately wrong in this world.
         var broken: Break?
     }
@@ -76,6 +78,7 @@ final class World {
     let chance: RandomSource
     var wires: Wires
     var network = ClientNetwork()
+    var witness = FakeWitness()
     var clocks = [Clock(), Clock()]
     /// What waits for a process that does not run (SIGSTOP), as long as it does not.
     var frozen: [[Input]?] = [nil, nil]
@@ -228,7 +231,8 @@ final class World {
         case .respond(let token, let response):
             responses[token, default: []].append(response)
             waiting[token] = nil
-        case .control, .roleChanged, .transfer: break
+        case .control, .roleChanged, .transfer, .pathsChanged: break
+        case .arbitrate(let number, let question): arbitrate(question, number: number, by: index)
         case .hook(let call):
             hooks[index].append(call)
             after(wires.latency) { $0.feed(index, .hookEnded(call, .exited(status: 0))) }

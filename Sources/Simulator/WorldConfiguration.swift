@@ -1,6 +1,7 @@
 import Cryptography
 import IKE
 import Node
+import Pair
 import Session
 
 extension World {
@@ -12,7 +13,7 @@ extension World {
         }
         let pair = PairConfiguration(
             peerName: "sg\(2 - node.rawValue)", secret: SecretBytes(Array(repeating: secret, count: 32)),
-            replayProtection: options.replayProtection, paths: paths,
+            replayProtection: options.replayProtection, arbitration: options.arbitration, paths: paths,
             certificates: folders[Int(node.rawValue)].certificates(octet: secret, notAfter: options.certificatesEnd))
         var configuration = NodeConfiguration(
             name: "sg\(node.rawValue + 1)", id: node, pair: alone ? nil : pair,

@@ -28,6 +28,7 @@ struct StatusText {
         if !status.peer.isEmpty { rows.append(("link", link)) }
         rows += labelled("heartbeat", status.heartbeatPaths.map(path))
         rows += labelled("certificates", status.certificates.map(certificate))
+        if let arbitration = status.arbitration { rows += labelled("arbitration", lines(arbitration)) }
         rows.append(("sessions", sessions))
         rows += labelled("addresses", status.addresses.map { "\($0.address) on \($0.interface): \($0.isHeld ? "held" : "not here")" })
         if let roaming = status.roaming { rows += labelled("roaming", lines(roaming)) }
@@ -71,7 +72,19 @@ struct StatusText {
 
     private func path(_ path: HeartbeatPathSummary) -> String {
         let heard = path.lastHeardMilliseconds.map { "heard \(WallTime.span(milliseconds: $0)) ago" } ?? "never heard"
-        return "\(path.local) - \(path.remote): \(path.isUp ? "up" : "down"), \(heard)"
+        let directions = path.toPeer == "down" ? ", to the peer lost \(since(path.toPeerSinceMilliseconds))" : ""
+        return "\(path.local) - \(path.remote): \(path.isUp ? "up" : "down"), \(heard)\(directions)"
+    }
+
+    private func lines(_ arbitration: ArbitrationSummary) -> [String] {
+        var parts: [String] = []
+        if arbitration.reachability { parts.append("reachability check") }
+        if !arbitration.witness.isEmpty {
+            let at = arbitration.witnessAtMilliseconds == 0 ? "" : ", \(since(arbitration.witnessAtMilliseconds))"
+            parts.append("witness \(arbitration.witness)\(at)")
+        }
+        if arbitration.fencing { parts.append("fencing") }
+        return [parts.joined(separator: "; ")] + (arbitration.trouble.isEmpty ? [] : [arbitration.trouble])
     }
 
     private func certificate(_ certificate: CertificateSummary) -> String {

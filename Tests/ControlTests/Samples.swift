@@ -37,6 +37,11 @@ enum Samples {
         (roaming.movable, roaming.behindNAT, roaming.unable) = (21, 22, 23)
         (roaming.moving, roaming.waiting, roaming.unanswered) = (24, 25, 26)
         status.roaming = roaming
+        var arbitration = ArbitrationSummary()
+        (arbitration.reachability, arbitration.fencing) = (true, true)
+        (arbitration.witness, arbitration.witnessAtMilliseconds) = ("refused: sg2", 27)
+        arbitration.trouble = "not taking over: the witness has a claim of sg2"
+        status.arbitration = arbitration
         (status.dataPlane, status.dataPlaneReason, status.gate) = ("kernel", "the kernel has ESP", "open")
         status.heartbeatPaths = [
             HeartbeatPathSummary(local: "10.1.0.1:4510", remote: "10.1.0.2:4510", lastHeardMilliseconds: 31, isUp: true),

@@ -11,8 +11,30 @@ import Testing
     @Test func open_whatWasSealed_givesItBack() throws {
         let bytes = codec.seal(heartbeat)
         #expect(bytes.count == HeartbeatCodec.length)
-        #expect(Array(bytes.prefix(16)) == [0x54, 0x44, 0x4D, 0x48, 1, 1, 2, 2, 1, 2, 3, 4, 5, 6, 7, 8])
+        #expect(Array(bytes.prefix(16)) == [0x54, 0x44, 0x4D, 0x48, 1, 1, 2, 6, 1, 2, 3, 4, 5, 6, 7, 8])
         #expect(try codec.open(bytes) == heartbeat)
+    }
+
+    /// What an earlier version sends: no flag of what it understands, no word of what it heard.
+    @Test func open_ofAnEarlierVersion_isUnderstood() throws {
+        var earlier = heartbeat
+        earlier.takesHearing = false
+        #expect(codec.seal(earlier)[7] == 2)
+        #expect(try codec.open(codec.seal(earlier)) == earlier)
+    }
+
+    @Test func open_withWhatWasHeard_givesItBack() throws {
+        var long = heartbeat
+        long.hearing = .init(upTo: 0x1122_3344_5566_7788, paths: 5)
+        let bytes = codec.seal(long)
+        #expect(bytes.count == HeartbeatCodec.longLength)
+        #expect(try codec.open(bytes) == long)
+        for bit in 0..<(bytes.count * 8) {
+            var changed = bytes
+            changed[bit / 8] ^= 1 << UInt8(bit % 8)
+            #expect(throws: HeartbeatRejection.self) { try codec.open(changed) }
+        }
+        for count in 0..<bytes.count { #expect(throws: HeartbeatRejection.self) { try codec.open(Array(bytes.prefix(count))) } }
     }
 
     @Test func open_anyBitFlipped_throws() {
@@ -49,6 +71,19 @@ import Testing
         #expect(watch.lastHeard == at(5))
         #expect(watch.paths[0].lastHeard == nil)
         #expect(watch.echo == 100)
+    }
+
+    /// To a peer that would drop it nothing is said of what was heard.
+    @Test mutating func hearing_isForThosePeersThatUnderstandIt() throws {
+        #expect(watch.hearing(order: [1, 0], at: at(1)) == nil)
+        _ = try watch.receive(Self.heartbeat(7), path: 1, at: at(5))
+        #expect(watch.hearing(order: [1, 0], at: at(6)) == .init(upTo: 7, paths: 1))
+        #expect(watch.hearing(order: [0, 1], at: at(6)) == .init(upTo: 7, paths: 2))
+        #expect(watch.hearing(order: [1, 0], at: at(155)) == .init(upTo: 7, paths: 0))
+        var earlier = Self.heartbeat(8)
+        earlier.takesHearing = false
+        _ = try watch.receive(earlier, path: 1, at: at(156))
+        #expect(watch.hearing(order: [1, 0], at: at(157)) == nil)
     }
 
     @Test mutating func receive_thatNamesNoLife_onlyTeachesTheEcho() throws {

@@ -179,7 +179,7 @@ import Testing
         var machine = Self.standby()
         #expect(machine.takeHandover(epoch: 4, at: at(20)) == nil)
         #expect(machine.takeHandover(epoch: 1, at: at(20)) == nil)
-        #expect(machine.takeHandover(epoch: 3, at: at(20)) == .takeOver(cause: .switchover, epoch: 3))
+        #expect(machine.takeHandover(epoch: 3, at: at(20)) == [.takeOver(cause: .switchover, epoch: 3)])
     }
 
     /// Whatever two nodes hear and miss, no epoch is ever made by both.

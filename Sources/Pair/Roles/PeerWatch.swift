@@ -6,6 +6,8 @@ public struct PeerWatch: Sendable {
     public struct Path: Hashable, Sendable {
         public internal(set) var lastHeard: Instant?
         var sequence: UInt64 = 0
+        /// The peer says that it hears us there; `nil` while it does not say.
+        public internal(set) var isHeard: Bool?
     }
 
     public private(set) var paths: [Path]
@@ -15,6 +17,8 @@ public struct PeerWatch: Sendable {
     private var formerBoots: [UInt64] = []
     /// The last heartbeat that counted.
     public private(set) var last: Heartbeat?
+    /// The peer understands heartbeats that say what was heard. A recording can make us forget it for a moment, and no more.
+    public private(set) var takesHearing = false
     /// It was said that somebody cannot be verified.
     public var hasWarned = false
     private let me: NodeID
@@ -44,6 +48,23 @@ public struct PeerWatch: Sendable {
 
     public var lastHeard: Instant? { paths.compactMap(\.lastHeard).max() }
 
+    /// What to say of what was heard of the peer; `nil` for a peer that would not understand it.
+    ///
+    /// - Parameter order: the paths' indices in the order that both nodes know.
+    public func hearing(order: [Int], at now: Instant) -> Heartbeat.Hearing? {
+        guard takesHearing else { return nil }
+        var bits: UInt64 = 0
+        for (bit, index) in order.prefix(64).enumerated() where isHeard(paths[index], at: now) { bits |= 1 << UInt64(bit) }
+        return Heartbeat.Hearing(upTo: paths.map(\.sequence).max() ?? 0, paths: bits)
+    }
+
+    private func isHeard(_ path: Path, at now: Instant) -> Bool { path.lastHeard.map { now - $0 < freshFor } ?? false }
+
+    /// Takes in on which paths the peer hears us.
+    public mutating func take(_ hearing: Heartbeat.Hearing?, order: [Int]) {
+        for (bit, index) in order.prefix(64).enumerated() { paths[index].isHeard = hearing.map { $0.paths >> UInt64(bit) & 1 == 1 } }
+    }
+
     /// What to name in our own heartbeats as the peer's life: an unproven one too, or it could never prove itself.
     public private(set) var echo: UInt64 = 0
 
@@ -52,6 +73,7 @@ public struct PeerWatch: Sendable {
     ///
     public mutating func receive(_ heartbeat: Heartbeat, path: Int, at now: Instant) throws(HeartbeatRejection) -> Worth {
         guard heartbeat.node == me.peer, paths.indices.contains(path) else { throw .badNode }
+        takesHearing = heartbeat.takesHearing
         guard heartbeat.echo == myBoot else {
             // While the known life is fresh, a recording of another one must not make us forget to name it.
             let isFresh = lastHeard.map { now - $0 < freshFor } ?? false

@@ -29,6 +29,8 @@ public enum StepDownCause: Hashable, Sendable {
     case higherEpoch
     /// The peer accepted the hand-over.
     case switchover
+    /// Nobody is heard, and nobody confirms that we are the only owner.
+    case notConfirmed(reason: String)
 }
 
 public enum RoleAction: Hashable, Sendable {
@@ -44,6 +46,12 @@ public enum RoleAction: Hashable, Sendable {
     case probe
     /// The peer did not answer the hand-over in time: carry on as active.
     case handoverFailed(reason: String)
+    /// Find out, and say so with this number.
+    case ask(QuestionNumber, ArbiterQuestion)
+    /// We would take over and may not, for this reason. Said once for each.
+    case withheld(cause: TakeoverCause, reason: String)
+    /// We go on as owner and may be one of two: the witness is not reached.
+    case unconfirmed(reason: String)
 }
 
 /// What the role machine is timed by.
@@ -92,10 +100,15 @@ public struct RoleMachine: Sendable {
     private var ownerLife: UInt64?
     /// When the present role was taken, and why, for `status`.
     public private(set) var since: Instant
+    /// What is asked when nobody is heard.
+    private var arbitration: Arbitration
+    /// Since when the peer says that it stands by as well; only looked at with a witness.
+    private var peerIdleSince: Instant?
 
-    public init(node: NodeID, timing: RoleTiming, now: Instant) {
+    public init(node: NodeID, timing: RoleTiming, arbitration plan: ArbitrationPlan = .none, now: Instant) {
         self.node = node
         self.timing = timing
+        arbitration = Arbitration(plan: plan, timing: timing)
         since = now
         state = .starting(until: now + timing.grace(for: node))
     }
@@ -113,12 +126,16 @@ public struct RoleMachine: Sendable {
     /// The link closed, and the peer has not answered yet.
     public var isSuspecting: Bool { if case .standby(_, .some) = state { true } else { false } }
 
+    /// It would own, and waits for leave.
+    public var isSeeking: Bool { arbitration.seeking != nil }
+
     public func nextDeadline() -> Instant? {
+        if isSeeking { return arbitration.nextDeadline() }
         switch state {
-        case .starting(let until): until
-        case .standby(let heard, let suspicion): min(heard + timing.deadTime, suspicion ?? heard + timing.deadTime)
-        case .active: nil
-        case .handingOver(_, let until): until
+        case .starting(let until): return until
+        case .standby(let heard, let suspicion): return min(heard + timing.deadTime, suspicion ?? heard + timing.deadTime)
+        case .active: return arbitration.nextDeadline()
+        case .handingOver(_, let until): return min(until, arbitration.nextDeadline() ?? until)
         }
     }
 
@@ -135,15 +152,16 @@ public struct RoleMachine: Sendable {
             }
             ownerLife = heartbeat.boot
             let cause: StepDownCause = isHandingOver ? .switchover : .higherEpoch
-            return [becomeStandby(cause: cause, at: now)]
+            return becomeStandby(cause: cause, at: now)
         case .starting:
             return heardWhileStarting(heartbeat, at: now)
         case .standby(_, let suspicion):
-            guard heartbeat.role == .active else { return isOutdated(heartbeat, known: known) ? [] : [own(.peerNotActive, at: now)] }
+            guard heartbeat.role == .active else { return isOutdated(heartbeat, known: known) ? [] : peerIsIdle(heartbeat, at: now) }
             guard heartbeat.epoch >= known else { return [] }
             ownerLife = heartbeat.boot
+            peerIdleSince = nil
             state = .standby(activeHeard: now, suspicion: heartbeat.wantsAnswer ? suspicion : nil)
-            return []
+            return arbitration.cancel()
         }
     }
 
@@ -158,7 +176,7 @@ public struct RoleMachine: Sendable {
     ///
     /// - Returns: whether the node is held back.
     public mutating func unverifiedHeard(at now: Instant) -> Bool {
-        guard case .starting = state else { return false }
+        guard case .starting = state, !isSeeking else { return false }
         state = .starting(until: now + timing.grace(for: node))
         return true
     }
@@ -169,14 +187,14 @@ public struct RoleMachine: Sendable {
         guard case .starting(let until) = state else { return [] }
         guard role == .active else {
             state = .starting(until: max(until, now + timing.introductionTime))
-            return []
+            return arbitration.cancel()
         }
         ownerLife = life
         epoch = max(epoch, known)
         // Heartbeats count once each side knows the other's life, which takes a few of them.
         state = .standby(activeHeard: now + (timing.grace(for: node) - timing.deadTime), suspicion: nil)
         since = now
-        return [.standBy(epoch: epoch)]
+        return arbitration.cancel() + [.standBy(epoch: epoch)]
     }
 
     private mutating func heardWhileStarting(_ heartbeat: Heartbeat, at now: Instant) -> [RoleAction] {
@@ -185,16 +203,16 @@ public struct RoleMachine: Sendable {
             state = .standby(activeHeard: now, suspicion: nil)
             ownerLife = heartbeat.boot
             since = now
-            return [.standBy(epoch: epoch)]
+            return arbitration.cancel() + [.standBy(epoch: epoch)]
         case .standby:
             // It holds sessions and finds us not active: it takes over by itself.
             state = .starting(until: now + timing.grace(for: node))
-            return []
+            return arbitration.cancel()
         case .starting:
             // Both are new: node 0 begins, node 1 waits for it.
-            if node == .zero { return [own(.alone, at: now)] }
+            if node == .zero { return arbitration.cancel() + [own(.alone, at: now)] }
             state = .starting(until: now + timing.grace(for: node))
-            return []
+            return arbitration.cancel()
         }
     }
 
@@ -202,24 +220,25 @@ public struct RoleMachine: Sendable {
     ///
     /// - Parameter holdsEverything: a standby that does not is in no hurry: were the peer alive, it would lose what it has.
     public mutating func linkClosed(holdsEverything: Bool, at now: Instant) -> [RoleAction] {
-        guard case .standby(let heard, nil) = state, holdsEverything else { return [] }
+        guard case .standby(let heard, nil) = state, holdsEverything, !isSeeking else { return [] }
         // `heard` is ahead while only the link has told that the peer is active: it does not know our life yet, and cannot answer.
         state = .standby(activeHeard: heard, suspicion: now + (heard > now ? timing.introductionTime : timing.probeTime))
         return [.probe]
     }
 
     public mutating func deadline(at now: Instant) -> [RoleAction] {
+        if isSeeking { return act(on: arbitration.seekingDeadline(at: now), at: now) }
         switch state {
         case .starting(let until):
-            return now >= until ? [own(.alone, at: now)] : []
+            return now >= until ? decide(.alone, silentSince: until + (.zero - timing.grace(for: node)), at: now) : []
         case .standby(let heard, let suspicion):
-            if now >= heard + timing.deadTime { return [own(.heartbeatLost, at: now)] }
-            if let suspicion, now >= suspicion { return [own(.linkClosed, at: now)] }
+            if now >= heard + timing.deadTime { return decide(.heartbeatLost, silentSince: heard, at: now) }
+            if let suspicion, now >= suspicion { return decide(.linkClosed, silentSince: heard, at: now) }
             return []
         case .active:
-            return []
+            return act(on: arbitration.holdingDeadline(at: now), at: now)
         case .handingOver(_, let until):
-            guard now >= until else { return [] }
+            guard now >= until else { return act(on: arbitration.holdingDeadline(at: now), at: now) }
             state = .active
             return [.handoverFailed(reason: "the standby did not answer within \(timing.handoverTime)")]
         }
@@ -239,7 +258,7 @@ public struct RoleMachine: Sendable {
         guard case .handingOver(let offered, _) = state, accepted == offered else { return [] }
         epoch = accepted
         // The link told; a peer that has just started may not know our life yet, and could not answer if the link broke.
-        return [becomeStandby(cause: .switchover, at: now, heard: now + timing.introductionTime)]
+        return becomeStandby(cause: .switchover, at: now, heard: now + timing.introductionTime)
     }
 
     public mutating func handoverRefused(epoch refused: Epoch, reason: String) -> [RoleAction] {
@@ -249,12 +268,14 @@ public struct RoleMachine: Sendable {
     }
 
     /// The active asks us to own everything. `nil`: we are not its standby, or the epoch is not above what we know.
-    public mutating func takeHandover(epoch offered: Epoch, at now: Instant) -> RoleAction? {
+    public mutating func takeHandover(epoch offered: Epoch, at now: Instant) -> [RoleAction]? {
         guard case .standby = state, offered > epoch, offered % 2 == UInt64(node.rawValue) else { return nil }
         state = .active
         since = now
         epoch = offered
-        return .takeOver(cause: .switchover, epoch: offered)
+        let actions = arbitration.cancel() + [.takeOver(cause: .switchover, epoch: offered)]
+        arbitration.owns(epoch: offered, isHandedOver: true, at: now)
+        return actions
     }
 
     /// A node without a pair owns from the start.
@@ -272,6 +293,7 @@ public struct RoleMachine: Sendable {
         let failed: [RoleAction] = isHandingOver ? [.handoverFailed(reason: "the standby knows of a higher epoch")] : []
         epoch = RoleMachine.next(after: known, for: node)
         state = .active
+        arbitration.outbid(epoch: epoch)
         return failed + [.outbid(epoch: epoch)]
     }
 
@@ -279,13 +301,72 @@ public struct RoleMachine: Sendable {
         epoch = RoleMachine.next(after: epoch, for: node)
         state = .active
         since = now
+        peerIdleSince = nil
+        arbitration.owns(epoch: epoch, at: now)
         return .takeOver(cause: cause, epoch: epoch)
     }
 
-    private mutating func becomeStandby(cause: StepDownCause, at now: Instant, heard: Instant? = nil) -> RoleAction {
+    private mutating func becomeStandby(cause: StepDownCause, at now: Instant, heard: Instant? = nil) -> [RoleAction] {
         state = .standby(activeHeard: heard ?? now, suspicion: nil)
         since = now
-        return .stepDown(cause: cause, epoch: epoch)
+        return [.stepDown(cause: cause, epoch: epoch)] + arbitration.steppedDown()
+    }
+
+    // MARK: - Arbitration
+
+    /// Heartbeats up to this number have been sent.
+    public mutating func heartbeatsSent(upTo sequence: UInt64, at now: Instant) {
+        guard !arbitration.plan.isEmpty else { return }
+        arbitration.sent(upTo: sequence, at: now)
+    }
+
+    /// The peer has heard our heartbeats up to this number.
+    ///
+    /// - Parameter sequence: `nil` when the peer cannot tell.
+    public mutating func wasHeard(upTo sequence: UInt64?, at now: Instant) -> [RoleAction] {
+        arbitration.plan.isEmpty ? [] : arbitration.heard(upTo: sequence, at: now)
+    }
+
+    /// The answer to a question of ours.
+    public mutating func answered(_ number: QuestionNumber, _ answer: ArbiterAnswer, at now: Instant) -> [RoleAction] {
+        if isSeeking { return act(on: arbitration.seekingAnswered(number, answer, at: now), at: now) }
+        return act(on: arbitration.holdingAnswered(number, answer, at: now), at: now)
+    }
+
+    /// Nobody is heard. Without anybody to ask the node decides alone.
+    private mutating func decide(_ cause: TakeoverCause, silentSince: Instant, at now: Instant) -> [RoleAction] {
+        guard !arbitration.plan.isEmpty else { return [own(cause, at: now)] }
+        let next = RoleMachine.next(after: epoch, for: node)
+        return act(on: arbitration.seek(cause, epoch: next, silentSince: silentSince, at: now), at: now)
+    }
+
+    private mutating func act(on verdict: Arbitration.Verdict, at now: Instant) -> [RoleAction] {
+        switch verdict {
+        case .own(let cause): return [own(cause, at: now)]
+        case .wait(let actions): return actions
+        }
+    }
+
+    private mutating func act(on result: (actions: [RoleAction], doubt: Arbitration.Doubt), at now: Instant) -> [RoleAction] {
+        guard case .yield(let reason, let silentSince) = result.doubt else { return result.actions }
+        // From here on it is a standby that hears nobody, and asks as one.
+        return result.actions + becomeStandby(cause: .notConfirmed(reason: reason), at: now, heard: silentSince)
+    }
+
+    /// The peer does not own either. Without a witness it does not begin to by itself while we are heard, and we own at once.
+    private mutating func peerIsIdle(_ heartbeat: Heartbeat, at now: Instant) -> [RoleAction] {
+        guard arbitration.plan.witness != nil else { return arbitration.cancel() + [own(.peerNotActive, at: now)] }
+        // One that does not hear us may ask the witness, and then we have to as well. While it hears us it does not; of two that stand by
+        // whoever owned last has what there is to own, and begins, the other one only when nothing comes of that.
+        let isNew = heartbeat.role == .starting
+        let isOurs = isNew || RoleMachine.next(after: epoch, for: node) == epoch + 2
+        if isOurs, arbitration.isMutual(at: now) { return arbitration.cancel() + [own(.peerNotActive, at: now)] }
+        if isNew { return isSeeking ? [] : decide(.peerNotActive, silentSince: now, at: now) }
+        let since = peerIdleSince ?? now
+        peerIdleSince = since
+        state = .standby(activeHeard: now, suspicion: nil)
+        guard isOurs || now >= since + timing.deadTime * 2 else { return arbitration.cancel() }
+        return isSeeking ? [] : decide(.peerNotActive, silentSince: now, at: now)
     }
 
     /// The smallest epoch above `epoch` that `node` may make.

@@ -10,6 +10,8 @@ public struct Configuration: Sendable {
     public var node: NodeConfiguration
     /// `nil`: the node stands alone.
     public var pairLink: PairLinkSettings?
+    /// What the pair asks when its nodes do not hear each other.
+    public var arbitration = ArbitrationSettings()
     /// `nil`: there are no other gateways.
     public var transferLink: TransferLinkSettings?
     public var dataPlane: DataPlaneSettings

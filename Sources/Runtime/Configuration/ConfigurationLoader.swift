@@ -28,7 +28,8 @@ extension Configuration {
 
         fileprivate func minds(_ problem: ConfigurationError.Problem) -> Bool {
             self == .serving
-                || !["transfer", "gateway", "connections", "authorities", "secrets", "pools"].contains { problem.key.hasPrefix($0) }
+                || !["transfer", "gateway", "reachability", "witness", "fencing", "connections", "authorities", "secrets", "pools"].contains
+                { problem.key.hasPrefix($0) }
         }
     }
 
@@ -79,7 +80,8 @@ struct Sections {
     var context: ReaderContext { root.context }
 
     static let names = [
-        "node", "pair", "address", "transfer", "gateway", "dataplane", "conntrack", "runtime", "ike", "overload", "connections",
+        "node", "pair", "reachability", "witness", "fencing", "address", "transfer", "gateway", "dataplane", "conntrack", "runtime", "ike",
+        "overload", "connections",
         "authorities", "secrets", "pools",
     ]
 
@@ -88,6 +90,7 @@ struct Sections {
         root.allow(Sections.names)
         let (name, id) = node()
         let pair = pairSection()
+        let arbitration = arbitration(hasPair: pair != nil)
         let served = addresses(node: name, peer: pair?.node.peerName)
         let transfer = transferSection(pair: pair?.link)
         let pools = pools()
@@ -112,6 +115,8 @@ struct Sections {
             warnings: context.warnings.sorted { $0.line < $1.line })
         configuration.revocationFiles = authorities.files
         configuration.node.overload = overload
+        configuration.arbitration = arbitration.settings
+        configuration.node.pair?.arbitration = arbitration.plan
         return configuration
     }
 

@@ -63,7 +63,7 @@ extension Sections {
         }
         var found: [HeartbeatPath] = []
         for table in pair.tables("path") {
-            table.allow(["local", "remote"])
+            table.allow(["local", "remote", "preference"])
             for key in ["local", "remote"] where !table.has(key) { table.missing(key, "\(key) = \"ADDRESS:PORT\"") }
             guard let local = endpoint(table, "local"), let remote = endpoint(table, "remote") else { continue }
             if local.address.family != remote.address.family {
@@ -71,7 +71,7 @@ extension Sections {
             } else if found.contains(where: { $0.local == local }) {
                 table.problem("local", "\(local) is used by another path", "give each path its own address and port")
             } else {
-                found.append(HeartbeatPath(local: local, remote: remote))
+                found.append(HeartbeatPath(local: local, remote: remote, preference: table.integer("preference", in: 0...255) ?? 0))
             }
         }
         return found

@@ -6,7 +6,7 @@ public import Node
 public import Pair
 public import Session
 
-/// The link between the two nodes: TLS over TCP with pinned certificates, on the first path that works.
+/// The link between the two nodes: TLS over TCP with pinned certificates, on the path of the lowest preference that works.
 ///
 /// Node 0 listens on every path's local endpoint, node 1 dials, so there is never a question which of two connections is the
 /// link; a newer connection of the peer takes the place of the older. Belongs to the node's event loop: created, called and
@@ -28,6 +28,9 @@ public final class PairLink {
     private static let provenAfter: TimeAmount = .seconds(5)
     /// How long the kernel repeats unacknowledged data (TCP_USER_TIMEOUT): far beyond what heartbeats need to tell a dead peer.
     private static let userTimeoutMilliseconds = 5000
+    /// An end that has nothing to send asks this often whether there is still another one. After a cut one end may have given up while
+    /// the other one has nothing under way by which it would notice, and would wait for ever.
+    private static let keepAliveSeconds = 1
 
     typealias PairConnection = FramedConnection<PairFraming>
 
@@ -45,6 +48,10 @@ public final class PairLink {
     private var current: PairConnection?
     private var openedAt = NIODeadline.uptimeNanoseconds(0)
     private var isDialling = false
+    /// Those that carry heartbeats in both directions, as the node last said.
+    private var working: [Bool] = []
+    /// The paths in the order in which they are tried, and how far that has come.
+    private var order: [Int] = []
     private var isStopped = false
     private var backoff = PairLink.backoffMin
     private var redial: Scheduled<Void>?
@@ -121,6 +128,27 @@ public final class PairLink {
         dialLater()
     }
 
+    /// TCP takes seconds to find out that its path is dead, in which nothing is replicated; heartbeats tell much sooner. Without another path
+    /// that works the connection stays: what is lost may come back.
+    public func pathsChanged(working: [Bool]) {
+        self.working = working
+        guard node == .one, let current, let path = current.index, working.indices.contains(path), !working[path],
+            working.contains(true)
+        else { return }
+        count("moved")
+        backoff = PairLink.backoffMin
+        log(LogLine(.notice, "the pair's link leaves a path on which nothing is heard", [.init("path", current.description)]))
+        current.close(.ordinary("nothing is heard on its path"))
+    }
+
+    /// Those that work first, then by preference, then as they were named.
+    private func orderedPaths() -> [Int] {
+        func rank(_ index: Int) -> (Int, Int, Int) {
+            (working.indices.contains(index) && working[index] ? 0 : 1, settings.paths[index].preference, index)
+        }
+        return settings.paths.indices.sorted { rank($0) < rank($1) }
+    }
+
     public func stop() {
         isStopped = true
         redial?.cancel()
@@ -178,18 +206,23 @@ public final class PairLink {
         try add(channel, tls.serverHandler(pinned: pinned, shown: shown(connection, from)), connection)
         try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
         try channel.syncOptions?.setOption(PairLink.userTimeout, value: PairLink.userTimeoutMilliseconds)
+        try channel.syncOptions?.setOption(.socketOption(.so_keepalive), value: 1)
+        try channel.syncOptions?.setOption(PairLink.keepAliveIdle, value: PairLink.keepAliveSeconds)
+        try channel.syncOptions?.setOption(PairLink.keepAliveInterval, value: PairLink.keepAliveSeconds)
     }
 
     // MARK: Node 1
 
-    /// Tries the paths from `index` on, in their order.
-    private func dial(_ index: Int) {
+    /// Tries the paths from the `turn`-th on, in their order.
+    private func dial(_ turn: Int) {
         guard node == .one, !isStopped, current == nil else { return }
-        guard index < settings.paths.count else {
+        if turn == 0 { order = orderedPaths() }
+        guard turn < order.count else {
             isDialling = false
             return dialLater()
         }
         isDialling = true
+        let index = order[turn]
         let path = settings.paths[index]
         let this = NIOLoopBound(self, eventLoop: eventLoop)
         ClientBootstrap(group: eventLoop)
@@ -197,6 +230,9 @@ public final class PairLink {
             .channelOption(.socketOption(.so_reuseaddr), value: 1)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(PairLink.userTimeout, value: PairLink.userTimeoutMilliseconds)
+            .channelOption(.socketOption(.so_keepalive), value: 1)
+            .channelOption(PairLink.keepAliveIdle, value: PairLink.keepAliveSeconds)
+            .channelOption(PairLink.keepAliveInterval, value: PairLink.keepAliveSeconds)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let this = this.value
@@ -212,7 +248,7 @@ public final class PairLink {
             .whenFailure { _ in
                 self.count("connect_failed")
                 // Unless there is a connection already, which will tell of its end.
-                if self.isDialling, self.opening.isEmpty { self.dial(index + 1) }
+                if self.isDialling, self.opening.isEmpty { self.dial(turn + 1) }
             }
     }
 
@@ -255,6 +291,8 @@ public final class PairLink {
             : ChannelOptions.Types.SocketOption(level: .ipv6, name: .init(rawValue: 78))  // IPV6_FREEBIND
     }
 
+    static let keepAliveIdle = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_KEEPIDLE))
+    static let keepAliveInterval = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_KEEPINTVL))
     static let userTimeout = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_USER_TIMEOUT))
 }
 
@@ -285,7 +323,7 @@ extension PairLink: FramedConnectionDelegate {
             warn("a connection of the pair's link was refused", [.init("connection", connection.description), .init("reason", text)])
         }
         guard wasOpen else {
-            if let path = connection.index, isDialling { dial(path + 1) }
+            if let path = connection.index, isDialling { dial((order.firstIndex(of: path) ?? order.count) + 1) }
             return
         }
         guard connection === current else { return }

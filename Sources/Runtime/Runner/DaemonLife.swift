@@ -169,6 +169,18 @@ final class DaemonLife {
         runner.world.heartbeats = heartbeats
         heartbeats.start()
         link.start()
+        try startArbiter()
+    }
+
+    private func startArbiter() throws {
+        guard !configuration.arbitration.isEmpty else { return }
+        let log = log
+        let runner = runner
+        let arbiter = try Arbiter(
+            configuration.arbitration, node: configuration.node.name, peer: configuration.node.pair?.peerName ?? "", eventLoop: eventLoop,
+            log: { log.write($0) }, answered: { runner.submit(.arbitration($0, $1)) })
+        runner.world.arbiter = arbiter
+        arbiter.start()
     }
 
     private func startTransfers(_ settings: TransferLinkSettings) throws {
@@ -226,6 +238,7 @@ final class DaemonLife {
         world.link?.stop()
         world.credentials?.stop()
         world.transfers?.stop()
+        world.arbiter?.stop()
         _ = world.control?.stop()
         world.dataPlane.stop()
         world.packets.stop()

@@ -3,7 +3,7 @@ import Glibc
 import Node
 import Session
 
-/// One run of an `updown` program, from start to end. Blocks its thread, and is never called on the event loop.
+/// One run of an operator's program, from start to end. Blocks its thread, and is never called on the event loop.
 struct HookProcess {
     /// What a program says is logged up to here; the rest is read and dropped.
     static let outputMax = 4096
@@ -14,17 +14,29 @@ struct HookProcess {
     /// How long a killed program may take to go: one that hangs in the kernel must not keep a thread for ever.
     private static let deathPause: Duration = .seconds(5)
 
-    private let call: HookCall
+    private let arguments: [String]
+    /// `NAME=value`.
+    private let environment: [String]
     private var process: pid_t = 0
     private var pipe: Int32 = -1
     private var output: [UInt8] = []
 
-    private init(_ call: HookCall) { self.call = call }
+    private init(_ arguments: [String], _ environment: [String]) {
+        self.arguments = arguments
+        self.environment = environment
+    }
 
     /// - Parameter timeout: after which the program and all that it started in its process group is killed.
     /// - Returns: what became of it, and what it said on standard output and standard error.
     static func run(_ call: HookCall, timeout: Duration) -> (outcome: HookOutcome, output: [UInt8]) {
-        var run = HookProcess(call)
+        run([call.program], environment: call.variables.map { "\($0.name)=\($0.value)" }, timeout: timeout)
+    }
+
+    /// - Parameters:
+    ///   - arguments: the program's absolute path, and what it is told.
+    ///   - environment: `NAME=value`; the path to look for programs is added.
+    static func run(_ arguments: [String], environment: [String], timeout: Duration) -> (outcome: HookOutcome, output: [UInt8]) {
+        var run = HookProcess(arguments, environment)
         if let reason = run.start() { return (.notRun(reason: reason), []) }
         let outcome = run.waitUntilEnded(timeout: timeout)
         return (outcome, run.output)
@@ -66,11 +78,11 @@ struct HookProcess {
         posix_spawnattr_setsigdefault(&attributes, &signals)
         posix_spawnattr_setpgroup(&attributes, 0)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP))
-        let variables = ["PATH=\(HookProcess.path)"] + call.variables.map { "\($0.name)=\($0.value)" }
-        let arguments: [UnsafeMutablePointer<CChar>?] = [strdup(call.program), nil]
-        let environment: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) } + [nil]
-        defer { for pointer in arguments + environment { free(pointer) } }
-        return posix_spawn(&process, call.program, &actions, &attributes, arguments, environment)
+        let variables = ["PATH=\(HookProcess.path)"] + environment
+        let words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+        let settings: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) } + [nil]
+        defer { for pointer in words + settings { free(pointer) } }
+        return posix_spawn(&process, arguments[0], &actions, &attributes, words, settings)
     }
 
     private mutating func waitUntilEnded(timeout: Duration) -> HookOutcome {

@@ -26,6 +26,7 @@ final class Runner {
         var control: ControlServer?
         var flows: FlowFollower?
         var watchman: GuardProcess?
+        var arbiter: Arbiter?
     }
 
     /// How often the guard gets a sign of life: several within its least patience of 100 ms.
@@ -249,6 +250,8 @@ final class Runner {
         case .watchFlows(let generation): world.flows?.watch(generation: generation)
         case .unwatchFlows: world.flows?.unwatch()
         case .injectFlows(let injection): world.flows?.inject(injection)
+        case .arbitrate(let number, let question): world.arbiter?.ask(number, question)
+        case .pathsChanged(let working): world.link?.pathsChanged(working: working)
         case .milestone: break  // Taken out by `handle`, which keeps their times in order.
         case .roleChanged(let role, let epoch, let paired): roleChanged(role, epoch: epoch, paired: paired)
         }
@@ -323,6 +326,7 @@ final class Runner {
         add("transfer_link", world.transfers?.counters ?? [:])
         add("heartbeat_socket", world.heartbeats?.counters ?? [:])
         add("control", world.control?.counters ?? [:])
+        add("arbiter", world.arbiter?.counters ?? [:])
         add("packets", world.packets.statistics())
         let plane = world.dataPlane.statistics()
         add("dataplane", plane.counters.filter { all["packets_\($0.key)"] == nil })
