@@ -37,6 +37,7 @@ from tandemlab.trials.rotate import rotate
 from tandemlab.trials.secrets import secrets
 from tandemlab.trials.stockmove import stockmove
 from tandemlab.trials.swanctl import swanctl
+from tandemlab.trials.track import track
 from tandemlab.trials.transfer import transfer
 from tandemlab.trials.twocities import twocities
 from tandemlab.trials.wire import check_wire
@@ -45,7 +46,7 @@ from tandemlab.trials.witness import paths, programs, witness
 #: Those that need no pair, and come before it.
 BEFORE = ("files", "redirect", "transfer", "stockmove")
 #: Those that have a laboratory of their own.
-APART = ("twocities", "replay", "middle", "witness", "programs", "paths")
+APART = ("twocities", "replay", "middle", "witness", "programs", "paths", "track")
 TRIALS = (
     *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "process", "secrets", "rotate", "frozen",
     "short_freeze", "beheaded", "host", "orderly", "counters", "takeovers", *APART)
@@ -155,6 +156,11 @@ def perform(settings, options):
     if "paths" in wanted:
         print("— paths", flush=True)
         checks.run("paths", lambda: paths(settings, checks))
+    if "track" in wanted:
+        print("— track", flush=True)
+        with Laboratory(settings) as lab:
+            checks.run("track", lambda: figures.update(track=track(lab, checks, not options.report_times_only)))
+        check_left(lab, checks)
     with open(os.path.join(options.out, "result.json"), "w") as file:
         document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1), **figures}
         json.dump(document, file, indent=2)

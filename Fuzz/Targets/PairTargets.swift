@@ -20,6 +20,9 @@ extension FuzzTarget {
                     .flows(FlowBatch(beginsTable: true, removals: [flow.key], puts: [flow])), .flowsTaken,
                     .certificateOffer(Array("-----BEGIN CERTIFICATE-----".utf8)), .certificateAnswer(digest: [7], refusal: "busy"),
                     .mergeRequest(epoch: 5), .mergePage(mergePage(of: scene)), .mergePageTaken, .mergeEnd,
+                    .condition(
+                        NodeCondition(
+                            faults: [NamedFault(name: "memory", reason: "97% used")], maintenance: .drain, wallMilliseconds: 1)),
                 ]
             return try frames.map { [3] + (try FrameSplitter.framed(PairFrameCodec.encode($0))) }
         },

@@ -3,7 +3,7 @@ extension ControlRequest {
     public var isHarmless: Bool {
         switch self {
         case .version, .stats, .findSessions, .describe, .listConnections, .listPools, .status, .events, .unknown: true
-        case .initiate, .terminate, .rekey, .get, .put, .redirect, .switchover, .transfer, .rotate: false
+        case .initiate, .terminate, .rekey, .get, .put, .redirect, .switchover, .maintain, .transfer, .rotate: false
         }
     }
 }

@@ -18,6 +18,9 @@ extension ControlRequest {
         case "tandem-redirect": self = .redirect(try RedirectRequest(vici: arguments))
         case "tandem-status": self = .status
         case "tandem-switchover": self = .switchover(force: try arguments.flag("force"))
+        case "tandem-drain": self = .maintain(try MaintenanceRequest(.drain, vici: arguments))
+        case "tandem-standby": self = .maintain(try MaintenanceRequest(.standby, vici: arguments))
+        case "tandem-resume": self = .maintain(try MaintenanceRequest(.resume, vici: arguments))
         case "tandem-transfer": self = .transfer(try TransferRequest(vici: arguments))
         case "tandem-pair-rotate": self = .rotate(days: try ControlRequest.rotationDays(arguments))
         case "tandem-events": self = .events(after: try arguments.number("after") ?? 0)
@@ -50,6 +53,7 @@ extension ControlRequest {
         case .switchover(let force):
             arguments.add("force", ifTrue: force)
             return ("tandem-switchover", arguments)
+        case .maintain(let request): return request.vici()
         case .transfer(let request): return ("tandem-transfer", request.vici())
         case .rotate(let days):
             arguments.add("days", String(days))
@@ -107,6 +111,23 @@ extension InitiateRequest {
         arguments.add(timeoutMilliseconds: timeoutMilliseconds)
         arguments.add("loglevel", String(logLevel))
         return arguments
+    }
+}
+
+extension MaintenanceRequest {
+    init(_ kind: Kind, vici arguments: VICIMessage) throws(VICIError) {
+        self.init(kind)
+        isForced = try arguments.flag("force")
+        guard kind == .drain, let timeout: Int64 = try arguments.number("timeout") else { return }
+        guard (0...MaintenanceRequest.timeoutMillisecondsMax).contains(timeout) else { throw .badValue("timeout") }
+        timeoutMilliseconds = timeout
+    }
+
+    func vici() -> (command: String, arguments: VICIMessage) {
+        var arguments = VICIMessage()
+        arguments.add("force", ifTrue: isForced)
+        if kind == .drain { arguments.add("timeout", String(timeoutMilliseconds)) }
+        return ("tandem-\(kind.rawValue)", arguments)
     }
 }
 

@@ -30,8 +30,11 @@ public enum ControlRequest: Hashable, Sendable {
     case redirect(RedirectRequest)
     /// `tandem-status`, answered by `.status`.
     case status
-    /// `tandem-switchover`, answered by any number of `.progress`, then `.switchover`. With `force` also to a standby that is not ready.
+    /// `tandem-switchover`, answered by any number of `.progress`, then `.switchover`. With `force` also to a standby that is not
+    /// ready, not fit, or out of service.
     case switchover(force: Bool)
+    /// `tandem-drain`, `tandem-standby`, `tandem-resume`, answered by `.maintenance`.
+    case maintain(MaintenanceRequest)
     /// `tandem-transfer`, answered by `.transfer`.
     case transfer(TransferRequest)
     /// `tandem-pair-rotate`: a new key and certificate for this node, valid for so many days; answered by `.rotation`.

@@ -9,6 +9,7 @@ public enum ControlResponse: Hashable, Sendable {
     case pools([PoolSummary])
     case status(StatusSummary)
     case switchover(SwitchoverSummary)
+    case maintenance(MaintenanceSummary)
     case transfer(TransferSummary)
     case rotation(RotationSummary)
     case redirect(RedirectSummary)

@@ -6,7 +6,7 @@ public struct EventSummary: Hashable, Sendable {
     public var atMilliseconds: Int64 = 0
     /// `info`, `notice`, `warning` or `error`.
     public var level: String = ""
-    /// What kind of thing: `takeover`, `step_down`, `pair_state`, `ike`.
+    /// What kind of thing: `takeover`, `step_down`, `pair_state`, `fitness`, `handover`, `maintenance`, `ike`.
     public var kind: String = ""
     /// The connection, when a session is concerned.
     public var connection: String? = nil

@@ -48,6 +48,8 @@ public struct StatusSummary: Hashable, Sendable {
     /// Where others are asked before a node owns that hears nobody.
     public var arbitration: ArbitrationSummary? = nil
     public var lastTakeover: TakeoverSummary? = nil
+    /// `nil` from a daemon that does not know of it.
+    public var condition: ConditionSummary? = nil
     public var counters: [String: UInt64] = [:]
 
     public init() {}
@@ -169,7 +171,8 @@ public struct ArbitrationSummary: Hashable, Sendable {
 
 /// A takeover and how long each of its steps took.
 public struct TakeoverSummary: Hashable, Sendable {
-    /// `alone`, `heartbeat_lost`, `link_closed`, `peer_not_active`, `switchover`: what made the node take over.
+    /// `alone`, `heartbeat_lost`, `link_closed`, `peer_not_active`, `switchover`: what made the node take over. Of a hand-over that the
+    /// active decided on: `unfit:` and its faults, `preferred:` and the node, `drain`, `standby`.
     public var cause: String = ""
     public var epoch: UInt64 = 0
     /// When it began, in milliseconds since 1970, UTC.
@@ -212,6 +215,7 @@ extension StatusSummary: Summary {
         pairFields(&coder)
         holdingFields(&coder)
         coder.section("last-takeover", &lastTakeover)
+        coder.section("condition", &condition)
         coder.counters("counters", &counters)
     }
 

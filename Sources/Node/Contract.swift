@@ -24,6 +24,10 @@ public struct NodeConfiguration: Sendable {
     public var flowLimit: Int?
     /// The gateways beside the pair that contexts may go to and come from.
     public var gateways: [GatewayConfiguration]
+    /// What the node looks at to know whether it could serve well.
+    public var track = TrackConfiguration()
+    /// `nil`: whoever is active stays so.
+    public var preferred: PreferredNode?
 
     public init(
         name: String, id: NodeID, pair: PairConfiguration?, addresses: [SharedAddress], nodeAddresses: NodeAddresses = .none,
@@ -164,6 +168,8 @@ public enum Input: Sendable {
     case dataPlaneFailed(String)
     /// How much there was to do, every `OverloadConfiguration.sampleInterval`.
     case load(LoadSample)
+    /// What was found out about the host.
+    case health(HealthReport)
     /// All revocation lists of the configuration, read anew.
     case revocationLists([RevocationList])
     /// All addresses of this host's interfaces, as they are now.

@@ -54,7 +54,8 @@ public enum HookOutcome: Hashable, Sendable {
     /// It has ended, and somebody else was told how.
     case statusLost
 
-    var failure: String? {
+    /// Why it did not do what it was to do; `nil`: it did.
+    public var failure: String? {
         switch self {
         case .exited(let status): status == 0 ? nil : "exit status \(status)"
         case .killed(let signal): "signal \(signal)"

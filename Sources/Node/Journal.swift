@@ -15,6 +15,12 @@ struct Journal {
         case pairState = "pair_state"
         case transfer
         case overload
+        /// What speaks for and against a node's serving, of either node.
+        case fitness
+        /// A hand-over that nobody asked for.
+        case handover
+        /// An operator took the node out of service, or back.
+        case maintenance
         case ike
         case context
         case certificate

@@ -23,6 +23,7 @@ extension Node {
         case .redirect(let request): redirect(request, token: token, now: now)
         case .status: respond(token, .status(statusSummary(now)))
         case .switchover(let force): switchover(force: force, token: token, now: now)
+        case .maintain(let request): maintain(request, token: token, now: now)
         case .transfer(let request): transfer(request, token: token, now: now)
         case .rotate(let days): rotateCertificate(days: days, token: token, now: now)
         case .events(let after): respond(token, .events(journal.events(after: after, limit: ControlRequest.eventsMax)))
@@ -151,12 +152,12 @@ extension Node {
 
     private mutating func switchover(force: Bool, token: RequestToken, now: Now) {
         if let reason = reasonAgainstSwitchover(force: force) { return respond(token, refusing: reason) }
-        beginSwitchover(token: token, now: now)
+        beginSwitchover(token: token, terms: HandoverTerms(isForced: force), now: now)
     }
 
-    /// What `force` can do is wait for a standby that is late or still syncing; nothing can hand over to one that does not hold
-    /// the sessions, or is not there.
-    private func reasonAgainstSwitchover(force: Bool) -> String? {
+    /// What `force` can do is wait for a standby that is late or still syncing, and mind neither its faults nor that it is out of service;
+    /// nothing can hand over to one that does not hold the sessions, or is not there.
+    func reasonAgainstSwitchover(force: Bool) -> String? {
         guard configuration.pair != nil else { return "this node has no pair" }
         guard isOwner else { return "this node is \(roles.role.name); ask the active one" }
         guard handover == nil else { return "a switchover is under way" }
@@ -165,6 +166,7 @@ extension Node {
             let reason = sender.pairState.reason.map { " (\($0))" } ?? ""
             return "the standby is not ready: the pair is \(sender.pairState.name)\(reason); --force waits for it"
         }
+        if let objection = link.condition?.objection(name: peerName), !force { return "\(objection); --force does it all the same" }
         return nil
     }
 

@@ -17,7 +17,9 @@ extension Node {
         let queues = [
             ("replies that wait", hold.count, 1000), ("datagrams that wait", parked.count, Node.parkedMax),
             ("news", journal.events.count, 2 * Journal.countMax), ("terminations", terminations.count, 100),
-            ("announcements", announcements.count, 4), ("sessions that linger", lingering.entries.count, Lingering.countMax),
+            ("announcements", announcements.count, 4),
+            ("operators who wait for a hand-over", service.waiters.count, ServiceWork.waitersMax),
+            ("sessions that linger", lingering.entries.count, Lingering.countMax),
             ("transfers given", transfers.departures.count, TransferWork.countMax),
             ("transfers taken", transfers.arrivals.count, TransferWork.countMax),
             ("endings that are remembered", divergence.count, Divergence.endingsMax),

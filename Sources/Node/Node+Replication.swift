@@ -15,8 +15,8 @@ extension Node {
         guard link.isUp, !link.isClosing else { return }
         let hello = PairHello(
             version: PairProtocol.version, node: configuration.id, name: configuration.name, boot: boot, role: roles.role,
-            epoch: roles.epoch, takesFlows: flows.isEnabled, takesCertificates: certificates.certificates != nil, takesMerge: true,
-            owesMerge: owesMerge, takesHandshakes: true)
+            epoch: roles.epoch, takesFlows: flows.isEnabled, takesCondition: true,
+            takesCertificates: certificates.certificates != nil, takesMerge: true, owesMerge: owesMerge, takesHandshakes: true)
         effects.append(.frame(.hello(hello)))
     }
 
@@ -24,6 +24,7 @@ extension Node {
         guard link.isUp else { return }
         link = LinkState()
         abandonMerge()
+        service.isOverruled = false
         log(.warning, "the pair link closed", [.init("reason", reason)])
         noteEndOfLink(reason, now: now)
         let heldEverything = receiver.isInStep
@@ -68,7 +69,8 @@ extension Node {
         case .mergePageTaken: mergePageTaken(now: now)
         case .mergeEnd: mergeEnded(now: now)
         case .passedOn(let datagrams): passedOnReceived(datagrams, now: now)
-        case .handover(let epoch): handoverOffered(epoch: epoch, now: now)
+        case .condition(let condition): conditionReceived(condition, now: now)
+        case .handover(let epoch, let terms): handoverOffered(epoch: epoch, terms, now: now)
         case .handoverAccepted(let epoch): perform(roles.handoverAccepted(epoch: epoch, at: now.instant), now: now)
         case .handoverRefused(let epoch, let reason): perform(roles.handoverRefused(epoch: epoch, reason: reason), now: now)
         }
@@ -201,7 +203,7 @@ extension Node {
             counters.entriesApplied += 1
             return try receiver.entry(index: index, entry, table: &table)
         case .hello, .acknowledge, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken,
-            .certificateOffer, .certificateAnswer, .passedOn, .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
+            .certificateOffer, .certificateAnswer, .passedOn, .condition, .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
             return []
         }
     }
@@ -212,7 +214,7 @@ extension Node {
         case .entry(let index, _): effects.append(.frame(.acknowledge(index: index)))
         case .snapshotPage, .snapshotEnd: effects.append(.frame(.snapshotPageTaken))
         case .hello, .acknowledge, .snapshotBegin, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken,
-            .certificateOffer, .certificateAnswer, .passedOn, .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
+            .certificateOffer, .certificateAnswer, .passedOn, .condition, .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:
             break
         }
     }

@@ -19,6 +19,7 @@ extension Node {
             deadLife: cause == .heartbeatLost || cause == .linkClosed ? watch.boot : nil,
             wallMilliseconds: now.wallMilliseconds, sessions: table.count, steps: [(.detected, now.instant)])
         effects.append(.milestone(.owned))
+        if cause == .switchover, let terms = service.taking { takeover.reason = terms.reason }
         receiver.reset()
         flows.receiver.clear()
         if cause != .switchover { sender.goSolo(configuration.pair == nil ? .noPair : .tookOver, at: now.instant) }
@@ -45,11 +46,13 @@ extension Node {
         if cause != .switchover { sayHello() }
         tellRole(now: now)
         let fields: [LogLine.Field] = [
-            .init("cause", cause.name), .init("epoch", "\(epoch)"), .init("sessions", "\(table.count)"),
+            .init("cause", cause.name), .init("reason", takeover.reason), .init("epoch", "\(epoch)"), .init("sessions", "\(table.count)"),
             .init("held_everything", "\(heldEverything)"), .init("synchronizes_message_ids", "\(needs.messageIDs)"),
         ]
         log(.notice, "took over", fields)
-        note(.takeover, "took over: \(cause.name), epoch \(epoch), \(table.count) sessions", now: now)
+        let why = takeover.reason.isEmpty ? cause.name : takeover.reason
+        note(.takeover, "took over: \(why), epoch \(epoch), \(table.count) sessions", now: now)
+        if cause != .switchover { complainOfTakeover(now: now) }
     }
 
     /// In the usual case nothing: the standby's SAs stand armed. Only after a hand-over that has just been, or when the dead
@@ -100,12 +103,13 @@ extension Node {
         }
         leases.begin(.arm, at: now.instant)
         runHooksForAll(.down, .stepDown, now: now)
+        let why = cause == .switchover ? handover?.terms.reason ?? "" : ""
         finishHandover(cause: cause, epoch: epoch, now: now)
         sendHeartbeats(wantsAnswer: false, on: nil, now: now)
         tellRole(now: now)
         if receiver.isIdle { sayHello() }
         log(.notice, "stepped down", [.init("cause", cause.name), .init("epoch", "\(epoch)")])
-        note(.stepDown, "stepped down: \(cause.text(epoch))", now: now)
+        note(.stepDown, "stepped down: \(why.isEmpty ? cause.text(epoch) : "\(why), the peer owns epoch \(epoch)")", now: now)
     }
 
     mutating func announceFromNow(_ now: Now) { announcements = Deque(Node.announcementDelays.map { now.instant + $0 }) }
@@ -176,8 +180,9 @@ extension Node {
     /// meanwhile.
     var isDraining: Bool { handover != nil && (isHandoverOffered || sender.pairState == .paired) }
 
-    mutating func beginSwitchover(token: RequestToken?, now: Now) {
-        handover = Handover(token: token, began: now.instant, deadline: now.instant + Node.handoverPatience)
+    mutating func beginSwitchover(token: RequestToken?, terms: HandoverTerms, then: Maintenance = .none, now: Now) {
+        handover = Handover(
+            token: token, began: now.instant, deadline: now.instant + Node.handoverPatience, terms: terms, then: then)
         offerHandover(now: now)
     }
 
@@ -190,7 +195,7 @@ extension Node {
         link.offered = epoch
         setGate(.inboundOnly)
         sendFlows(isUrgent: true, now: now)
-        effects.append(.frame(.handover(epoch: epoch)))
+        effects.append(.frame(.handover(epoch: epoch, pending.terms)))
     }
 
     mutating func handoverDeadline(now: Now) {
@@ -201,39 +206,50 @@ extension Node {
         let reason = "the standby is not in step: \(sender.pairState.name), \(sender.lag) entries behind"
         handover = nil
         respond(pending.token, refusing: reason)
+        handoverCameToNothing(pending, reason: reason, now: now)
         unpark(now: now)
     }
 
     mutating func handoverFailed(reason: String, now: Now) {
-        let token = handover?.token
+        let failed = handover
         handover = nil
         setGate(.open)
         log(.error, "the hand-over failed; carrying on as active", [.init("reason", reason)])
-        respond(token, refusing: reason)
+        respond(failed?.token, refusing: reason)
+        if let failed { handoverCameToNothing(failed, reason: reason, now: now) }
         unpark(now: now)
         // The link may have been opened anew meanwhile.
         startReplication(now: now)
     }
 
     private mutating func finishHandover(cause: StepDownCause, epoch: Epoch, now: Now) {
-        guard let done = handover else { return }
+        let done = handover
         handover = nil
+        defer { ownershipWentAway(cause == .switchover ? done : nil, now: now) }
+        guard let done else { return }
         switch cause {
-        case .switchover: respond(done.token, switchedOverIn: now.instant - done.began, epoch: epoch)
+        case .switchover:
+            respond(done.token, switchedOverIn: now.instant - done.began, epoch: epoch)
+            noteHandover(done.terms, now: now)
         case .higherEpoch: respond(done.token, refusing: "the peer took over by itself")
         case .notConfirmed(let reason): respond(done.token, refusing: reason)
         }
     }
 
     /// The active asks us to take everything over.
-    mutating func handoverOffered(epoch: Epoch, now: Now) {
-        guard receiver.isInStep, let actions = roles.takeHandover(epoch: epoch, at: now.instant) else {
-            let reason = receiver.isInStep ? "not a standby of that epoch" : "the standby is not in step"
+    mutating func handoverOffered(epoch: Epoch, _ terms: HandoverTerms, now: Now) {
+        let objection = receiver.isInStep ? objectionToTaking(terms) : "the standby is not in step"
+        guard objection == nil, let actions = roles.takeHandover(epoch: epoch, at: now.instant) else {
+            let reason = objection ?? "not a standby of that epoch"
             effects.append(.frame(.handoverRefused(epoch: epoch, reason: reason)))
             return
         }
         sender.beginInStep(at: now.instant)
+        service.taking = terms
         perform(actions, now: now)
+        service.taking = nil
+        service.isOverruled = terms.isForced
+        noteHandover(terms, now: now)
         // Before any entry of ours: whatever the takeover has already put into the log follows it.
         let first = effects.firstIndex { if case .frame(.entry) = $0 { true } else { false } } ?? effects.endIndex
         effects.insert(.frame(.handoverAccepted(epoch: epoch)), at: first)

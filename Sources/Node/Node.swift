@@ -13,7 +13,8 @@ public import Session
 /// sequence numbers ahead; `Node+Addresses` moves sessions off addresses that are gone; `Node+Hooks` has programs run; `Node+Flows` lets the
 /// standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Context` takes contexts out and puts them
 /// in; `Node+Merge` puts together what two owners did; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by itself what
-/// is to be there; `Node+Rotation` changes the certificate by which the peer knows this node.
+/// is to be there; `Node+Rotation` changes the certificate by which the peer knows this node; `Fitness/` finds out whether this node should
+/// serve, and hands over when it should not.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -47,6 +48,7 @@ public struct Node: Sendable {
     var replay = ReplayWork()
     var redirects = RedirectWork()
     var overload = OverloadWork()
+    var service: ServiceWork
     var hookWork = HookWork()
     var hookLedger = HookLedger()
     var departures = Departures()
@@ -95,6 +97,7 @@ public struct Node: Sendable {
         flows = FlowWork(limit: configuration.pair == nil ? nil : configuration.flowLimit)
         hooks = HookPlan(node: configuration.name, configuration.ike)
         startedWallMilliseconds = now.wallMilliseconds
+        service = ServiceWork(configuration.track, now: now.instant)
         let pair = configuration.pair
         let secret = pair?.secret ?? SecretBytes(random.bytes(32))
         ike = IKEEngine(
@@ -128,7 +131,8 @@ public struct Node: Sendable {
         case .transferLinkClosed(let gateway, let reason): transferLinkClosed(gateway, reason: reason, now: now)
         case .certificate(let event): certificateHappened(event, now: now)
         case .dataPlane(let event): dataPlaneReported(event, now: now)
-        case .dataPlaneFailed(let text): dataPlaneFailed(text)
+        case .dataPlaneFailed(let text): dataPlaneFailed(text, now: now)
+        case .health(let report): healthReported(report, now: now)
         case .load(let sample): loadSampled(sample, now: now)
         case .revocationLists(let lists): revocationListsRead(lists)
         case .localAddressesChanged(let addresses): localAddressesChanged(addresses, now: now)
@@ -156,7 +160,7 @@ public struct Node: Sendable {
             terminations.map(\.deadline).min(), calls.map(\.deadline).min(), isOwner && !isDraining ? ike.nextDeadline() : nil,
             isOwner ? nil : ike.handshakeDeadline, mayInitiate ? wanted.nextDeadline : nil, isOwner ? transfers.nextDeadline : nil,
             isOwner && !isDraining ? host.nextDeadline : nil, isOwner && !isDraining ? rekeys.nextDeadline : nil,
-            nextFlowDeadline, nextMergeDeadline, certificates.deadline, certificates.nextLook,
+            nextFlowDeadline, nextMergeDeadline, nextServiceDeadline, certificates.deadline, certificates.nextLook,
             isDraining ? nil : redirects.nextDeadline, isOwner && !isDraining ? overload.nextDeadline : nil,
         ]
         return candidates.compactMap { $0 }.min()
@@ -194,6 +198,7 @@ public struct Node: Sendable {
         workOnFlows(now: now)
         workOnMerge(now: now)
         handoverDeadline(now: now)
+        workOnService(now: now)
         relocateSessions(now: now)
         workOnRekeys(now: now)
         workOnOverload(now: now)
@@ -208,9 +213,10 @@ public struct Node: Sendable {
         workOnCertificates(now: now)
     }
 
-    private mutating func dataPlaneFailed(_ text: String) {
+    private mutating func dataPlaneFailed(_ text: String, now: Now) {
         counters.dataPlaneFailures += 1
         log(.error, "the data plane refused a command", [.init("what", text)])
+        noteDataPlaneFailure(now: now)
     }
 
     // MARK: - Small things that every part uses

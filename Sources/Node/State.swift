@@ -15,6 +15,10 @@ struct LinkState {
     var acknowledgedAt: Instant?
     /// What the peer did as owner beside us is here.
     var isMerged = false
+    /// How the peer is; `nil` until it has said.
+    var condition: PeerCondition?
+    /// What we have said of ourselves, and when.
+    var told: (condition: NodeCondition, at: Instant)?
 
     /// A link that nobody has used for so long is asked whether it still is one.
     static let quietTimeMax: Duration = .seconds(1)
@@ -32,18 +36,23 @@ struct HeartbeatClock {
     var sequence: UInt64 = 0
 }
 
-/// A switchover that an operator asked for: waiting for the standby to be in step, then for its answer.
+/// A switchover, asked for or not: waiting for the standby to be in step, then for its answer.
 struct Handover {
     var token: RequestToken?
     var began: Instant
     var deadline: Instant
     /// The hand-over frame has gone out.
     var isOffered = false
+    var terms = HandoverTerms()
+    /// What this node is when it is done.
+    var then = Maintenance.none
 }
 
 /// How a takeover went: the moments of its steps.
 struct TakeoverRecord {
     var cause: TakeoverCause?
+    /// Why the former owner handed over, if no operator asked it to.
+    var reason = ""
     var epoch: Epoch = 0
     /// The epoch that ended with it.
     var previousEpoch: Epoch = 0
@@ -184,6 +193,11 @@ struct NodeCounters {
     var overloads: UInt64 = 0
     var overloadMoves: UInt64 = 0
     var overloadMovesRefused: UInt64 = 0
+    /// Things that were not right on this host, and jumps of its time of day.
+    var faults: UInt64 = 0
+    var clockJumps: UInt64 = 0
+    /// Hand-overs that nobody asked for, in both directions.
+    var automaticHandovers: UInt64 = 0
     var hooksRun: UInt64 = 0
     var hooksFailed: UInt64 = 0
     /// CHILD SAs that were taken over with `strict` replay protection and a peer that cannot raise its numbers.
@@ -215,6 +229,7 @@ struct NodeCounters {
             ("arbiter_questions", arbiterQuestions), ("takeovers_withheld", takeoversWithheld),
             ("revocation_list_updates", revocationListUpdates), ("revocation_list_failures", revocationListFailures),
             ("overloads", overloads), ("overload_moves", overloadMoves), ("overload_moves_refused", overloadMovesRefused),
+            ("faults", faults), ("clock_jumps", clockJumps), ("automatic_handovers", automaticHandovers),
             ("hooks_run", hooksRun), ("hooks_failed", hooksFailed), ("replay_unprotected", replayUnprotected),
             ("transfers_begun", transfersBegun), ("transfers_given", transfersGiven), ("transfers_taken", transfersTaken),
             ("transfers_failed", transfersFailed), ("transfers_refused", transfersRefused),

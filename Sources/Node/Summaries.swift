@@ -48,6 +48,7 @@ extension Node {
         fillHolding(of: &status)
         fillCertificates(of: &status, now: now)
         status.lastTakeover = takeoverSummary
+        status.condition = conditionSummary(now)
         return status
     }
 
@@ -110,7 +111,7 @@ extension Node {
             return StepSummary(name: step.name, microseconds: (at - previous).inNanoseconds / 1000)
         }
         return TakeoverSummary(
-            cause: cause.name, epoch: takeover.epoch, atMilliseconds: takeover.wallMilliseconds,
+            cause: takeover.reason.isEmpty ? cause.name : takeover.reason, epoch: takeover.epoch, atMilliseconds: takeover.wallMilliseconds,
             totalMicroseconds: (previous - begin).inNanoseconds / 1000, steps: steps)
     }
 

@@ -45,6 +45,9 @@ final class World {
         var unique = UniquePolicy.no
         /// What the nodes ask when they do not hear each other.
         var arbitration = ArbitrationPlan.none
+        var track = TrackConfiguration()
+        /// The node that takes back, and after how long.
+        var preferred: (node: Int, delay: Duration)?
         /// What is deliberately wrong in this world.
         var broken: Break?
     }

@@ -25,6 +25,10 @@ extension World {
             ike: ikeConfiguration, version: "test", flowLimit: options.flowLimit,
             gateways: [GatewayConfiguration(name: "old", redirectTo: .address(World.vip))])
         configuration.overload = options.overload
+        configuration.track = options.track
+        configuration.preferred = options.preferred.map { preferred in
+            PreferredNode(isOwn: preferred.node == Int(node.rawValue), name: "sg\(preferred.node + 1)", delay: preferred.delay)
+        }
         return configuration
     }
 

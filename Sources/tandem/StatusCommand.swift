@@ -34,6 +34,7 @@ struct StatusText {
         if let roaming = status.roaming { rows += labelled("roaming", lines(roaming)) }
         rows.append(("data plane", "\(status.dataPlane) (\(status.dataPlaneReason)), gate \(status.gate)"))
         if !status.overload.isEmpty { rows.append(("load", status.overload)) }
+        if let condition = status.condition { rows += rowsOf(condition) }
         rows += labelled("takeover", status.lastTakeover.map(takeover) ?? ["none since the daemon started"])
         let counters = status.counters.filter { $0.value > 0 }.sorted { $0.key < $1.key }
         rows += labelled("counters", counters.map { "\($0.key) \($0.value)" })
@@ -68,6 +69,30 @@ struct StatusText {
         let sessions = "\(roaming.movable) movable, \(roaming.behindNAT) behind a NAT, \(roaming.unable) without MOBIKE"
         guard roaming.moving + roaming.waiting + roaming.unanswered > 0 else { return [addresses, sessions] }
         return [addresses, sessions, "\(roaming.moving) to be moved, \(roaming.unanswered) not answered, \(roaming.waiting) waited for"]
+    }
+
+    private func rowsOf(_ condition: ConditionSummary) -> [(String, String)] {
+        let own = condition.faults.map { "\($0.name): \($0.reason), \(since($0.sinceMilliseconds))" }
+        var fitness = own.isEmpty ? [condition.fitness] : ["unfit: " + own[0]] + own.dropFirst()
+        if !status.peer.isEmpty {
+            let faults = condition.peerFaults.isEmpty ? "" : ": " + condition.peerFaults.joined(separator: ", ")
+            fitness.append("\(status.peer) \(condition.peerFitness)\(faults)")
+        }
+        var rows = labelled("fitness", fitness)
+        var maintenance =
+            condition.maintenance == "none"
+            ? [] : [condition.maintenance + (condition.maintenanceSinceMilliseconds.map { ", " + since($0) } ?? "")]
+        if condition.peerMaintenance != "none", !condition.peerMaintenance.isEmpty {
+            maintenance.append("\(status.peer) is out of service: \(condition.peerMaintenance)")
+        }
+        rows += labelled("maintenance", maintenance)
+        var handovers: [String] = []
+        if !condition.preferred.isEmpty { handovers.append("\(condition.preferred) is preferred") }
+        if let next = condition.nextHandoverMilliseconds { handovers.append("due at \(WallTime(milliseconds: next))") }
+        if let until = condition.heldUntilMilliseconds {
+            handovers.append("too many by themselves, none before \(WallTime(milliseconds: until))")
+        }
+        return rows + labelled("hand-overs", handovers)
     }
 
     private func path(_ path: HeartbeatPathSummary) -> String {

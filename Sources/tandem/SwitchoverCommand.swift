@@ -6,7 +6,7 @@ struct SwitchoverCommand: ParsableCommand {
         commandName: "switchover", abstract: "Hand every session over to the other node, now.",
         discussion: "Waits until the other node owns everything. Refuses when it is not ready, with exit status 2.")
 
-    @Flag(help: "Also when the standby is late or still syncing: wait until it has caught up, then hand over.")
+    @Flag(help: "Also when the standby is late or syncing (wait until it has caught up), not fit, or out of service.")
     var force = false
 
     @OptionGroup var socketOptions: SocketOptions

@@ -15,7 +15,8 @@ import Testing
         .rekey(RekeyRequest(connection: "road", childUniqueID: 3)),
         .get(GetRequest(name: "anna")), .get(GetRequest(name: "7", detach: true)), .put(PutRequest(document: "{}", local: "192.0.2.1")),
         .put(PutRequest(document: String(repeating: "0123456789äöü", count: 20_000))),
-        .status, .switchover(force: false), .switchover(force: true),
+        .status, .switchover(force: false), .switchover(force: true), .maintain(MaintenanceRequest(.drain, timeoutMilliseconds: 5)),
+        .maintain(MaintenanceRequest(.standby, isForced: true)), .maintain(MaintenanceRequest(.resume)),
         .transfer(TransferRequest(name: "anna", direction: .to, gateway: "sg3")),
         .transfer(TransferRequest(name: "10.20.0.1", direction: .from, gateway: "sg3")), .events(after: .max), .unknown("load-conn"),
         .redirect(RedirectRequest(.name("eu@example.net"), to: "192.0.2.20")), .redirect(RedirectRequest(.all, to: "gw2.example.net")),
@@ -56,7 +57,8 @@ import Testing
     @Test func arguments_thatCannotBeRead_areRefused() {
         for (command, key, text) in [
             ("terminate", "ike-id", "five"), ("terminate", "ike-id", "4294967296"), ("terminate", "timeout", "1s"),
-            ("tandem-switchover", "force", "perhaps"), ("tandem-events", "after", "-1"), ("list-sas", "ike-id", ""),
+            ("tandem-switchover", "force", "perhaps"), ("tandem-drain", "timeout", "-1"), ("tandem-drain", "timeout", "86400001"),
+            ("tandem-standby", "force", "2"), ("tandem-events", "after", "-1"), ("list-sas", "ike-id", ""),
         ] {
             var arguments = VICIMessage()
             arguments.add(key, text)

@@ -49,6 +49,15 @@ enum Samples {
         ]
         status.lastTakeover = TakeoverSummary(
             cause: "heartbeat_lost", epoch: 9, atMilliseconds: 1_795_400_000_000, totalMicroseconds: 3214, steps: steps)
+        var condition = ConditionSummary()
+        (condition.fitness, condition.fitnessSinceMilliseconds) = ("unfit", 1_795_400_000_001)
+        condition.faults = [FaultSummary(name: "interface eth0", reason: "no carrier", sinceMilliseconds: 1_795_400_000_002)]
+        (condition.tracked, condition.maintenance) = (["memory: 40% used"], "drained")
+        condition.maintenanceSinceMilliseconds = 1_795_400_000_003
+        (condition.peerFitness, condition.peerFaults, condition.peerMaintenance) = ("fit", ["clock (x)"], "standby")
+        (condition.preferred, condition.automaticHandovers) = ("sg2", 31)
+        (condition.heldUntilMilliseconds, condition.nextHandoverMilliseconds) = (1_795_400_000_004, 1_795_400_000_005)
+        status.condition = condition
         status.counters = ["ike_received": 812, "ike_dropped_cookie": 4]
         return status
     }()

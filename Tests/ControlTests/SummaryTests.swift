@@ -73,6 +73,10 @@ import Testing
         let switchover = SwitchoverSummary(
             outcome: .refused, reason: "syncing", epoch: 9, owner: "sg1", sessions: 3, totalMicroseconds: 4100)
         #expect(try SwitchoverSummary(vici: switchover.vici()) == switchover)
+        var maintenance = MaintenanceSummary()
+        (maintenance.outcome, maintenance.reason, maintenance.maintenance, maintenance.role) = (.waiting, "no link", "draining", "active")
+        (maintenance.owner, maintenance.epoch, maintenance.sessions, maintenance.totalMicroseconds) = ("sg1", 8, 3, 4321)
+        #expect(try MaintenanceSummary(vici: maintenance.vici()) == maintenance)
         var transfer = TransferSummary(outcome: .failed, reason: "no", sessionID: 1 << 63, gateway: "sg3", method: .redirect)
         (transfer.contextBytes, transfer.installedMicroseconds, transfer.totalMicroseconds) = (4711, 1200, 3400)
         #expect(try TransferSummary(vici: transfer.vici()) == transfer)

@@ -34,7 +34,11 @@ struct KernelTests {
             try Links.setMTU(1400, interface)
             try Links.setUp(true, interface)
             let link = try Links.link(named: interface)
-            #expect(link == Link(index: 1, name: interface, mtu: 1400, isUp: true, hasCarrier: true, hardwareAddress: [0, 0, 0, 0, 0, 0]))
+            #expect(
+                link
+                    == Link(
+                        index: 1, name: interface, mtu: 1400, isUp: true, hasCarrier: true, isRunning: true,
+                        hardwareAddress: [0, 0, 0, 0, 0, 0]))
             let events = try monitor.read()
             #expect(events.contains { if case .changed(let seen) = $0 { seen == link } else { false } })
             try Links.setUp(false, interface)

@@ -288,6 +288,12 @@ enum Sample {
                     owesMerge: true)),
             .passedOn([]),
             .passedOn([Datagram(local: halfOpen.local, remote: halfOpen.remote, bytes: [0, 255])]),
+            .condition(NodeCondition(wallMilliseconds: -5)),
+            .condition(
+                NodeCondition(
+                    faults: [NamedFault(name: "interface eth0", reason: "no carrier"), NamedFault(name: "memory", reason: "")],
+                    maintenance: .standby, wallMilliseconds: 1_795_400_000_000)),
+            .handover(epoch: 10, HandoverTerms(reason: "unfit: memory", isForced: true, isAutomatic: true)),
             .entry(index: 5, .replay([ReplayReport(inboundSPI: 1, top: .max), ReplayReport(inboundSPI: .max, top: 0)])),
             .entry(index: 6, .delta(SessionDelta(session: session.id, changes: []))),
             .entry(index: 7, .delta(SessionDelta(session: session.id, changes: changes))),

@@ -62,6 +62,23 @@ private func problems(of text: String, mode: mode_t = 0o600, in folder: Temporar
         #expect(throws: ConfigurationError.self) { try loaded("replay_protection = \"strong\"") }
     }
 
+    @Test func preferredNode_isNobodyByDefault_andOneOfTheTwo() throws {
+        let folder = try pairFolder()
+        let sample = try #require(readText("\(samples)/sg1.toml"))
+        func loaded(_ line: String) throws -> PreferredNode? {
+            let text = sample.replacing("[pair]\n", with: "[pair]\n\(line)\n")
+            return try Configuration.load(path: folder.write("sg1.toml", text)).node.preferred
+        }
+        #expect(try loaded("") == nil)
+        #expect(try loaded("prefer = \"none\"\npreempt_delay = \"5s\"") == nil)
+        #expect(try loaded("prefer = \"sg1\"") == PreferredNode(isOwn: true, name: "sg1", delay: .seconds(60)))
+        #expect(
+            try loaded("prefer = \"sg2\"\npreempt_delay = \"5m\"") == PreferredNode(isOwn: false, name: "sg2", delay: .seconds(300)))
+        for wrong in ["prefer = \"sg3\"", "preempt_delay = \"5s\"", "prefer = \"sg1\"\npreempt_delay = 0"] {
+            #expect(throws: ConfigurationError.self) { try loaded(wrong) }
+        }
+    }
+
     @Test func samplesOfAPair_whenLoaded_agreeWithEachOther() throws {
         let folder = try pairFolder()
         let nodes = try ["sg1", "sg2"].map { name in

@@ -57,7 +57,7 @@ final class CannedNode: Sendable {
             summary.text = String(repeating: "0123456789", count: Int(request.name) ?? 0)
             respond(.context(summary))
         case .put(let request): respond(.context(.failure("told", "\(request.document.utf8.count)")))
-        case .listConnections, .listPools, .initiate, .rekey, .switchover, .redirect, .transfer, .rotate, .events, .unknown:
+        case .listConnections, .listPools, .initiate, .rekey, .switchover, .maintain, .redirect, .transfer, .rotate, .events, .unknown:
             respond(.unknownCommand)
         }
     }

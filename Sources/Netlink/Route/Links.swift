@@ -11,6 +11,8 @@ public struct Link: Hashable, Sendable {
     public var isUp: Bool
     /// A cable, or the other end of a veth, is there.
     public var hasCarrier: Bool
+    /// It can be used (RFC 2863: operational state up, or unknown to its driver).
+    public var isRunning: Bool
     /// 6 octets on Ethernet, none on a TUN device.
     public var hardwareAddress: [UInt8]
 }
@@ -77,7 +79,8 @@ public enum Links {
         return Link(
             index: info.ifi_index, name: attributes.string(IFLA_IFNAME) ?? "",
             mtu: Int(attributes.value(IFLA_MTU, as: UInt32.self) ?? 0), isUp: info.ifi_flags & UInt32(IFF_UP) != 0,
-            hasCarrier: info.ifi_flags & 0x10000 != 0, hardwareAddress: attributes[IFLA_ADDRESS].map(Array.init) ?? [])
+            hasCarrier: info.ifi_flags & 0x10000 != 0, isRunning: info.ifi_flags & UInt32(IFF_RUNNING) != 0,
+            hardwareAddress: attributes[IFLA_ADDRESS].map(Array.init) ?? [])
     }
 }
 

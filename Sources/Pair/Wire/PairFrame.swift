@@ -34,7 +34,7 @@ public enum PairFrame: Hashable, Sendable {
     /// The standby has taken in a page, and may be sent another.
     case snapshotPageTaken
     /// The active asks the standby to own everything from `epoch` on. It has stopped sending and changes nothing any more.
-    case handover(epoch: Epoch)
+    case handover(epoch: Epoch, HandoverTerms = HandoverTerms())
     /// The standby owns everything; its own entries begin at index 1, without a snapshot: both hold the same.
     case handoverAccepted(epoch: Epoch)
     case handoverRefused(epoch: Epoch, reason: String)
@@ -55,6 +55,8 @@ public enum PairFrame: Hashable, Sendable {
     case mergeEnd
     /// What peers sent to the node that has just handed over: the new owner answers. Only to a node whose hello takes handshakes.
     case passedOn([Datagram])
+    /// How the sender is, after its hello and whenever that changes. Only to a node whose hello takes it.
+    case condition(NodeCondition)
 }
 
 public struct PairHello: Hashable, Sendable {
@@ -67,6 +69,8 @@ public struct PairHello: Hashable, Sendable {
     public var epoch: Epoch
     /// It gives its kernel the connections of the other node.
     public var takesFlows: Bool
+    /// It listens to how the other node is.
+    public var takesCondition: Bool
     /// It takes a new certificate of the other node over the link.
     public var takesCertificates: Bool
     /// As owner it takes over what the other one did as owner beside it.
@@ -78,7 +82,8 @@ public struct PairHello: Hashable, Sendable {
 
     public init(
         version: UInt32, node: NodeID, name: String, boot: UInt64, role: NodeRole, epoch: Epoch, takesFlows: Bool = false,
-        takesCertificates: Bool = false, takesMerge: Bool = false, owesMerge: Bool = false, takesHandshakes: Bool = false
+        takesCondition: Bool = false, takesCertificates: Bool = false, takesMerge: Bool = false, owesMerge: Bool = false,
+        takesHandshakes: Bool = false
     ) {
         self.version = version
         self.node = node
@@ -91,6 +96,7 @@ public struct PairHello: Hashable, Sendable {
         self.takesMerge = takesMerge
         self.owesMerge = owesMerge
         self.takesHandshakes = takesHandshakes
+        self.takesCondition = takesCondition
     }
 }
 

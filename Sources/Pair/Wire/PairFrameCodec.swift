@@ -34,7 +34,7 @@ extension PairFrame {
                 $0.snapshotPage.reservations = reservations.map(\.wire)
             case .snapshotEnd: $0.snapshotEnd = WireNothing()
             case .snapshotPageTaken: $0.snapshotPageTaken = WireNothing()
-            case .handover(let epoch): $0.handover.epoch = epoch
+            case .handover(let epoch, let terms): $0.handover = terms.wire(epoch: epoch)
             case .handoverAccepted(let epoch): $0.handoverAccepted.epoch = epoch
             case .handoverRefused(let epoch, let reason):
                 $0.handoverRefused.epoch = epoch
@@ -50,6 +50,7 @@ extension PairFrame {
             case .mergePageTaken: $0.mergePageTaken = WireNothing()
             case .mergeEnd: $0.mergeEnd = WireNothing()
             case .passedOn(let datagrams): $0.passedOn.datagrams = datagrams.map(\.wire)
+            case .condition(let condition): $0.condition = condition.wire
             }
         }
     }
@@ -72,7 +73,8 @@ extension PairFrame {
                 ) { (reservation) throws(PairWireError) in try Reservation(reservation) })
         case .snapshotEnd: self = .snapshotEnd
         case .snapshotPageTaken: self = .snapshotPageTaken
-        case .handover(let handover): self = .handover(epoch: try WireField.epoch(handover.epoch, "Handover.epoch"))
+        case .handover(let handover):
+            self = .handover(epoch: try WireField.epoch(handover.epoch, "Handover.epoch"), try HandoverTerms(handover))
         case .handoverAccepted(let handover): self = .handoverAccepted(epoch: try WireField.epoch(handover.epoch, "Handover.epoch"))
         case .handoverRefused(let refusal):
             let reason = try WireField.text(refusal.reason, max: PairWireLimits.reasonBytesMax, "HandoverRefused.reason")
@@ -95,6 +97,7 @@ extension PairFrame {
         case .mergePageTaken: self = .mergePageTaken
         case .mergeEnd: self = .mergeEnd
         case .passedOn(let passed): self = .passedOn(try Datagram.list(passed))
+        case .condition(let condition): self = .condition(try NodeCondition(condition))
         case nil: throw .unknownKind("frame")
         }
     }
@@ -124,6 +127,7 @@ extension PairHello {
             $0.takesMerge = takesMerge
             $0.owesMerge = owesMerge
             $0.takesHandshakes = takesHandshakes
+            $0.takesCondition = takesCondition
         }
     }
 
@@ -134,8 +138,8 @@ extension PairHello {
             version: wire.version, node: try WireField.enumeration(wire.node, NodeID.self, "Hello.node"),
             name: try WireField.text(wire.name, max: PairWireLimits.nameBytesMax, "Hello.name"), boot: wire.boot,
             role: try WireField.enumeration(wire.role, NodeRole.self, "Hello.role"), epoch: try WireField.epoch(wire.epoch, "Hello.epoch"),
-            takesFlows: wire.takesFlows, takesCertificates: wire.takesCertificates, takesMerge: wire.takesMerge,
-            owesMerge: wire.owesMerge, takesHandshakes: wire.takesHandshakes)
+            takesFlows: wire.takesFlows, takesCondition: wire.takesCondition, takesCertificates: wire.takesCertificates,
+            takesMerge: wire.takesMerge, owesMerge: wire.owesMerge, takesHandshakes: wire.takesHandshakes)
     }
 }
 

@@ -190,6 +190,14 @@ nonisolated struct WireFrame: Sendable {
     set {kind = .passedOn(newValue)}
   }
 
+  var condition: WireCondition {
+    get {
+      if case .condition(let v)? = kind {return v}
+      return WireCondition()
+    }
+    set {kind = .condition(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -212,6 +220,7 @@ nonisolated struct WireFrame: Sendable {
     case mergePageTaken(WireNothing)
     case mergeEnd(WireNothing)
     case passedOn(WirePassedOn)
+    case condition(WireCondition)
 
   }
 
@@ -255,6 +264,8 @@ nonisolated struct WireHello: Sendable {
   var owesMerge: Bool = false
 
   var takesHandshakes: Bool = false
+
+  var takesCondition: Bool = false
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -841,6 +852,12 @@ nonisolated struct WireHandover: Sendable {
 
   var epoch: UInt64 = 0
 
+  var reason: String = String()
+
+  var isForced: Bool = false
+
+  var isAutomatic: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -852,6 +869,37 @@ nonisolated struct WireHandoverRefused: Sendable {
   // methods supported on all messages.
 
   var epoch: UInt64 = 0
+
+  var reason: String = String()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Whether the sender could serve well, and whether it is meant to. `wall_milliseconds` is what time of day it is there.
+nonisolated struct WireCondition: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var faults: [WireFault] = []
+
+  var maintenance: UInt32 = 0
+
+  var wallMilliseconds: Int64 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct WireFault: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var name: String = String()
 
   var reason: String = String()
 
@@ -2862,7 +2910,7 @@ fileprivate nonisolated let _protobuf_package = "tandem.pair"
 
 nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Frame"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}entry\0\u{1}acknowledge\0\u{3}snapshot_begin\0\u{3}snapshot_page\0\u{3}snapshot_end\0\u{3}snapshot_page_taken\0\u{1}handover\0\u{3}handover_accepted\0\u{3}handover_refused\0\u{1}flows\0\u{3}flows_taken\0\u{4}\u{8}certificate_offer\0\u{3}certificate_answer\0\u{4}1merge_request\0\u{3}merge_page\0\u{3}merge_page_taken\0\u{3}merge_end\0\u{4}\u{7}passed_on\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{1}entry\0\u{1}acknowledge\0\u{3}snapshot_begin\0\u{3}snapshot_page\0\u{3}snapshot_end\0\u{3}snapshot_page_taken\0\u{1}handover\0\u{3}handover_accepted\0\u{3}handover_refused\0\u{1}flows\0\u{3}flows_taken\0\u{4}\u{8}certificate_offer\0\u{3}certificate_answer\0\u{4}1merge_request\0\u{3}merge_page\0\u{3}merge_page_taken\0\u{3}merge_end\0\u{4}\u{7}passed_on\0\u{1}condition\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3117,6 +3165,19 @@ nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
           self.kind = .passedOn(v)
         }
       }()
+      case 81: try {
+        var v: WireCondition?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .condition(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .condition(v)
+        }
+      }()
       default: break
       }
     }
@@ -3204,6 +3265,10 @@ nonisolated extension WireFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       guard case .passedOn(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 80)
     }()
+    case .condition?: try {
+      guard case .condition(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 81)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -3237,7 +3302,7 @@ nonisolated extension WireNothing: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0\u{3}takes_flows\0\u{4}\u{7}takes_certificates\0\u{4}8takes_merge\0\u{3}owes_merge\0\u{4}\u{9}takes_handshakes\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0\u{3}takes_flows\0\u{4}\u{7}takes_certificates\0\u{4}8takes_merge\0\u{3}owes_merge\0\u{4}\u{9}takes_handshakes\0\u{3}takes_condition\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3256,6 +3321,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       case 70: try { try decoder.decodeSingularBoolField(value: &self.takesMerge) }()
       case 71: try { try decoder.decodeSingularBoolField(value: &self.owesMerge) }()
       case 80: try { try decoder.decodeSingularBoolField(value: &self.takesHandshakes) }()
+      case 81: try { try decoder.decodeSingularBoolField(value: &self.takesCondition) }()
       default: break
       }
     }
@@ -3295,6 +3361,9 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if self.takesHandshakes != false {
       try visitor.visitSingularBoolField(value: self.takesHandshakes, fieldNumber: 80)
     }
+    if self.takesCondition != false {
+      try visitor.visitSingularBoolField(value: self.takesCondition, fieldNumber: 81)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3310,6 +3379,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if lhs.takesMerge != rhs.takesMerge {return false}
     if lhs.owesMerge != rhs.owesMerge {return false}
     if lhs.takesHandshakes != rhs.takesHandshakes {return false}
+    if lhs.takesCondition != rhs.takesCondition {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4343,7 +4413,7 @@ nonisolated extension WireEndedSession: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireHandover: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Handover"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{2}E\u{1}reason\0\u{3}is_forced\0\u{3}is_automatic\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4352,6 +4422,9 @@ nonisolated extension WireHandover: SwiftProtobuf.Message, SwiftProtobuf._Messag
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 70: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      case 71: try { try decoder.decodeSingularBoolField(value: &self.isForced) }()
+      case 72: try { try decoder.decodeSingularBoolField(value: &self.isAutomatic) }()
       default: break
       }
     }
@@ -4361,11 +4434,23 @@ nonisolated extension WireHandover: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if self.epoch != 0 {
       try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 1)
     }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 70)
+    }
+    if self.isForced != false {
+      try visitor.visitSingularBoolField(value: self.isForced, fieldNumber: 71)
+    }
+    if self.isAutomatic != false {
+      try visitor.visitSingularBoolField(value: self.isAutomatic, fieldNumber: 72)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: WireHandover, rhs: WireHandover) -> Bool {
     if lhs.epoch != rhs.epoch {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.isForced != rhs.isForced {return false}
+    if lhs.isAutomatic != rhs.isAutomatic {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4400,6 +4485,81 @@ nonisolated extension WireHandoverRefused: SwiftProtobuf.Message, SwiftProtobuf.
 
   static func ==(lhs: WireHandoverRefused, rhs: WireHandoverRefused) -> Bool {
     if lhs.epoch != rhs.epoch {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireCondition: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Condition"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}faults\0\u{1}maintenance\0\u{3}wall_milliseconds\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.faults) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.maintenance) }()
+      case 3: try { try decoder.decodeSingularInt64Field(value: &self.wallMilliseconds) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.faults.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.faults, fieldNumber: 1)
+    }
+    if self.maintenance != 0 {
+      try visitor.visitSingularUInt32Field(value: self.maintenance, fieldNumber: 2)
+    }
+    if self.wallMilliseconds != 0 {
+      try visitor.visitSingularInt64Field(value: self.wallMilliseconds, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireCondition, rhs: WireCondition) -> Bool {
+    if lhs.faults != rhs.faults {return false}
+    if lhs.maintenance != rhs.maintenance {return false}
+    if lhs.wallMilliseconds != rhs.wallMilliseconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireFault: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Fault"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}reason\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireFault, rhs: WireFault) -> Bool {
+    if lhs.name != rhs.name {return false}
     if lhs.reason != rhs.reason {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

@@ -28,8 +28,9 @@ extension Configuration {
 
         fileprivate func minds(_ problem: ConfigurationError.Problem) -> Bool {
             self == .serving
-                || !["transfer", "gateway", "reachability", "witness", "fencing", "connections", "authorities", "secrets", "pools"].contains
-                { problem.key.hasPrefix($0) }
+                || ![
+                    "reachability", "witness", "fencing", "track", "transfer", "gateway", "connections", "authorities", "secrets", "pools",
+                ].contains { problem.key.hasPrefix($0) }
         }
     }
 
@@ -81,8 +82,7 @@ struct Sections {
 
     static let names = [
         "node", "pair", "reachability", "witness", "fencing", "address", "transfer", "gateway", "dataplane", "conntrack", "runtime", "ike",
-        "overload", "connections",
-        "authorities", "secrets", "pools",
+        "overload", "track", "connections", "authorities", "secrets", "pools",
     ]
 
     /// `nil` when something without which there is no configuration is missing; that has been reported.
@@ -105,6 +105,8 @@ struct Sections {
         let conntrack = conntrack()
         let runtime = runtime()
         let overload = overload(gateways: transfer?.gateways ?? [])
+        let track = track(shared: served.shared)
+        let preferred = preference(node: name, peer: pair?.node.peerName)
         guard let name, let id else { return nil }
         var configuration = Configuration(
             path: context.file,
@@ -117,6 +119,8 @@ struct Sections {
         configuration.node.overload = overload
         configuration.arbitration = arbitration.settings
         configuration.node.pair?.arbitration = arbitration.plan
+        configuration.node.track = track
+        configuration.node.preferred = preferred
         return configuration
     }
 
@@ -134,10 +138,12 @@ struct Sections {
 
     /// A name that the kernel takes: 1 to 15 octets without `/` and blanks (IFNAMSIZ).
     func interfaceName(_ table: TableReader, _ key: String) -> String? {
-        table.value(key, "the name of an interface (1 to 15 characters)") { text in
-            let fits = (1...15).contains(text.utf8.count) && !text.contains { $0 == "/" || $0.isWhitespace }
-            return fits && text != "." && text != ".." ? text : nil
-        }
+        table.value(key, "the name of an interface (1 to 15 characters)") { isInterfaceName($0) ? $0 : nil }
+    }
+
+    func isInterfaceName(_ text: String) -> Bool {
+        let fits = (1...15).contains(text.utf8.count) && !text.contains { $0 == "/" || $0.isWhitespace }
+        return fits && text != "." && text != ".."
     }
 
     private func dataPlane() -> DataPlaneSettings {

@@ -70,7 +70,7 @@ extension Sections {
     }
 
     /// `"90%"`, or a whole number.
-    private func percent(_ table: TableReader, _ key: String, in range: ClosedRange<Int>) -> Int? {
+    func percent(_ table: TableReader, _ key: String, in range: ClosedRange<Int>) -> Int? {
         guard table.table[key]?.string != nil else { return table.integer(key, in: range) }
         return table.value(key, "a percentage from \(range.lowerBound)% to \(range.upperBound)%") { text in
             guard text.hasSuffix("%"), let number = Int(text.dropLast()), range.contains(number) else { return nil }

@@ -11,7 +11,9 @@ struct PairSection {
 extension Sections {
     func pairSection() -> PairSection? {
         guard let table = root.subtable("pair") else { return nil }
-        table.allow(["peer", "certificate", "key", "peer_certificate", "heartbeat", "commit", "replay_protection", "path"])
+        table.allow(
+            ["peer", "certificate", "key", "peer_certificate", "heartbeat", "commit", "replay_protection", "path"] + Sections.preferenceKeys
+        )
         for (key, example) in [("certificate", "sg1.crt"), ("key", "sg1.key"), ("peer_certificate", "sg2.crt")] where !table.has(key) {
             table.missing(key, "\(key) = \"pair/\(example)\" (tandem pair init makes them)")
         }

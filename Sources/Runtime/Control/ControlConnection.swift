@@ -168,7 +168,8 @@ final class ControlConnection: ChannelInboundHandler {
         case .sessionIDs(let identifiers): startListing(identifiers)
         case .sas(let summaries): showPage(summaries)
         case .connections(let connections): showConnections(connections)
-        case .version, .stats, .pools, .status, .switchover, .redirect, .transfer, .rotation, .events, .context, .done, .unknownCommand:
+        case .version, .stats, .pools, .status, .switchover, .maintenance, .redirect, .transfer, .rotation, .events, .context, .done,
+            .unknownCommand:
             finish(response)
         }
     }
@@ -275,6 +276,7 @@ extension ControlResponse {
         case .pools(let pools): return .response(PoolSummary.vici(pools))
         case .status(let summary): return .response(summary.vici())
         case .switchover(let summary): return .response(summary.vici())
+        case .maintenance(let summary): return .response(summary.vici())
         case .transfer(let summary): return .response(summary.vici())
         case .rotation(let summary): return .response(summary.vici())
         case .redirect(let summary): return .response(summary.vici())

@@ -2,6 +2,7 @@ import Control
 import NIOCore
 import Netlink
 import Node
+import Pair
 import Session
 import Synchronization
 
@@ -17,6 +18,8 @@ final class DaemonLife {
     private let notifier = Notifier()
     private var addressWatch: AddressWatch?
     private var revocationWatch: RevocationWatch?
+    private var healthWatch: HealthWatch?
+    private var scriptTracker: ScriptTracker?
     private var ending: (() -> Void)?
     private var hasEnded = false
 
@@ -98,6 +101,7 @@ final class DaemonLife {
         runner.submit(.started(dataPlane: runner.world.dataPlane.kind, reason: runner.world.dataPlane.reason))
         watchAddresses()
         watchRevocationLists()
+        watchHealth()
         if configuration.node.overload != nil { runner.startMeasuringLoad() }
         log.write(LogLine(.notice, "tandemd is ready", [.init("control", configuration.runtime.controlSocket)]))
     }
@@ -113,6 +117,28 @@ final class DaemonLife {
         } catch {
             log.write(LogLine(.warning, "cannot watch the host's addresses", [.init("reason", "\(error)")]))
         }
+    }
+
+    /// What says whether this node is fit. Without the thread only scripts and the data plane's refusals do.
+    private func watchHealth() {
+        let (eventLoop, log, track) = (eventLoop, log, configuration.node.track)
+        let bound = NIOLoopBound(runner, eventLoop: eventLoop)
+        let device = runner.world.dataPlane.kind == DataPlaneSettings.Kind.user.rawValue ? configuration.dataPlane.tunName : nil
+        do {
+            healthWatch = try HealthWatch(HealthWatch.Tracked(track, device: device)) { report in
+                eventLoop.execute { bound.value.submit(.health(report)) }
+            }
+        } catch {
+            log.write(LogLine(.warning, "cannot watch interfaces, memory and descriptors", [.init("reason", "\(error)")]))
+        }
+        guard !track.scripts.isEmpty else { return }
+        let (runner, name) = (runner, configuration.node.name)
+        let tracker = ScriptTracker(
+            track.scripts, eventLoop: eventLoop,
+            variables: { [.init("TANDEM_NODE", name), .init("TANDEM_ROLE", runner.role.name)] },
+            report: { runner.submit(.health($0)) })
+        scriptTracker = tracker
+        tracker.start()
     }
 
     private func startFlows() throws {
@@ -206,7 +232,8 @@ final class DaemonLife {
         guard runner.isActiveWithReadyPeer else { return finish() }
         log.write(LogLine(.notice, "hands over before it ends"))
         eventLoop.assumeIsolated().scheduleTask(in: DaemonLife.switchoverTimeout) { self.finish() }
-        runner.request(.switchover(force: false)) { response in
+        // Whatever state the other node is in, it will be alone.
+        runner.request(.switchover(force: true)) { response in
             // Later, so that what belongs to the answer has been carried out.
             if response.isFinal { self.eventLoop.assumeIsolated().execute { self.finishAfterHooks() } }
         }
@@ -231,6 +258,8 @@ final class DaemonLife {
         // Only now what may take its time: until here this host still spoke for the sessions.
         addressWatch?.stop()
         revocationWatch?.stop()
+        healthWatch?.stop()
+        scriptTracker?.stop()
         world.flows?.stop()
         world.watchman?.quit()
         runner.world.watchman = nil

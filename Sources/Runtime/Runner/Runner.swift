@@ -54,7 +54,7 @@ final class Runner {
     private var armed: (at: Instant, task: Scheduled<Void>)?
     private var responders: [RequestToken: Responder] = [:]
     private var nextToken: UInt64 = 1
-    private var role = NodeRole.starting
+    private(set) var role = NodeRole.starting
     private var isPaired = false
     private var counters: [String: UInt64] = [:]
     private var limiters: [String: LogLimiter] = [:]
