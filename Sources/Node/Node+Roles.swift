@@ -40,8 +40,9 @@ extension Node {
     mutating func heartbeatReceived(_ bytes: [UInt8], path: Int, now: Now) {
         do {
             let (heartbeat, key) = try heartbeats.open(bytes)
-            keyWasUsed(key, now: now)
             let worth = try watch.receive(heartbeat, path: path, at: now.instant)
+            // Only now it is known that it is not one of our own, sent back.
+            keyWasUsed(key, now: now)
             counters.heartbeatsReceived += 1
             guard worth != .unproven else { return }
             if heartbeat.boot == contact?.life { contact?.at = now.instant }

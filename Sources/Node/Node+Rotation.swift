@@ -32,6 +32,7 @@ extension Node {
         case .failed(let reason): rotationFailed(reason, now: now)
         case .trusted(let certificate, let pem): trusted(certificate, pem, now: now)
         case .distrusted(let certificate, let reason):
+            certificates.isTrusting = false
             sendFrame(.certificateAnswer(digest: sha256(certificate), refusal: reason))
         case .shown(let digest): peerUses(digest, now: now)
         }
@@ -138,15 +139,17 @@ extension Node {
     // MARK: - The other node
 
     mutating func certificateOffered(_ pem: [UInt8]) {
-        if case .none = certificates.rotation, certificates.certificates != nil {
+        if case .none = certificates.rotation, certificates.certificates != nil, !certificates.isTrusting {
+            certificates.isTrusting = true
             effects.append(.certificate(.trust(certificate: pem)))
         } else {
-            sendFrame(.certificateAnswer(digest: sha256(pem), refusal: "it is changing its own"))
+            sendFrame(.certificateAnswer(digest: sha256(pem), refusal: "it is changing its own, or looks at another"))
         }
     }
 
     /// Whoever offers uses the one that is first here: an earlier offer came to nothing, or it would have been seen in use.
     private mutating func trusted(_ certificate: PairCertificate, _ pem: [UInt8], now: Now) {
+        certificates.isTrusting = false
         guard let present = certificates.certificates?.peer.first else { return }
         if certificate.digest != present.digest {
             certificates.certificates?.peer = [present, certificate]

@@ -93,6 +93,8 @@ struct CertificateWork: Sendable {
 
     var certificates: PairCertificates?
     var rotation = Rotation.none
+    /// The runtime looks at a certificate that the other node has offered.
+    var isTrusting = false
     /// When ends are looked at again.
     var nextLook: Instant?
 

@@ -151,6 +151,35 @@ import Testing
         #expect(outcome(second, world)?.outcome == .refused)
     }
 
+    /// Its own words, played back to it under the new key, say nothing of what the other node knows.
+    @Test func heartbeat_ofItsOwnSentBack_confirmsNothing() throws {
+        let (world, _) = TakeoverTests.connected()
+        world.wires.lost = [.path(0, from: 1)]
+        let token = world.request(0, .rotate(days: 10))
+        world.run(for: 20)
+        #expect(world.nodes[0]?.heartbeats.names.count == 2)
+        let own = try #require(world.nodes[0]).heartbeats.seal(
+            Heartbeat(
+                node: .zero, role: .active, isReady: true, wantsAnswer: false, boot: 9, echo: try #require(world.nodes[0]).boot,
+                sequence: 99,
+                epoch: 2))
+        world.feed(0, .heartbeat(path: 0, bytes: own))
+        #expect(world.nodes[0]?.heartbeats.names.count == 2 && outcome(token, world) == nil)
+        world.wires.lost = []
+        world.run(for: 300)
+        #expect(outcome(token, world)?.outcome == .done)
+        expectSettled(world)
+    }
+
+    @Test func offers_oneAfterTheOther_areLookedAtOneAtATime() {
+        let (world, _) = TakeoverTests.connected()
+        // As fast as the link carries them: the second finds the first under way.
+        for number in [UInt8(8), 9] { world.feed(1, .frame(.certificateOffer([0, number]))) }
+        world.run(for: 100)
+        #expect(world.folders[1].peer == [[0, 0], [0, 8]])
+        #expect(isPaired(world))
+    }
+
     @Test func offer_thatIsNoCertificate_isNotTaken() {
         let (world, _) = TakeoverTests.connected()
         world.feed(1, .frame(.certificateOffer([1, 2, 3])))

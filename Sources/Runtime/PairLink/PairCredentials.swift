@@ -111,6 +111,7 @@ final class PairCredentials {
         } catch {
             throw PairFiles.Failure("it is of no use: \(error)")
         }
+        guard try certificateFingerprint(pem: present) != certificate.digest else { throw PairFiles.Failure("it is the present one") }
         try files.writePeer([present, pem])
         return certificate
     }
