@@ -24,6 +24,8 @@ struct HeldOutput {
     var messages: [TransferOutput] = []
     /// An operator is told only what the standby knows too.
     var responses: [HeldResponse] = []
+    /// It shows these half-open IKE SAs, by our SPIs, and nothing of a session.
+    var halfOpen: [UInt64] = []
 }
 
 struct HeldResponse {
@@ -47,6 +49,13 @@ struct HoldQueue {
     mutating func release(upTo index: UInt64) -> [HeldOutput] {
         var out: [HeldOutput] = []
         while let first = entries.first, first.index <= index { out.append(entries.removeFirst()) }
+        return out
+    }
+
+    /// What waited long enough and shows no session.
+    mutating func releaseLateHandshakes(at now: Instant) -> [HeldOutput] {
+        var out: [HeldOutput] = []
+        while let first = entries.first, first.deadline <= now, !first.halfOpen.isEmpty { out.append(entries.removeFirst()) }
         return out
     }
 

@@ -19,6 +19,9 @@ extension Node {
     /// A standby has just been given the beginning of a snapshot: what is half-open follows at once.
     mutating func tellAllHandshakes(now: Now) { tellHandshakes(ike.handshakes(), now: now) }
 
+    /// As `RoleTiming.introductionTime` has it, in heartbeat intervals.
+    private static let introductionIntervals = 4
+
     /// On the standby.
     mutating func standBy(_ frame: PairFrame, applied: [AppliedDelta], now: Now) {
         switch frame {
@@ -36,7 +39,16 @@ extension Node {
     /// commit timeout; a heartbeat's interval more makes sure.
     mutating func repeatAnswers(cause: TakeoverCause, now: Now) {
         guard cause != .switchover, let pair = configuration.pair else { return }
-        let heard = watch.lastHeard ?? now.instant
+        // Nodes that have just met may not have heard each other yet: then it was on the link that they spoke.
+        let heard = watch.lastHeard ?? now.instant + (.zero - pair.heartbeatInterval * Node.introductionIntervals)
         ike.repeatAnswers(since: heard + (.zero - pair.commitTimeout - pair.heartbeatInterval), at: now.instant)
+    }
+}
+
+extension HandshakeChange {
+    /// Our SPI of an IKE SA that begins.
+    var opened: UInt64? {
+        guard case .opened(let half) = self else { return nil }
+        return half.spis.responder
     }
 }

@@ -67,7 +67,8 @@ extension Node {
             // It shows nothing that a standby would have to know.
             effects += outcome.datagrams.map(Effect.send)
         } else {
-            release(commands: commands, datagrams: outcome.datagrams, hooks: hooks, now: now)
+            let halfOpen = outcome.deltas.isEmpty ? outcome.handshakes.compactMap(\.opened) : []
+            release(commands: commands, datagrams: outcome.datagrams, hooks: hooks, halfOpen: halfOpen, now: now)
         }
         for event in outcome.events {
             noteCall(event)
@@ -120,12 +121,12 @@ extension Node {
     /// What follows a held output waits too, though it changed nothing itself: it may repeat what is being held.
     mutating func release(
         commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], messages: [TransferOutput] = [],
-        responses: [HeldResponse] = [], now: Now
+        responses: [HeldResponse] = [], halfOpen: [UInt64] = [], now: Now
     ) {
         guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty || !messages.isEmpty || !responses.isEmpty else { return }
         let output = HeldOutput(
             index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams,
-            hooks: hooks, messages: messages, responses: responses)
+            hooks: hooks, messages: messages, responses: responses, halfOpen: halfOpen)
         if sender.holdsReplies, sender.lag > 0 { hold.append(output) } else { emit([output]) }
     }
 
@@ -165,11 +166,22 @@ extension Node {
     }
 
     mutating func releaseOverdue(now: Now) {
+        releaseLateHandshakes(now: now)
         guard let deadline = hold.nextDeadline, now.instant >= deadline else { return }
         counters.commitTimeouts += 1
         sender.commitTimedOut(at: now.instant)
         pairStateChanged(now: now)
         releaseHeld()
+    }
+
+    /// A burst of new peers keeps both nodes busy for longer than the commit timeout. That is no reason to call the pair solo: an answer to
+    /// IKE_SA_INIT that left too early costs its peer a new beginning, if this node dies at that moment, and no session.
+    private mutating func releaseLateHandshakes(now: Now) {
+        let late = hold.releaseLateHandshakes(at: now.instant)
+        guard !late.isEmpty else { return }
+        counters.handshakesNotWaitedFor += UInt64(late.count)
+        for spi in late.flatMap(\.halfOpen) { ike.unshare(halfOpen: spi) }
+        emit(late)
     }
 
     mutating func forgetTraffic(of applied: AppliedDelta) {

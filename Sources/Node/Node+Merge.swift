@@ -134,7 +134,7 @@ extension Node {
         merge.taking?.hasBegun = true
         counters.merges += 1
         guard let epoch = roles.renew() else { return }
-        sendHeartbeats(wantsAnswer: false, on: nil)
+        sendHeartbeats(wantsAnswer: false, on: nil, now: now)
         tellRole(now: now)
         log(.notice, "merging with what the other node did as owner", [.init("epoch", "\(epoch)")])
         note(.pairState, "merging: both nodes were active; epoch \(epoch)", now: now)
@@ -283,8 +283,8 @@ extension Node {
     /// Sessions of which only one can be: the one that its peer spoke to last.
     private mutating func makeRoom(for item: MergePage.Item, now: Now) -> Bool {
         let session = item.session
-        let isBeginning = session.localSPIs.contains { ike.isBeginning(localSPI: $0) }
-        for holder in holders(of: session) + (isBeginning ? [nil] : []) {
+        let isCalling = session.localSPIs.contains { ike.isCalling(localSPI: $0) }
+        for holder in holders(of: session) + (isCalling ? [nil] : []) {
             // Another gateway gave its context to both nodes, and it never came here.
             guard let holder, holder.isArriving, !session.isArriving else {
                 return refuse(session, "its SPIs are another session's", now: now)

@@ -177,6 +177,8 @@ struct NodeCounters {
     var replicationErrors: UInt64 = 0
     var applyErrors: UInt64 = 0
     var commitTimeouts: UInt64 = 0
+    /// Answers to IKE_SA_INIT that left before the standby had them.
+    var handshakesNotWaitedFor: UInt64 = 0
     var takeovers: UInt64 = 0
     var stepDowns: UInt64 = 0
     /// After both nodes were owners.
@@ -222,7 +224,8 @@ struct NodeCounters {
             ("heartbeats_sent", heartbeatsSent), ("heartbeats_received", heartbeatsReceived), ("entries_sent", entriesSent),
             ("entries_applied", entriesApplied), ("handshake_entries_sent", handshakeEntriesSent),
             ("replication_errors", replicationErrors), ("apply_errors", applyErrors),
-            ("commit_timeouts", commitTimeouts), ("takeovers", takeovers), ("step_downs", stepDowns),
+            ("commit_timeouts", commitTimeouts), ("handshakes_not_waited_for", handshakesNotWaitedFor), ("takeovers", takeovers),
+            ("step_downs", stepDowns),
             ("sessions_relocated", sessionsRelocated), ("merges", merges), ("sessions_merged_new", merged.new),
             ("sessions_merged_theirs", merged.theirs), ("sessions_merged_ours", merged.ours), ("sessions_merged_ended", merged.ended),
             ("sessions_merge_refused", merged.refused), ("sessions_merge_sent", sessionsMergeSent),

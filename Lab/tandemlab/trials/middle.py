@@ -167,7 +167,8 @@ class _Course:
             checks.expect(f"{step.name}: the client has ended it", not problem and not self.lab.client.associations(), detail)
             wait_until("the gateway has nothing left", lambda: int(self.standby.status()["sessions_owned"]) == 0)
         wanted = 1 if step.retransmits else 0
-        checks.expect(f"{step.name}: {'one request' if wanted else 'nothing'} was repeated", repeats == wanted, detail)
+        # What came to the dead may have been handed on by its kernel, once the address was elsewhere.
+        checks.expect(f"{step.name}: {'at most one request' if wanted else 'nothing'} was repeated", repeats <= wanted, detail)
         if step.act == "initiate":
             # The first may have been for another group.
             spis = len(set(re.findall(r"IKE_SA road\[(\d+)\] established", log)))

@@ -41,6 +41,9 @@ extension IKEEngine {
     /// Whether an IKE SA that is not established yet has this SPI of ours.
     public func isBeginning(localSPI: UInt64) -> Bool { halfOpen[localSPI] != nil || initiations[localSPI] != nil }
 
+    /// Whether a call of ours has this SPI.
+    public func isCalling(localSPI: UInt64) -> Bool { initiations[localSPI] != nil }
+
     /// Whether a CHILD SA that is not established yet has this SPI of ours.
     public func isBeginning(inboundSPI: UInt32) -> Bool { initiations.isInUse(childSPI: inboundSPI) }
 }

@@ -70,6 +70,8 @@ struct HalfOpenTable {
         countByOrigin[origin] = left > 0 ? left : nil
     }
 
+    mutating func unshare(_ spi: UInt64) { replicated.remove(spi) }
+
     /// Of these, and of no others, a new standby is told.
     mutating func setReplicated(_ spis: [UInt64]) { replicated = Set(spis) }
 

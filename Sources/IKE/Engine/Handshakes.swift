@@ -71,6 +71,8 @@ extension IKEEngine {
 
     /// The other node was told of this half-open IKE SA.
     public func isShared(halfOpen spi: UInt64) -> Bool { halfOpen.isReplicated(spi) }
+    /// It was shown to its peer, and the other node may not know of it.
+    public mutating func unshare(halfOpen spi: UInt64) { halfOpen.unshare(spi) }
     /// Its last answer is still known.
     public func hasEnded(localSPI: UInt64) -> Bool { farewells.knows(localSPI) }
 

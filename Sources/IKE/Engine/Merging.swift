@@ -12,6 +12,8 @@ extension IKEEngine {
         _ session: Session, givenUp: [PendingRequest], mayBeBehind: Bool, table: SessionTable, context: IKEContext
     ) -> IKEOutcome {
         let (id, now) = (session.id, context.now.instant)
+        // Its handshake was known here too, and has ended at the other node.
+        for spi in session.localSPIs { halfOpen.remove(spi) }
         var changes: [SessionChange] = [table[id] == nil ? .created(session) : .merged(session)]
         changes += giveUp(givenUp, of: session, at: now)
         var outcome = IKEOutcome(deltas: [SessionDelta(session: id, changes: changes)], session: id)

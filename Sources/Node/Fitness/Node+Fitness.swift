@@ -103,7 +103,8 @@ extension Node {
     var nextHandoverByItself: Instant? { wish?.at }
 
     var nextServiceDeadline: Instant? {
-        let tells = link.isUp && link.peer?.takesCondition == true ? link.told.map { $0.at + ServiceWork.tellInterval } : nil
+        let tells =
+            link.isUp && !link.isClosing && link.peer?.takesCondition == true ? link.told.map { $0.at + ServiceWork.tellInterval } : nil
         return [service.nextDeadline, tells, wish?.at].compactMap { $0 }.min()
     }
 
