@@ -380,8 +380,10 @@ extension Swarm {
             let active = world.nodes.first(where: { $0?.isOwner == true }) ?? nil,
             let session = user.initiator.ikeSA.flatMap({ active.table.session(localSPI: $0.remoteSPI) })
         else { return false }
-        let ours = Set(session.children.map(\.inboundSPI))
-        return ours.symmetricDifference(user.initiator.children.map(\.outboundSPI)).isSubset(of: terminated)
+        let (ours, theirs) = (Set(session.children.map(\.inboundSPI)), Set(user.initiator.children.map(\.outboundSPI)))
+        guard theirs.subtracting(ours).isSubset(of: terminated) else { return false }
+        // Two owners that answered the same request made an SA each, and the client took one (Docs/takeover.md, what stays undecided).
+        return world.checks.hasSplit || ours.subtracting(theirs).isSubset(of: terminated)
     }
 
     /// It asks again for the end of an IKE SA that has ended here. The answer to that is in no table, so that only the node that
@@ -401,8 +403,11 @@ extension Swarm {
             + "\(session?.children.map { String($0.inboundSPI, radix: 16) } ?? [])"
     }
 
-    /// Every operator whose node lived on was answered.
+    /// Every operator whose node lived on was answered; who ends what its peer knows nothing of, when the last repetition was in vain.
     private func checkAnswers() {
+        for _ in 0..<30 where tokens.contains(where: { world.responses[$0] == nil && !world.diedWaiting.contains($0) }) {
+            world.run(for: 1_000)
+        }
         for token in tokens where world.responses[token] == nil {
             world.expect(world.diedWaiting.contains(token), "request \(token.rawValue) of an operator was never answered")
         }
