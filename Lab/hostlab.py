@@ -32,6 +32,7 @@ from tandemlab.trials.process import process
 from tandemlab.trials.redirect import redirect
 from tandemlab.trials.refusals import refusals
 from tandemlab.trials.replay import replay
+from tandemlab.trials.restart import restart
 from tandemlab.trials.rotate import rotate
 from tandemlab.trials.secrets import secrets
 from tandemlab.trials.stockmove import stockmove
@@ -43,7 +44,7 @@ from tandemlab.trials.wire import check_wire
 #: Those that need no pair, and come before it.
 BEFORE = ("files", "redirect", "transfer", "stockmove")
 #: Those that have a laboratory of their own.
-APART = ("twocities", "replay")
+APART = ("twocities", "replay", "restart")
 TRIALS = (
     *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "process", "secrets", "rotate", "frozen",
     "short_freeze", "beheaded", "host", "orderly", "counters", "takeovers", *APART)
@@ -139,6 +140,11 @@ def perform(settings, options):
     if "replay" in wanted:
         print("— replay", flush=True)
         checks.run("replay", lambda: figures.update(replay=replay(settings, checks)))
+    if "restart" in wanted:
+        print("— restart", flush=True)
+        with Laboratory(settings) as lab:
+            checks.run("restart", lambda: figures.update(restart=restart(lab, checks)))
+        check_left(lab, checks)
     with open(os.path.join(options.out, "result.json"), "w") as file:
         document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1), **figures}
         json.dump(document, file, indent=2)

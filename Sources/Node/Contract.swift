@@ -171,6 +171,8 @@ public enum Input: Sendable {
     case flows(generation: UInt64, FlowReport)
     /// The answer to every `.injectFlows`, in their order.
     case flowsInjected(FlowInjectionResult)
+    /// What became of the state on disk. A node that keeps none never hears of it.
+    case state(StateEvent)
     /// A deadline that `nextDeadline()` named may be over. Late or spurious calls are harmless.
     case deadline
 }
@@ -204,6 +206,8 @@ public enum Effect: Hashable, Sendable {
     case unwatchFlows
     /// Without waiting for it.
     case injectFlows(FlowInjection)
+    /// Write it to disk, without waiting for it: answered by one `StateEvent`. There is one at a time.
+    case state(StateOrder)
     /// Take the time here and hand it back as `.milestonePassed`.
     case milestone(TakeoverStep)
     /// Who this node is now: for the guard's patience, the notify status and the metrics.

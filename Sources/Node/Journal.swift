@@ -18,6 +18,7 @@ struct Journal {
         case ike
         case context
         case certificate
+        case state
     }
 
     private(set) var events: [EventSummary] = []

@@ -86,6 +86,7 @@ extension Node {
             replicate(.delta(delta), now: now)
             forgetTraffic(of: applied)
             noteDeparture(applied, now: now)
+            noteStored(applied, now: now)
             roads.note(applied, configuration.nodeAddresses)
             followSelectors(of: applied)
             if isAlone(now), let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }

@@ -22,7 +22,7 @@ extension Node {
             let heartbeat = Heartbeat(
                 node: configuration.id, role: roles.role, isReady: isReadyToTakeOver || isPairedActive, wantsAnswer: wantsAnswer,
                 boot: boot,
-                echo: watch.echo, sequence: beat.sequence, epoch: roles.epoch)
+                echo: watch.echo, sequence: beat.sequence, epoch: roles.announcedEpoch)
             effects.append(.heartbeat(path: path, bytes: heartbeats.seal(heartbeat)))
         }
     }
@@ -48,6 +48,7 @@ extension Node {
             if heartbeat.role == .active { activeWasPaired = heartbeat.isReady }
             if isNewLife { log(.info, "the peer is heard", [.init("path", "\(path)"), .init("role", heartbeat.role.name)]) }
             noteSplit(heartbeat, now: now)
+            reserveEpochs(above: heartbeat.epoch)
             perform(roles.heartbeat(heartbeat, at: now.instant), now: now)
         } catch {
             counters.heartbeatsRejected[error, default: 0] += 1
@@ -112,6 +113,8 @@ extension Node {
 
     private mutating func outbid(epoch: Epoch, now: Now) {
         log(.notice, "staying active above the epoch that the peer knows", [.init("epoch", "\(epoch)")])
+        // A starting peer names the ownership of which its sessions are: there was one after ours of which nobody told us.
+        if watch.last?.role == .starting { leases.begin(.record(.pastGap), at: now.instant) }
         sendHeartbeats(wantsAnswer: false, on: nil)
         tellRole(now: now)
     }

@@ -41,6 +41,8 @@ final class World {
         var overload: OverloadConfiguration?
         /// When the pair's certificates end, in milliseconds since 1970.
         var certificatesEnd: Int64 = 4_102_444_800_000
+        /// Each node keeps its state on a disk of its own.
+        var keepsState = false
         /// What is deliberately wrong in this world.
         var broken: Break?
     }
@@ -51,6 +53,8 @@ final class World {
     var nodes: [Node?] = [nil, nil]
     var planes = [FakeDataPlane(), FakeDataPlane()]
     var flowTables = [FakeConntrack(), FakeConntrack()]
+    /// `nil`: the nodes keep no state.
+    var disks: [FakeDisk?] = [nil, nil]
     var holdsAddress = [false, false]
     var folders = [FakeCertificates(node: 0), FakeCertificates(node: 1)]
     /// An octet of the secret that each node was started with, and how often it was.
@@ -96,6 +100,7 @@ final class World {
         self.onFailure = onFailure
         random = RandomSource.seeded(options.seed)
         wires = Wires(paths: options.paths)
+        if options.keepsState { disks = [FakeDisk(), FakeDisk()] }
     }
 
     var time: Now { Clock().shows(now) }
@@ -117,12 +122,14 @@ final class World {
         nodes[index] = Node(
             configuration: configuration(NodeID(rawValue: UInt8(index))!, alone: alone, secret: secret), boot: random.uint64() | 1,
             random: random, now: time(of: index))
+        openDisk(index)
         feed(index, .started(dataPlane: "fake", reason: "test"))
     }
 
     /// The process is gone: its connection closes, its guard lets go of the address.
     func kill(_ index: Int) {
         checkKill(of: index)
+        cutPower(index)
         for (token, node) in waiting where node == index { diedWaiting.insert(token) }
         waiting = waiting.filter { $0.value != index }
         nodes[index] = nil
@@ -212,6 +219,7 @@ final class World {
             responses[token, default: []].append(response)
             waiting[token] = nil
         case .control, .roleChanged, .transfer: break
+        case .state(let order): self.order(order, of: index)
         case .hook(let call):
             hooks[index].append(call)
             after(wires.latency) { $0.feed(index, .hookEnded(call, .exited(status: 0))) }

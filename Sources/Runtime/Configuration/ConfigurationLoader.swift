@@ -28,7 +28,9 @@ extension Configuration {
 
         fileprivate func minds(_ problem: ConfigurationError.Problem) -> Bool {
             self == .serving
-                || !["transfer", "gateway", "connections", "authorities", "secrets", "pools"].contains { problem.key.hasPrefix($0) }
+                || !["transfer", "gateway", "state", "connections", "authorities", "secrets", "pools"].contains {
+                    problem.key.hasPrefix($0)
+                }
         }
     }
 
@@ -79,7 +81,7 @@ struct Sections {
     var context: ReaderContext { root.context }
 
     static let names = [
-        "node", "pair", "address", "transfer", "gateway", "dataplane", "conntrack", "runtime", "ike", "overload", "connections",
+        "node", "pair", "address", "transfer", "gateway", "dataplane", "conntrack", "state", "runtime", "ike", "overload", "connections",
         "authorities", "secrets", "pools",
     ]
 
@@ -102,6 +104,7 @@ struct Sections {
         let conntrack = conntrack()
         let runtime = runtime()
         let overload = overload(gateways: transfer?.gateways ?? [])
+        let state = state()
         guard let name, let id else { return nil }
         var configuration = Configuration(
             path: context.file,
@@ -112,6 +115,7 @@ struct Sections {
             warnings: context.warnings.sorted { $0.line < $1.line })
         configuration.revocationFiles = authorities.files
         configuration.node.overload = overload
+        configuration.state = state
         return configuration
     }
 
