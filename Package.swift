@@ -62,7 +62,7 @@ let package = Package(
                 "Session", "Cryptography", .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
-            exclude: ["Wire/pair.proto"],
+            exclude: ["Wire/pair.proto", "Wire/state.proto"],
             swiftSettings: strict),
         .target(name: "Control", swiftSettings: strict),
         .target(name: "Context", dependencies: ["Session", "Cryptography", "Control"], swiftSettings: strict),

@@ -33,6 +33,7 @@ from tandemlab.trials.process import process
 from tandemlab.trials.redirect import redirect
 from tandemlab.trials.refusals import refusals
 from tandemlab.trials.replay import replay
+from tandemlab.trials.restart import restart
 from tandemlab.trials.rotate import rotate
 from tandemlab.trials.secrets import secrets
 from tandemlab.trials.stockmove import stockmove
@@ -46,7 +47,7 @@ from tandemlab.trials.witness import paths, programs, witness
 #: Those that need no pair, and come before it.
 BEFORE = ("files", "redirect", "transfer", "stockmove")
 #: Those that have a laboratory of their own.
-APART = ("twocities", "replay", "middle", "witness", "programs", "paths", "track")
+APART = ("twocities", "replay", "middle", "witness", "programs", "paths", "track", "restart")
 TRIALS = (
     *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "process", "secrets", "rotate", "frozen",
     "short_freeze", "beheaded", "host", "orderly", "counters", "takeovers", *APART)
@@ -160,6 +161,10 @@ def perform(settings, options):
         print("— track", flush=True)
         with Laboratory(settings) as lab:
             checks.run("track", lambda: figures.update(track=track(lab, checks, not options.report_times_only)))
+    if "restart" in wanted:
+        print("— restart", flush=True)
+        with Laboratory(settings) as lab:
+            checks.run("restart", lambda: figures.update(restart=restart(lab, checks)))
         check_left(lab, checks)
     with open(os.path.join(options.out, "result.json"), "w") as file:
         document = {"passed": len(checks.passed), "failed": checks.failed, "seconds": round(time.monotonic() - start, 1), **figures}

@@ -10,7 +10,7 @@ struct FuzzTarget: Sendable {
 
     static let all = [
         ikeMessage, proposals, trafficSelectors, ikeUnauthenticated, ikeAuthenticated, pairFrame, heartbeat, vici, esp, netlink,
-        configuration, sessionContext, cxtp, certificates,
+        configuration, sessionContext, cxtp, certificates, stateFile,
     ]
 }
 

@@ -47,6 +47,14 @@ public struct StatusSummary: Hashable, Sendable {
     public var certificates: [CertificateSummary] = []
     /// Where others are asked before a node owns that hears nobody.
     public var arbitration: ArbitrationSummary? = nil
+    /// Sessions are kept on disk.
+    public var keepsState: Bool = false
+    /// Why they are not, at the moment; empty when they are.
+    public var stateError: String = ""
+    /// Sessions that are not on the disk as they are now.
+    public var stateUnwritten: Int = 0
+    /// Sessions that were on the disk when the daemon started, and went on.
+    public var stateRestored: Int = 0
     public var lastTakeover: TakeoverSummary? = nil
     /// `nil` from a daemon that does not know of it.
     public var condition: ConditionSummary? = nil
@@ -244,6 +252,10 @@ extension StatusSummary: Summary {
         coder.text("data-plane", &dataPlane)
         coder.text("data-plane-reason", &dataPlaneReason)
         coder.text("gate", &gate)
+        coder.flag("state", &keepsState)
+        coder.text("state-error", &stateError)
+        coder.number("state-unwritten", &stateUnwritten)
+        coder.number("state-restored", &stateRestored)
     }
 
     public func vici() -> VICIMessage { message() }

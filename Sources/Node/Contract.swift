@@ -185,6 +185,8 @@ public enum Input: Sendable {
     case flowsInjected(FlowInjectionResult)
     /// The answer to `.arbitrate` with this number. One that comes too late is not looked at.
     case arbitration(QuestionNumber, ArbiterAnswer)
+    /// What became of the state on disk. A node that keeps none never hears of it.
+    case state(StateEvent)
     /// A deadline that `nextDeadline()` named may be over. Late or spurious calls are harmless.
     case deadline
 }
@@ -222,6 +224,8 @@ public enum Effect: Hashable, Sendable {
     case arbitrate(QuestionNumber, ArbiterQuestion)
     /// Which paths carry heartbeats in both directions now: for the link, which does not find out by itself that its path is dead.
     case pathsChanged(working: [Bool])
+    /// Write it to disk, without waiting for it: answered by one `StateEvent`. There is one at a time.
+    case state(StateOrder)
     /// Take the time here and hand it back as `.milestonePassed`.
     case milestone(TakeoverStep)
     /// Who this node is now: for the guard's patience, the notify status and the metrics.

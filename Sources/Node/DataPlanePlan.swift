@@ -11,9 +11,18 @@ struct DataPlanePlan {
     let addresses: NodeAddresses
     /// The standby's windows stand past what the owner may accept unheard (`ReplayProtection.strict`).
     var isStrict = false
+    /// Slices of CHILD SAs that a former life of this node came to, as its disk says: whoever fills us may not know of them.
+    var spentSlices: [UInt32: UInt64] = [:]
+
+    /// Where this node goes on, above all that it may have used.
+    func lease(_ step: LeaseStep, after child: ChildSA) -> Lease {
+        let lease = step.lease(after: child, for: node)
+        guard !spentSlices.isEmpty, let spent = spentSlices[child.inboundSPI], lease.slice <= spent else { return lease }
+        return Lease(slice: spent).next(for: node)
+    }
 
     func numbers(of child: ChildSA, in session: Session) -> LeasedNumbers {
-        let lease = isOwner ? child.lease : LeaseStep.next.lease(after: child, for: node)
+        let lease = isOwner ? child.lease : lease(.next, after: child)
         var numbers = lease.numbers(extended: child.algorithms.extendedSequenceNumbers)
         // Another gateway sends for it still: this one may not, and stands where it will begin.
         if session.isArriving { numbers.limit = min(numbers.limit, numbers.next - 1) }

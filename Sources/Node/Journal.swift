@@ -26,6 +26,7 @@ struct Journal {
         case certificate
         case arbitration
         case path
+        case state
     }
 
     private(set) var events: [EventSummary] = []

@@ -21,6 +21,10 @@ extension Node {
             return refuse(token, "ambiguous", "\(found.count) sessions are '\(request.name)'; name one by its number")
         }
         guard !session.isClosing else { return refuse(token, "not_ready", "the session is being closed") }
+        guard !request.detach || state.canForget else {
+            let reason = "the state directory cannot be written, and the session would come back from it: \(state.error ?? "")"
+            return refuse(token, "not_ready", reason)
+        }
         let context = context(of: session, kind: request.detach ? .detached : .snapshot, now: now)
         let document = context.encode()
         guard document.count <= ContextFormat.bytesMax else {
@@ -70,7 +74,8 @@ extension Node {
             linger(session, removals: commands, hooks: hooks, now: now)
             (commands, hooks) = ([], [])
         }
-        release(commands: commands, datagrams: [], hooks: hooks, messages: messages, responses: answer.map { [$0] } ?? [], now: now)
+        release(commands: commands, datagrams: [], hooks: hooks, now: now)
+        releaseWhenForgotten(session.id, messages: messages, responses: answer.map { [$0] } ?? [], now: now)
         if let change = wantedChange(applied) { note(change, events: [], now: now) }
         log(.notice, "session detached", [.init("session", "\(session.id)"), .init("peer", "\(session.authorization.remoteIdentity)")])
         note(.context, "session #\(session.uniqueID) of '\(session.authorization.remoteIdentity)' left this gateway (detached)", now: now)
@@ -175,7 +180,7 @@ extension Node {
     }
 
     /// As this node's PAD would have it (RFC 4301 §4.4.3).
-    private func checkAuthorization(of session: Session) throws(AdoptionRefusal) {
+    func checkAuthorization(of session: Session) throws(AdoptionRefusal) {
         let name = session.authorization.connection
         guard let connection = configuration.ike.connections.first(where: { $0.name == name }) else { throw .connectionUnknown(name) }
         if let objection = connection.objection(to: session.authorization, at: session.remote.address) { throw .identityRefused(objection) }

@@ -170,6 +170,8 @@ extension Node {
             return finish(mobileNode, unconfirmed: "\(departure.gateway.name) has not confirmed it", now: now)
         }
         transfers.departures[mobileNode]?.deadline = now.instant + TransferWork.confirmTime
+        // Not before the session can no longer come back from our disk.
+        guard !state.isOpen || state.hasForgotten(departure.session) else { return }
         send(.data(lastWord), to: departure.gateway.name)
     }
 

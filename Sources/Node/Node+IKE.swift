@@ -89,6 +89,7 @@ extension Node {
             forgetTraffic(of: applied)
             noteDeparture(applied, now: now)
             noteDivergence(applied, now: now)
+            noteStored(applied, now: now)
             roads.note(applied, configuration.nodeAddresses)
             followSelectors(of: applied)
             if isAlone(now), let ended = applied.before, applied.after == nil { ike.sessionEndedAlone(ended) }

@@ -24,6 +24,8 @@ extension Node {
             ("transfers taken", transfers.arrivals.count, TransferWork.countMax),
             ("endings that are remembered", divergence.count, Divergence.endingsMax),
             ("transfers asked for", transfers.activations.count, TransferWork.countMax),
+            // What came and went while a batch was written is in it until the next.
+            ("sessions to be written", state.queuedCount, 2 * (table.count + state.onDiskCount) + 1000),
         ]
         return queues.filter { $0.1 > $0.2 }.map { "\($0.0): \($0.1) of \($0.2)" }
     }

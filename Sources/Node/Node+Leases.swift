@@ -54,8 +54,9 @@ extension Node {
         for id in page {
             guard let session = table[id], !session.children.isEmpty else { continue }
             if session.isArriving { adoptArrival(session, now: now) }
+            let plan = plan
             var changes = session.children.map { child in
-                SessionChange.leased(inboundSPI: child.inboundSPI, lease: step.lease(after: child, for: configuration.id))
+                SessionChange.leased(inboundSPI: child.inboundSPI, lease: plan.lease(step, after: child))
             }
             changes += recordedTops(of: session)
             guard let applied = applyOwn(SessionDelta(session: id, changes: changes), now: now) else { continue }
@@ -122,10 +123,11 @@ extension Node {
             guard let session = table.session(inboundSPI: report.inboundSPI) else { continue }
             let change = SessionChange.inboundAdvanced(inboundSPI: report.inboundSPI, top: report.top)
             // Applied as on the standby; a report that does not fit any more needs no counter there either.
-            guard (try? table.apply(SessionDelta(session: session.id, changes: [change]))) != nil else {
+            guard let applied = try? table.apply(SessionDelta(session: session.id, changes: [change])) else {
                 counters.applyErrors += 1
                 continue
             }
+            noteStored(applied, now: now)
         }
         replicate(.replay(reports), now: now)
     }

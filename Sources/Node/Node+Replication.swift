@@ -15,7 +15,7 @@ extension Node {
         guard link.isUp, !link.isClosing else { return }
         let hello = PairHello(
             version: PairProtocol.version, node: configuration.id, name: configuration.name, boot: boot, role: roles.role,
-            epoch: roles.epoch, takesFlows: flows.isEnabled, takesCondition: true,
+            epoch: roles.announcedEpoch, takesFlows: flows.isEnabled, takesCondition: true,
             takesCertificates: certificates.certificates != nil, takesMerge: true, owesMerge: owesMerge, takesHandshakes: true)
         effects.append(.frame(.hello(hello)))
     }
@@ -25,6 +25,7 @@ extension Node {
         link = LinkState()
         abandonMerge()
         service.isOverruled = false
+        state.heldAcknowledgement = nil
         log(.warning, "the pair link closed", [.init("reason", reason)])
         noteEndOfLink(reason, now: now)
         let heldEverything = receiver.isInStep
@@ -172,7 +173,9 @@ extension Node {
                 followSelectors(of: change)
                 settleHooks(for: change)
                 noteDeparture(change, now: now)
+                noteStored(change, now: now)
             }
+            noteStored(frame)
             if !commands.isEmpty { effects.append(.dataPlane(commands)) }
             acknowledge(frame)
             if receiver.isInStep != wasInStep {
@@ -211,7 +214,9 @@ extension Node {
     /// After the data plane has it: an acknowledgement says that a takeover may follow.
     private mutating func acknowledge(_ frame: PairFrame) {
         switch frame {
-        case .entry(let index, _): effects.append(.frame(.acknowledge(index: index)))
+        case .entry(let index, let entry):
+            if holdsAcknowledgement(of: entry, index: index) { return }
+            effects.append(.frame(.acknowledge(index: index)))
         case .snapshotPage, .snapshotEnd: effects.append(.frame(.snapshotPageTaken))
         case .hello, .acknowledge, .snapshotBegin, .snapshotPageTaken, .handover, .handoverAccepted, .handoverRefused, .flows, .flowsTaken,
             .certificateOffer, .certificateAnswer, .passedOn, .condition, .mergeRequest, .mergePage, .mergePageTaken, .mergeEnd:

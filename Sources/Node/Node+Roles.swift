@@ -25,7 +25,7 @@ extension Node {
             let heartbeat = Heartbeat(
                 node: configuration.id, role: roles.role, isReady: isReadyToTakeOver || isPairedActive, wantsAnswer: wantsAnswer,
                 boot: boot,
-                echo: watch.echo, sequence: beat.sequence, epoch: roles.epoch, hearing: hearing)
+                echo: watch.echo, sequence: beat.sequence, epoch: roles.announcedEpoch, hearing: hearing)
             effects.append(.heartbeat(path: path, bytes: heartbeats.seal(heartbeat)))
         }
     }
@@ -54,6 +54,7 @@ extension Node {
             if heartbeat.role == .active { activeWasPaired = heartbeat.isReady }
             if isNewLife { log(.info, "the peer is heard", [.init("path", "\(path)"), .init("role", heartbeat.role.name)]) }
             noteSplit(heartbeat, now: now)
+            reserveEpochs(above: heartbeat.epoch)
             perform(roles.heartbeat(heartbeat, at: now.instant), now: now)
         } catch {
             counters.heartbeatsRejected[error, default: 0] += 1
@@ -122,6 +123,8 @@ extension Node {
 
     private mutating func outbid(epoch: Epoch, now: Now) {
         log(.notice, "staying active above the epoch that the peer knows", [.init("epoch", "\(epoch)")])
+        // A starting peer names the ownership of which its sessions are: there was one after ours of which nobody told us.
+        if watch.last?.role == .starting { leases.begin(.record(.pastGap), at: now.instant) }
         sendHeartbeats(wantsAnswer: false, on: nil, now: now)
         tellRole(now: now)
     }

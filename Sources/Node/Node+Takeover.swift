@@ -10,6 +10,7 @@ extension Node {
     /// Becomes owner. Everything slow was done before: what is left takes as long with ten sessions as with a hundred thousand
     /// (law 6). Each step is safe to repeat.
     mutating func takeOver(cause: TakeoverCause, epoch: Epoch, now: Now) {
+        restoreRest(now: now)
         let heldEverything = table.count == 0 || receiver.holdsEverything(at: now.instant)
         let needs = syncNeeds(cause: cause, heldEverything: heldEverything, now: now)
         counters.takeovers += 1
@@ -23,7 +24,8 @@ extension Node {
         receiver.reset()
         flows.receiver.clear()
         if cause != .switchover { sender.goSolo(configuration.pair == nil ? .noPair : .tookOver, at: now.instant) }
-        let step: LeaseStep = heldEverything ? .next : .pastGap
+        // What comes from our own disk went past the gap when it was read.
+        let step: LeaseStep = heldEverything || state.isRestoredOnly ? .next : .pastGap
         arm(step)
         beginReplayWork(isPastGap: !heldEverything)
         effects.append(.milestone(.armed))
@@ -33,6 +35,7 @@ extension Node {
         effects.append(.milestone(.addressesClaimed))
         effects.append(.announceAddresses)
         effects.append(.milestone(.announced))
+        noteOwnership(now: now)
         for outcome in ike.becameOwner(table: table, context: context(now), needs: needs) { commit(outcome, now: now) }
         repeatAnswers(cause: cause, now: now)
         effects.append(.milestone(.ikeLive))
@@ -61,10 +64,10 @@ extension Node {
         let unarmed = leases.task == .arm ? leases.sessions ?? Array(table.sessions.keys) : []
         let sessions = step == .next ? unarmed : Array(table.sessions.keys)
         guard !sessions.isEmpty else { return }
-        let node = configuration.id
+        let plan = plan
         let commands = sessions.compactMap { table[$0] }.filter { !$0.isArriving }.flatMap { session in
             session.children.map { child in
-                let lease = step.lease(after: child, for: node)
+                let lease = plan.lease(step, after: child)
                 return DataPlaneCommand.lease(
                     inboundSPI: child.inboundSPI, numbers: lease.numbers(extended: child.algorithms.extendedSequenceNumbers))
             }
@@ -79,6 +82,7 @@ extension Node {
         effects.append(.releaseAddresses)
         forgetUnanswered()
         dropHeld()
+        dropHeldForDisk()
         passOnParked(cause: cause, now: now)
         announcements = []
         hasAskedBeforeAnnouncing = false

@@ -14,7 +14,7 @@ public import Session
 /// standby's kernel know the peers' connections; `Node+Control` answers the operator; `Node+Context` takes contexts out and puts them
 /// in; `Node+Merge` puts together what two owners did; `Node+Transfer` does so with other gateways; `Node+Wanted` makes by itself what
 /// is to be there; `Node+Rotation` changes the certificate by which the peer knows this node; `Fitness/` finds out whether this node should
-/// serve, and hands over when it should not.
+/// serve, and hands over when it should not; `Node+State` keeps sessions on disk and goes on with them.
 public struct Node: Sendable {
     let configuration: NodeConfiguration
     let boot: UInt64
@@ -76,6 +76,8 @@ public struct Node: Sendable {
     var wanted: Wanted
     var transfers = TransferWork()
     var lingering = Lingering()
+    /// What is kept on disk.
+    var state = StateWork()
     var journal = Journal()
     var counters = NodeCounters()
     var dataPlaneKind = ""
@@ -142,6 +144,7 @@ public struct Node: Sendable {
         case .flows(let generation, let report): flowsReported(report, generation: generation, now: now)
         case .flowsInjected(let result): flowsInjected(result)
         case .arbitration(let number, let answer): arbiterAnswered(number, answer, now: now)
+        case .state(let event): stateReported(event, now: now)
         case .deadline: break
         }
         if isStarted { runDeadlines(now: now) }
@@ -153,7 +156,8 @@ public struct Node: Sendable {
     public func nextDeadline() -> Instant? {
         guard isStarted else { return nil }
         let candidates: [Instant?] = [
-            beat.next, configuration.pair == nil ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first,
+            beat.next, configuration.pair == nil || state.isRestoring ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first,
+            state.nextDeadline,
             // An offered hand-over ends by the roles' deadline, and all else waits for that.
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline, hookWork.nextDeadline,
             departures.nextDeadline, lingering.nextDeadline,
@@ -178,7 +182,8 @@ public struct Node: Sendable {
         if !traps.isEmpty { effects.append(.dataPlane([.traps(traps)])) }
         if configuration.pair == nil {
             sender.goSolo(.noPair, at: now.instant)
-            perform(roles.ownAlone(at: now.instant), now: now)
+            // With sessions of a former life when all of them stand ready.
+            if !state.isRestoring { perform(roles.ownAlone(at: now.instant), now: now) }
         } else {
             sender.goSolo(.noLink, at: now.instant)
             beat.next = now.instant
@@ -189,7 +194,8 @@ public struct Node: Sendable {
 
     private mutating func runDeadlines(now: Now) {
         beatIfDue(now: now)
-        if configuration.pair != nil { perform(roles.deadline(at: now.instant), now: now) }
+        workOnRestoring(now: now)
+        if configuration.pair != nil, !state.isRestoring { perform(roles.deadline(at: now.instant), now: now) }
         releaseOverdue(now: now)
         announceIfDue(now: now)
         workOnLeases(now: now)
@@ -211,6 +217,7 @@ public struct Node: Sendable {
         finishTerminations(now: now)
         finishCalls(now: now)
         workOnCertificates(now: now)
+        workOnState(now: now)
     }
 
     private mutating func dataPlaneFailed(_ text: String, now: Now) {
@@ -223,7 +230,9 @@ public struct Node: Sendable {
 
     package var isOwner: Bool { roles.role == .active }
     var plan: DataPlanePlan {
-        DataPlanePlan(node: configuration.id, isOwner: isOwner, addresses: configuration.nodeAddresses, isStrict: isStrict)
+        DataPlanePlan(
+            node: configuration.id, isOwner: isOwner, addresses: configuration.nodeAddresses, isStrict: isStrict,
+            spentSlices: state.spentSlices)
     }
 
     mutating func setGate(_ state: GateState) {

@@ -190,6 +190,12 @@ struct NodeCounters {
     var takeoversWithheld: UInt64 = 0
     /// Sessions that went from the other node's own address to ours.
     var sessionsRelocated: UInt64 = 0
+    /// Sessions that were on disk and go on, and that were and do not.
+    var stateSessionsRestored: UInt64 = 0
+    var stateSessionsRefused: UInt64 = 0
+    var stateBatchesWritten: UInt64 = 0
+    var stateWriteFailures: UInt64 = 0
+    var stateDiscards: UInt64 = 0
     var revocationListUpdates: UInt64 = 0
     var revocationListFailures: UInt64 = 0
     var overloads: UInt64 = 0
@@ -231,6 +237,9 @@ struct NodeCounters {
             ("sessions_merge_refused", merged.refused), ("sessions_merge_sent", sessionsMergeSent),
             ("arbiter_questions", arbiterQuestions), ("takeovers_withheld", takeoversWithheld),
             ("revocation_list_updates", revocationListUpdates), ("revocation_list_failures", revocationListFailures),
+            ("state_sessions_restored", stateSessionsRestored), ("state_sessions_refused", stateSessionsRefused),
+            ("state_batches_written", stateBatchesWritten), ("state_write_failures", stateWriteFailures),
+            ("state_discards", stateDiscards),
             ("overloads", overloads), ("overload_moves", overloadMoves), ("overload_moves_refused", overloadMovesRefused),
             ("faults", faults), ("clock_jumps", clockJumps), ("automatic_handovers", automaticHandovers),
             ("hooks_run", hooksRun), ("hooks_failed", hooksFailed), ("replay_unprotected", replayUnprotected),

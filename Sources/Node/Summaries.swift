@@ -47,6 +47,10 @@ extension Node {
         fillPair(of: &status, now: now)
         fillHolding(of: &status)
         fillCertificates(of: &status, now: now)
+        status.keepsState = state.isOpen
+        status.stateError = state.error ?? ""
+        status.stateUnwritten = state.unwrittenCount
+        status.stateRestored = state.restoredCount
         status.lastTakeover = takeoverSummary
         status.condition = conditionSummary(now)
         return status

@@ -43,6 +43,7 @@ public final class Swarm {
         options.livenessDelay = dice.uint32() % 2 == 0 ? .milliseconds(400) : nil
         options.retransmitTimeout = .milliseconds(150)
         options.broken = broken
+        options.keepsState = seed / UInt64(Kind.allCases.count) % 2 == 1
         let box = FailureBox()
         found = box
         world = World(options) { box.text = $0 }
@@ -89,7 +90,10 @@ public final class Swarm {
     }
 
     private func happen() {
-        switch roll(kind == .whole ? 13 : kind == .cut ? 16 : 24) {
+        let bound = kind == .whole ? 13 : kind == .cut ? 16 : 24
+        let what = roll(bound + (world.options.keepsState ? 3 : 0))
+        guard what < bound else { return cutPowerOrFillDisk(what - bound) }
+        switch what {
         case 0: kill()
         case 1, 2: restart()
         case 3: switchover()
@@ -115,8 +119,9 @@ public final class Swarm {
     private func kill() {
         guard world.isAlive(0) || world.isAlive(1) else { return }
         let index = roll(2)
-        // An owner that dies while the former one is stopped takes with it which numbers it has used (`Docs/testing.md`).
-        guard world.frozen[1 - index] == nil || world.nodes[index]?.isOwner == false else { return }
+        // An owner that dies while the former one is stopped takes with it which numbers it has used (`Docs/testing.md`), unless they are on
+        // its disk.
+        guard world.options.keepsState || world.frozen[1 - index] == nil || world.nodes[index]?.isOwner == false else { return }
         // The last one dies seldom: what follows is only a new beginning.
         guard world.isAlive(index), world.isAlive(1 - index) || roll(10) == 0 else { return }
         world.trace("node \(index) is killed")
@@ -158,6 +163,24 @@ public final class Swarm {
         if world.nodes.allSatisfy({ $0?.isOwner == true }) { world.allowLoss("an operator ended something at one of two owners") }
         world.trace("terminate \(request.childUniqueID.map { "child \($0)" } ?? "session \(session.uniqueID)") on node \(index)")
         tokens.append(world.request(index, .terminate(request)))
+    }
+
+    // MARK: - Disks
+
+    private func cutPowerOrFillDisk(_ what: Int) {
+        guard what > 0 else {
+            let index = roll(2)
+            world.disks[index]?.isFull.toggle()
+            return world.trace("node \(index)'s disk is \(world.disks[index]?.isFull == true ? "full" : "not full any more")")
+        }
+        world.trace("the power fails")
+        for index in [0, 1] where world.isAlive(index) { world.kill(index) }
+        // They do not come back at the same time, and sometimes only one of them.
+        let first = roll(2)
+        for index in [first, 1 - first] where roll(4) > 0 {
+            world.run(until: world.now + UInt64(roll(400_000_000)))
+            start(index)
+        }
     }
 
     // MARK: - Wires
@@ -303,6 +326,7 @@ extension Swarm {
         world.wires.latency = 200_000
         world.network = ClientNetwork()
         if world.options.broken != .fatalInput { [0, 1].forEach(world.wake) }
+        for index in [0, 1] { world.disks[index]?.isFull = false }
         world.heal()
         restart()
         world.run(for: 6_000)

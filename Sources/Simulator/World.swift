@@ -48,6 +48,8 @@ final class World {
         var track = TrackConfiguration()
         /// The node that takes back, and after how long.
         var preferred: (node: Int, delay: Duration)?
+        /// Each node keeps its state on a disk of its own.
+        var keepsState = false
         /// What is deliberately wrong in this world.
         var broken: Break?
     }
@@ -58,6 +60,8 @@ final class World {
     var nodes: [Node?] = [nil, nil]
     var planes = [FakeDataPlane(), FakeDataPlane()]
     var flowTables = [FakeConntrack(), FakeConntrack()]
+    /// `nil`: the nodes keep no state.
+    var disks: [FakeDisk?] = [nil, nil]
     var holdsAddress = [false, false]
     var folders = [FakeCertificates(node: 0), FakeCertificates(node: 1)]
     /// An octet of the secret that each node was started with, and how often it was.
@@ -114,6 +118,7 @@ final class World {
         self.onFailure = onFailure
         random = RandomSource.seeded(options.seed)
         wires = Wires(paths: options.paths)
+        if options.keepsState { disks = [FakeDisk(), FakeDisk()] }
     }
 
     var time: Now { Clock().shows(now) }
@@ -135,12 +140,14 @@ final class World {
         nodes[index] = Node(
             configuration: configuration(NodeID(rawValue: UInt8(index))!, alone: alone, secret: secret), boot: random.uint64() | 1,
             random: random, now: time(of: index))
+        openDisk(index)
         feed(index, .started(dataPlane: "fake", reason: "test"))
     }
 
     /// The process is gone: its connection closes, its guard lets go of the address.
     func kill(_ index: Int) {
         checkKill(of: index)
+        cutPower(index)
         for (token, node) in waiting where node == index { diedWaiting.insert(token) }
         waiting = waiting.filter { $0.value != index }
         nodes[index] = nil
@@ -236,6 +243,7 @@ final class World {
             waiting[token] = nil
         case .control, .roleChanged, .transfer, .pathsChanged: break
         case .arbitrate(let number, let question): arbitrate(question, number: number, by: index)
+        case .state(let order): self.order(order, of: index)
         case .hook(let call):
             hooks[index].append(call)
             after(wires.latency) { $0.feed(index, .hookEnded(call, .exited(status: 0))) }

@@ -33,6 +33,7 @@ struct StatusText {
         rows += labelled("addresses", status.addresses.map { "\($0.address) on \($0.interface): \($0.isHeld ? "held" : "not here")" })
         if let roaming = status.roaming { rows += labelled("roaming", lines(roaming)) }
         rows.append(("data plane", "\(status.dataPlane) (\(status.dataPlaneReason)), gate \(status.gate)"))
+        if status.keepsState { rows.append(("state", state)) }
         if !status.overload.isEmpty { rows.append(("load", status.overload)) }
         if let condition = status.condition { rows += rowsOf(condition) }
         rows += labelled("takeover", status.lastTakeover.map(takeover) ?? ["none since the daemon started"])
@@ -62,6 +63,12 @@ struct StatusText {
     private var sessions: String {
         "\(status.sessionsOwned) owned, \(status.sessionsHeld) held for the peer; "
             + "CHILD SAs \(status.childrenOwned) owned, \(status.childrenHeld) held; \(status.halfOpen) half-open"
+    }
+
+    private var state: String {
+        guard status.stateError.isEmpty else { return "NOT WRITTEN: \(status.stateError)" }
+        let restored = status.stateRestored == 0 ? "" : ", \(status.stateRestored) sessions came from there"
+        return (status.stateUnwritten == 0 ? "on disk" : "on disk but for \(status.stateUnwritten) sessions") + restored
     }
 
     private func lines(_ roaming: RoamingSummary) -> [String] {

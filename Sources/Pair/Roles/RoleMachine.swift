@@ -80,6 +80,19 @@ public struct RoleTiming: Hashable, Sendable {
     public var handoverTime: Duration { max(.milliseconds(500), deadTime * 2) }
 }
 
+/// What a node that keeps its state on disk knows of its lives before this one.
+public struct FormerLives: Hashable, Sendable {
+    /// The ownership of which the sessions are that were read; 0: there are none.
+    public var epoch: Epoch
+    /// Epochs up to here may have been used (law 3).
+    public var spent: Epoch
+
+    public init(epoch: Epoch, spent: Epoch) {
+        self.epoch = epoch
+        self.spent = spent
+    }
+}
+
 /// Who owns the sessions, decided from heartbeats, the link and the operator (design: Roles).
 ///
 /// Epochs are even when node 0 made them and odd when node 1 did, so that no epoch ever has two owners.
@@ -98,6 +111,11 @@ public struct RoleMachine: Sendable {
     public private(set) var epoch: Epoch = 0
     /// The life in which the peer was last known to be active.
     private var ownerLife: UInt64?
+    /// What the node's own disk says of its lives before.
+    private var former: FormerLives?
+    /// Epochs up to here are written down as used; `nil`: nothing is written down. A takeover does not wait for a disk, and lies within a
+    /// reserve; to go past what the peer spent is not urgent, and waits.
+    private var writtenLimit: Epoch?
     /// When the present role was taken, and why, for `status`.
     public private(set) var since: Instant
     /// What is asked when nobody is heard.
@@ -120,6 +138,22 @@ public struct RoleMachine: Sendable {
         case .active, .handingOver: .active
         }
     }
+
+    /// What heartbeats and the link say of us: while we are starting the ownership of which our sessions are, so that of two that start
+    /// the one that knows more begins; from then on no less than what was spent, so that an owner goes past it.
+    public var announcedEpoch: Epoch {
+        switch state {
+        case .starting: former?.epoch ?? 0
+        case .standby: max(epoch, former?.spent ?? 0)
+        case .active, .handingOver: epoch
+        }
+    }
+
+    /// The node remembers its former lives. Before anything else happens.
+    public mutating func remember(_ lives: FormerLives) { former = lives }
+
+    /// Epochs up to here are on the node's disk; `nil`: there is nothing on it.
+    public mutating func mayUse(upTo limit: Epoch?) { writtenLimit = limit }
 
     public var isHandingOver: Bool { if case .handingOver = state { true } else { false } }
 
@@ -148,7 +182,7 @@ public struct RoleMachine: Sendable {
             guard heartbeat.role == .active, heartbeat.epoch > known else {
                 epoch = known
                 // A peer of a higher epoch that is not active any more: outbid it, so that the highest epoch is the owner's.
-                return heartbeat.epoch > known ? outbid(heartbeat.epoch) : []
+                return heartbeat.epoch > known && mayOutbid(heartbeat.epoch) ? outbid(heartbeat.epoch) : []
             }
             ownerLife = heartbeat.boot
             let cause: StepDownCause = isHandingOver ? .switchover : .higherEpoch
@@ -209,11 +243,18 @@ public struct RoleMachine: Sendable {
             state = .starting(until: now + timing.grace(for: node))
             return arbitration.cancel()
         case .starting:
-            // Both are new: node 0 begins, node 1 waits for it.
-            if node == .zero { return arbitration.cancel() + [own(.alone, at: now)] }
+            if isFirst(before: heartbeat) { return arbitration.cancel() + [own(.alone, at: now)] }
             state = .starting(until: now + timing.grace(for: node))
             return arbitration.cancel()
         }
+    }
+
+    /// Both have just started. Who has sessions on its disk begins, before one that has none; if both have, the one whose sessions are of
+    /// the later ownership, and of the same one the owner, which knew of each change before its standby. Two that have nothing: node 0.
+    private func isFirst(before peer: Heartbeat) -> Bool {
+        let own = former?.epoch ?? 0
+        guard own == peer.epoch else { return own > peer.epoch }
+        return own == 0 ? node == .zero : own % 2 == UInt64(node.rawValue)
     }
 
     /// The link's connection closed: a hint, no proof. The peer is asked at once.
@@ -269,7 +310,7 @@ public struct RoleMachine: Sendable {
 
     /// The active asks us to own everything. `nil`: we are not its standby, or the epoch is not above what we know.
     public mutating func takeHandover(epoch offered: Epoch, at now: Instant) -> [RoleAction]? {
-        guard case .standby = state, offered > epoch, offered % 2 == UInt64(node.rawValue) else { return nil }
+        guard case .standby = state, offered > max(epoch, former?.spent ?? 0), offered % 2 == UInt64(node.rawValue) else { return nil }
         state = .active
         since = now
         epoch = offered
@@ -289,16 +330,21 @@ public struct RoleMachine: Sendable {
         return epoch
     }
 
+    private func mayOutbid(_ known: Epoch) -> Bool { writtenLimit.map { known + 2 <= $0 } ?? true }
+
     private mutating func outbid(_ known: Epoch) -> [RoleAction] {
         let failed: [RoleAction] = isHandingOver ? [.handoverFailed(reason: "the standby knows of a higher epoch")] : []
-        epoch = RoleMachine.next(after: known, for: node)
+        epoch = RoleMachine.next(after: max(known, former?.spent ?? 0), for: node)
         state = .active
         arbitration.outbid(epoch: epoch)
         return failed + [.outbid(epoch: epoch)]
     }
 
+    /// The epoch in which this node would own next.
+    private var nextOwn: Epoch { RoleMachine.next(after: max(epoch, former?.spent ?? 0), for: node) }
+
     private mutating func own(_ cause: TakeoverCause, at now: Instant) -> RoleAction {
-        epoch = RoleMachine.next(after: epoch, for: node)
+        epoch = nextOwn
         state = .active
         since = now
         peerIdleSince = nil
@@ -336,8 +382,7 @@ public struct RoleMachine: Sendable {
     /// Nobody is heard. Without anybody to ask the node decides alone.
     private mutating func decide(_ cause: TakeoverCause, silentSince: Instant, at now: Instant) -> [RoleAction] {
         guard !arbitration.plan.isEmpty else { return [own(cause, at: now)] }
-        let next = RoleMachine.next(after: epoch, for: node)
-        return act(on: arbitration.seek(cause, epoch: next, silentSince: silentSince, at: now), at: now)
+        return act(on: arbitration.seek(cause, epoch: nextOwn, silentSince: silentSince, at: now), at: now)
     }
 
     private mutating func act(on verdict: Arbitration.Verdict, at now: Instant) -> [RoleAction] {

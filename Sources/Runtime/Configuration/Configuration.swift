@@ -17,6 +17,8 @@ public struct Configuration: Sendable {
     public var dataPlane: DataPlaneSettings
     public var conntrack: ConntrackSettings
     public var runtime: RuntimeSettings
+    /// `nil`: nothing is kept on disk.
+    public var state: StateSettings?
     /// The files that revocation lists came from.
     var revocationFiles = RevocationFiles()
     /// What an operator should know, and what is no reason not to start: certificates that have expired.

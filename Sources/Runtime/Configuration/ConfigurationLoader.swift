@@ -29,7 +29,8 @@ extension Configuration {
         fileprivate func minds(_ problem: ConfigurationError.Problem) -> Bool {
             self == .serving
                 || ![
-                    "reachability", "witness", "fencing", "track", "transfer", "gateway", "connections", "authorities", "secrets", "pools",
+                    "reachability", "witness", "fencing", "track", "transfer", "gateway", "state", "connections", "authorities", "secrets",
+                    "pools",
                 ].contains { problem.key.hasPrefix($0) }
         }
     }
@@ -81,8 +82,8 @@ struct Sections {
     var context: ReaderContext { root.context }
 
     static let names = [
-        "node", "pair", "reachability", "witness", "fencing", "address", "transfer", "gateway", "dataplane", "conntrack", "runtime", "ike",
-        "overload", "track", "connections", "authorities", "secrets", "pools",
+        "node", "pair", "reachability", "witness", "fencing", "address", "transfer", "gateway", "dataplane", "conntrack", "state",
+        "runtime", "ike", "overload", "track", "connections", "authorities", "secrets", "pools",
     ]
 
     /// `nil` when something without which there is no configuration is missing; that has been reported.
@@ -107,6 +108,7 @@ struct Sections {
         let overload = overload(gateways: transfer?.gateways ?? [])
         let track = track(shared: served.shared)
         let preferred = preference(node: name, peer: pair?.node.peerName)
+        let state = state()
         guard let name, let id else { return nil }
         var configuration = Configuration(
             path: context.file,
@@ -121,6 +123,7 @@ struct Sections {
         configuration.node.pair?.arbitration = arbitration.plan
         configuration.node.track = track
         configuration.node.preferred = preferred
+        configuration.state = state
         return configuration
     }
 

@@ -22,6 +22,7 @@ final class DaemonLife {
     private var scriptTracker: ScriptTracker?
     private var ending: (() -> Void)?
     private var hasEnded = false
+    private var stateOpening: StateOpening?
 
     /// Opens the sockets and makes the data plane, in silence: the gate closed, the addresses released.
     init(_ configuration: Configuration, _ confinement: Confinement, log: LogSink, eventLoop: any EventLoop) throws {
@@ -59,8 +60,24 @@ final class DaemonLife {
         var node = configuration.node
         node.flowLimit = conntrack.limit
         runner = Runner(configuration: node, world: world, eventLoop: eventLoop)
+        if let settings = configuration.state { try openState(settings, node.id) }
         inbox.open(NIOLoopBound(runner, eventLoop: eventLoop))
         try packets.start()
+    }
+
+    /// What is there is read before anything is served, and handed in before the node may begin.
+    private func openState(_ settings: StateSettings, _ node: NodeID) throws {
+        let store = try StateStore(settings, node: node, eventLoop: eventLoop)
+        let start = NIODeadline.now()
+        let opening = store.open()
+        let took = "\((NIODeadline.now() - start).nanoseconds / 1_000_000)"
+        log.write(
+            LogLine(
+                .info, "keeps sessions on disk",
+                [.init("directory", settings.directory), .init("sessions", "\(opening.state.sessions.count)"), .init("milliseconds", took)])
+        )
+        runner.world.state = store
+        stateOpening = opening
     }
 
     /// IKE must get through where the block policies would stop it: an `any` among the traffic selectors covers the peers too.
@@ -98,6 +115,8 @@ final class DaemonLife {
         if let settings = configuration.transferLink { try startTransfers(settings) }
         runner.startTimers()
         notifier.ready(status: "starting")
+        if let opening = stateOpening { runner.submit(.state(.opened(opening))) }
+        stateOpening = nil
         runner.submit(.started(dataPlane: runner.world.dataPlane.kind, reason: runner.world.dataPlane.reason))
         watchAddresses()
         watchRevocationLists()
@@ -262,6 +281,7 @@ final class DaemonLife {
         scriptTracker?.stop()
         world.flows?.stop()
         world.watchman?.quit()
+        endState()
         runner.world.watchman = nil
         world.heartbeats?.stop()
         world.link?.stop()
@@ -275,6 +295,13 @@ final class DaemonLife {
         // The farewells of TLS connections have a moment to leave.
         let done = ending ?? {}
         eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { done() }
+    }
+}
+
+extension DaemonLife {
+    private func endState() {
+        guard let reason = runner.world.state?.stop(last: runner.lastStateBatches()) else { return }
+        log.write(LogLine(.error, "the last changes are not on the disk", [.init("reason", reason)]))
     }
 }
 

@@ -27,6 +27,7 @@ final class Runner {
         var flows: FlowFollower?
         var watchman: GuardProcess?
         var arbiter: Arbiter?
+        var state: StateStore?
     }
 
     /// How often the guard gets a sign of life: several within its least patience of 100 ms.
@@ -252,10 +253,19 @@ final class Runner {
         case .injectFlows(let injection): world.flows?.inject(injection)
         case .arbitrate(let number, let question): world.arbiter?.ask(number, question)
         case .pathsChanged(let working): world.link?.pathsChanged(working: working)
+        case .state(let order): write(order)
         case .milestone: break  // Taken out by `handle`, which keeps their times in order.
         case .roleChanged(let role, let epoch, let paired): roleChanged(role, epoch: epoch, paired: paired)
         }
     }
+
+    private func write(_ order: StateOrder) {
+        let this = NIOLoopBound(self, eventLoop: eventLoop)
+        world.state?.order(order) { event in this.value.submit(.state(event)) }
+    }
+
+    /// What the disk does not have yet, at the daemon's end.
+    func lastStateBatches() -> [StateBatch] { node.lastStateBatches(now: Runner.now()) }
 
     private func runHook(_ call: HookCall) {
         let log = world.log
