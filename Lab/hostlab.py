@@ -36,6 +36,7 @@ from tandemlab.trials.replay import replay
 from tandemlab.trials.restart import restart
 from tandemlab.trials.rotate import rotate
 from tandemlab.trials.secrets import secrets
+from tandemlab.trials.split import split
 from tandemlab.trials.stockmove import stockmove
 from tandemlab.trials.swanctl import swanctl
 from tandemlab.trials.track import track
@@ -47,7 +48,7 @@ from tandemlab.trials.witness import paths, programs, witness
 #: Those that need no pair, and come before it.
 BEFORE = ("files", "redirect", "transfer", "stockmove")
 #: Those that have a laboratory of their own.
-APART = ("twocities", "replay", "middle", "witness", "programs", "paths", "track", "restart")
+APART = ("twocities", "replay", "middle", "witness", "programs", "paths", "split", "track", "restart")
 TRIALS = (
     *BEFORE, "swanctl", "initiate", "getput", "refusals", "garbage", "flood", "keys", "process", "secrets", "rotate", "frozen",
     "short_freeze", "beheaded", "host", "orderly", "counters", "takeovers", *APART)
@@ -157,6 +158,9 @@ def perform(settings, options):
     if "paths" in wanted:
         print("— paths", flush=True)
         checks.run("paths", lambda: paths(settings, checks))
+    if "split" in wanted:
+        print("— split", flush=True)
+        checks.run("split", lambda: split(settings, checks))
     if "track" in wanted:
         print("— track", flush=True)
         with Laboratory(settings) as lab:

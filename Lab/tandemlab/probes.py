@@ -183,19 +183,20 @@ def _overlap(stalls, begin, end):
 
 
 class ProbePair:
-    """Both endpoints, as processes in the client's and the server's namespace."""
+    """Both endpoints, as processes in a client's and the server's namespace."""
 
     PORT = 7007
 
-    def __init__(self, network, directory, client_address, server_address, rate=100, bait=None, run_id=""):
+    def __init__(self, network, directory, client_address, server_address, rate=100, bait=None, run_id="", host="client", port=PORT):
         self.rate = rate
+        hosts = {"client": host, "server": "server"}
         prefixes = {side: os.path.join(directory, f"probes{run_id}-{side}") for side in ("client", "server")}
         ends = {"client": (client_address, server_address, None), "server": (server_address, client_address, bait)}
         self._processes = []
         for side, (local, remote, lure) in ends.items():
             arguments = [sys.executable, "-m", "tandemlab.probes", prefixes[side], local, remote, rate, *([lure] if lure else [])]
             self._processes.append(Process(
-                f"probes-{side}", [*arguments, self.PORT], network=network.name(side), environment=_python_path()))
+                f"probes-{side}", [*arguments, port], network=network.name(hosts[side]), environment=_python_path()))
         self.up = Direction("client_to_server", "client → server", f"{prefixes['client']}.sent", f"{prefixes['server']}.received")
         self.down = Direction("server_to_client", "server → client", f"{prefixes['server']}.sent", f"{prefixes['client']}.received")
 
