@@ -32,39 +32,22 @@ final class FlowThread: Sendable {
     /// A socket that fails is asked again, but not in a busy loop.
     static let errorPauseMicroseconds: UInt32 = 100_000
 
-    /// Closing the second, or writing to it, wakes who waits for the first.
-    private let pair: [Int32]
-    private let mail = FlowMail()
-    private let handle: Mutex<pthread_t?>
+    private let mail: FlowMail
+    private let thread: WaitingThread
 
     /// - Parameter handler: called on the thread.
     init(
         monitor: sending ConntrackMonitor, table: sending Conntrack, handler: sending @escaping (Message) -> Void
     ) throws(NetlinkError) {
-        var pair: [Int32] = [0, 0]
-        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair) == 0 else {
-            throw NetlinkError(operation: "make a socket pair", code: errno)
-        }
-        self.pair = pair
-        handle = Mutex(nil)
-        let body = FlowThreadBody(monitor: monitor, table: table, wakeDescriptor: pair[0], mail: mail, handler: handler)
-        var thread = pthread_t()
-        let code = pthread_create(
-            &thread, nil,
-            { argument in
-                Unmanaged<FlowThreadBody>.fromOpaque(argument!).takeRetainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(body).toOpaque())
-        guard code == 0 else {
-            pair.forEach { close($0) }
-            throw NetlinkError(operation: "start a thread", code: code)
-        }
-        handle.withLock { $0 = thread }
+        let mail = FlowMail()
+        self.mail = mail
+        let body = FlowThreadBody(monitor: monitor, table: table, mail: mail, handler: handler)
+        thread = try WaitingThread { waiter in body.run(waiter) }
     }
 
     func order(_ order: Order) {
         mail.put(order)
-        wake()
+        thread.wake()
     }
 
     /// The event loop has done a page.
@@ -72,20 +55,8 @@ final class FlowThread: Sendable {
 
     /// Ends the thread and waits for it. Not from the thread itself.
     func stop() {
-        handle.withLock { handle in
-            guard let thread = handle else { return }
-            mail.stop()
-            wake()
-            pthread_join(thread, nil)
-            pair.forEach { close($0) }
-            handle = nil
-        }
-    }
-
-    private func wake() {
-        var octet: UInt8 = 1
-        // A full buffer wakes as well.
-        _ = write(pair[1], &octet, 1)
+        mail.stop()
+        thread.stop()
     }
 
     deinit { stop() }
@@ -129,30 +100,31 @@ private final class FlowMail: Sendable {
 private final class FlowThreadBody {
     private let monitor: ConntrackMonitor
     private let table: Conntrack
-    private let wakeDescriptor: Int32
     private let mail: FlowMail
     private let handler: (FlowThread.Message) -> Void
     private var generation: UInt64?
     /// The whole table is to be told, at this time of the monotonic clock in seconds.
     private var tableDueAt: Int?
 
-    init(
-        monitor: ConntrackMonitor, table: Conntrack, wakeDescriptor: Int32, mail: FlowMail,
-        handler: @escaping (FlowThread.Message) -> Void
-    ) {
+    init(monitor: ConntrackMonitor, table: Conntrack, mail: FlowMail, handler: @escaping (FlowThread.Message) -> Void) {
         self.monitor = monitor
         self.table = table
-        self.wakeDescriptor = wakeDescriptor
         self.mail = mail
         self.handler = handler
     }
 
-    func run() {
+    func run(_ waiter: WaitingThread.Waiter) {
         while !mail.isStopped {
             for order in mail.takeOrders() { carryOut(order) }
             if let due = tableDueAt, generation != nil, now() >= due { tellTable() }
             guard !mail.hasOrders else { continue }
-            if waits() { tellEvents() }
+            // Nobody reads on a standby: what the kernel has to drop then is not missed.
+            let timeout = tableDueAt.map { Int32(clamping: max(0, $0 - now()) * 1000 + 10) } ?? -1
+            switch waiter.wait(for: generation == nil ? nil : monitor.descriptor, milliseconds: timeout) {
+            case .ready: tellEvents()
+            case .timeOver, .woken: break
+            case .ended: return
+            }
         }
     }
 
@@ -168,25 +140,6 @@ private final class FlowThreadBody {
             tableDueAt = nil
         case .inject(let injection): inject(injection)
         }
-    }
-
-    /// Until something comes.
-    ///
-    /// - Returns: whether it is an event.
-    private func waits() -> Bool {
-        var descriptors = [
-            pollfd(fd: wakeDescriptor, events: Int16(POLLIN), revents: 0),
-            // Nobody reads on a standby: what the kernel has to drop then is not missed.
-            pollfd(fd: generation == nil ? -1 : monitor.descriptor, events: Int16(POLLIN), revents: 0),
-        ]
-        let timeout = tableDueAt.map { Int32(clamping: max(0, $0 - now()) * 1000 + 10) } ?? -1
-        _ = poll(&descriptors, 2, timeout)
-        if descriptors[0].revents != 0 {
-            var octets = [UInt8](repeating: 0, count: 256)
-            while read(wakeDescriptor, &octets, octets.count) > 0 {}
-            return false
-        }
-        return descriptors[1].revents != 0
     }
 
     private func tellEvents() {
@@ -248,9 +201,5 @@ private final class FlowThreadBody {
         handler(.result(result, failure: failure))
     }
 
-    private func now() -> Int {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return time.tv_sec
-    }
+    private func now() -> Int { Int(WaitingThread.monotonicNanoseconds() / 1_000_000_000) }
 }

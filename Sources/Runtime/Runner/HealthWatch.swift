@@ -2,7 +2,6 @@ import Glibc
 import Netlink
 import Node
 import Session
-import Synchronization
 
 /// A thread that tells how the host is: interfaces when they change, the rest once a second.
 final class HealthWatch: Sendable {
@@ -26,39 +25,30 @@ final class HealthWatch: Sendable {
     /// Changes come in groups; told is what stands when the group is over.
     private static let coalescingMicroseconds: UInt32 = 5_000
 
-    /// Closing the second wakes who waits for the first.
-    private let pair: [Int32]
-    private let handle: Mutex<pthread_t?>
+    private let thread: WaitingThread
 
     private final class Body {
         let tracked: Tracked
         /// Without it interfaces are looked at once a second.
         let monitor: LinkMonitor?
-        let stopDescriptor: Int32
         let handler: (HealthReport) -> Void
         private var told: [InterfaceHealth] = []
         private var clock: ClockMeter?
         private var nextSample: Int64 = 0
 
-        init(_ tracked: Tracked, monitor: LinkMonitor?, stopDescriptor: Int32, handler: @escaping (HealthReport) -> Void) {
+        init(_ tracked: Tracked, monitor: LinkMonitor?, handler: @escaping (HealthReport) -> Void) {
             self.tracked = tracked
             self.monitor = monitor
-            self.stopDescriptor = stopDescriptor
             self.handler = handler
             clock = tracked.clockJump.map(ClockMeter.init)
         }
 
-        func run() {
+        func run(_ waiter: WaitingThread.Waiter) {
             while true {
                 lookAtInterfaces()
-                let wait = sampleIfDue()
-                var descriptors = [
-                    pollfd(fd: stopDescriptor, events: Int16(POLLIN), revents: 0),
-                    pollfd(fd: monitor?.descriptor ?? -1, events: Int16(POLLIN), revents: 0),
-                ]
-                let count = poll(&descriptors, 2, wait)
-                if descriptors[0].revents != 0 { return }
-                guard count > 0 else { continue }
+                let wake = waiter.wait(for: monitor?.descriptor, milliseconds: sampleIfDue())
+                guard wake != .ended else { return }
+                guard wake == .ready else { continue }
                 // Also the pause before a socket that fails is asked again.
                 usleep(HealthWatch.coalescingMicroseconds)
                 _ = try? monitor?.read()
@@ -95,48 +85,18 @@ final class HealthWatch: Sendable {
             return Int32(clamping: max(1, nextSample - monotonicMilliseconds()))
         }
 
-        private func monotonicMilliseconds() -> Int64 {
-            var time = timespec()
-            clock_gettime(CLOCK_MONOTONIC, &time)
-            return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-        }
+        private func monotonicMilliseconds() -> Int64 { WaitingThread.monotonicNanoseconds() / 1_000_000 }
     }
 
     /// - Parameter handler: called on the thread.
     init(_ tracked: Tracked, handler: sending @escaping (HealthReport) -> Void) throws(NetlinkError) {
-        var pair: [Int32] = [0, 0]
-        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &pair) == 0 else {
-            throw NetlinkError(operation: "make a socket pair", code: errno)
-        }
         // Before the first look, so that no change falls between the two.
-        let body = Body(tracked, monitor: try? LinkMonitor(), stopDescriptor: pair[0], handler: handler)
-        var thread = pthread_t()
-        let code = pthread_create(
-            &thread, nil,
-            { argument in
-                Unmanaged<Body>.fromOpaque(argument!).takeRetainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(body).toOpaque())
-        guard code == 0 else {
-            pair.forEach { close($0) }
-            throw NetlinkError(operation: "start a thread", code: code)
-        }
-        self.pair = pair
-        handle = Mutex(thread)
+        let monitor = try? LinkMonitor()
+        thread = try WaitingThread { waiter in Body(tracked, monitor: monitor, handler: handler).run(waiter) }
     }
 
     /// Ends the thread and waits for it. Not from the thread itself.
-    func stop() {
-        handle.withLock { handle in
-            guard let thread = handle else { return }
-            close(pair[1])
-            pthread_join(thread, nil)
-            close(pair[0])
-            handle = nil
-        }
-    }
-
-    deinit { stop() }
+    func stop() { thread.stop() }
 }
 
 extension InterfaceHealth.State {
