@@ -200,7 +200,8 @@ extension Node {
         guard state.isOpen else { return }
         noteEpoch()
         if roles.role == .standby, state.isRestoring || state.isRestoredOnly { leaveStored() }
-        guard let order = state.takeOrder(table: table, node: configuration.id, now: now) else { return }
+        let hostTime = Now(instant: now.instant, wallMilliseconds: clock.hostMilliseconds)
+        guard let order = state.takeOrder(table: table, node: configuration.id, now: hostTime) else { return }
         effects.append(.state(order))
     }
 
@@ -293,7 +294,7 @@ extension Node {
         if case .batch(let batch) = state.outstanding { for session in batch.sessions { state.mark(session.id) } }
         var out: [StateBatch] = []
         let head = StateHead(
-            node: configuration.id, epoch: state.epoch, epochLimit: state.limit, atWallMilliseconds: now.wallMilliseconds)
+            node: configuration.id, epoch: state.epoch, epochLimit: state.limit, atWallMilliseconds: clock.hostMilliseconds)
         repeat {
             out.append(state.takeBatch(head, table: table, at: now.instant + StateWork.lazyDelay))
         } while state.queuedCount > 0

@@ -85,6 +85,7 @@ public struct Node: Sendable {
     var gate = GateState.closed
     var isStarted = false
     let startedWallMilliseconds: Int64
+    var clock: SteadyClock
 
     /// What this call wants done so far.
     var effects: [Effect] = []
@@ -99,6 +100,7 @@ public struct Node: Sendable {
         flows = FlowWork(limit: configuration.pair == nil ? nil : configuration.flowLimit)
         hooks = HookPlan(node: configuration.name, configuration.ike)
         startedWallMilliseconds = now.wallMilliseconds
+        clock = SteadyClock(now)
         service = ServiceWork(configuration.track, now: now.instant)
         let pair = configuration.pair
         let secret = pair?.secret ?? SecretBytes(random.bytes(32))
@@ -122,6 +124,7 @@ public struct Node: Sendable {
     ///
     /// - Returns: what is to be done, in this order.
     public mutating func handle(_ input: Input, now: Now) -> [Effect] {
+        let now = clock.read(now, isOwner: isOwner, isBound: table.count > 0)
         switch input {
         case .started(let kind, let reason): started(dataPlane: kind, reason: reason, now: now)
         case .datagram(let datagram): received(datagram, now: now)

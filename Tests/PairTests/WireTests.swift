@@ -288,7 +288,7 @@ enum Sample {
                     owesMerge: true)),
             .passedOn([]),
             .passedOn([Datagram(local: halfOpen.local, remote: halfOpen.remote, bytes: [0, 255])]),
-            .condition(NodeCondition(wallMilliseconds: -5)),
+            .condition(NodeCondition(wallMilliseconds: -5)), .condition(NodeCondition(wallMilliseconds: 5, lifetimeMilliseconds: 0)),
             .condition(
                 NodeCondition(
                     faults: [NamedFault(name: "interface eth0", reason: "no carrier"), NamedFault(name: "memory", reason: "")],

@@ -43,7 +43,8 @@ extension Node {
     private mutating func tellCondition(now: Now) {
         guard link.isUp, !link.isClosing, link.peer?.takesCondition == true else { return }
         let condition = NodeCondition(
-            faults: service.fitness.named, maintenance: service.maintenance, wallMilliseconds: now.wallMilliseconds)
+            faults: service.fitness.named, maintenance: service.maintenance, wallMilliseconds: clock.hostMilliseconds,
+            lifetimeMilliseconds: now.wallMilliseconds)
         if let told = link.told, told.condition.saysTheSame(as: condition), now.instant - told.at < ServiceWork.tellInterval { return }
         link.told = (condition, now.instant)
         effects.append(.frame(.condition(condition)))
@@ -54,8 +55,9 @@ extension Node {
         var after = before ?? PeerCondition(condition: condition)
         after.become(condition, at: now.instant)
         link.condition = after
+        if !isOwner, let lifetime = condition.lifetimeMilliseconds { clock.align(to: lifetime, at: now.instant) }
         say(
-            service.fitness.compareClocks(own: now.wallMilliseconds, peer: condition.wallMilliseconds, at: now.instant), now: now)
+            service.fitness.compareClocks(own: clock.hostMilliseconds, peer: condition.wallMilliseconds, at: now.instant), now: now)
         guard before.map({ !$0.condition.isAlike(condition) }) ?? (after.readySince == nil) else { return }
         let text = after.objection(name: peerName) ?? "\(peerName) is fit and in service"
         log(.notice, "how the other node is", [.init("what", text)])

@@ -5,11 +5,16 @@ public struct NodeCondition: Hashable, Sendable {
     public var maintenance: Maintenance
     /// What time of day it is there, in milliseconds since 1970, UTC.
     public var wallMilliseconds: Int64
+    /// By what time of day it reckons the lifetimes of SAs, which does not jump with the host's; `nil` from an earlier version.
+    public var lifetimeMilliseconds: Int64?
 
-    public init(faults: [NamedFault] = [], maintenance: Maintenance = .none, wallMilliseconds: Int64) {
+    public init(
+        faults: [NamedFault] = [], maintenance: Maintenance = .none, wallMilliseconds: Int64, lifetimeMilliseconds: Int64? = nil
+    ) {
         self.faults = faults
         self.maintenance = maintenance
         self.wallMilliseconds = wallMilliseconds
+        self.lifetimeMilliseconds = lifetimeMilliseconds
     }
 
     public var isFit: Bool { faults.isEmpty }

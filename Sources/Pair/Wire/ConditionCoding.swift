@@ -7,6 +7,7 @@ extension NodeCondition {
             $0.faults = faults.prefix(NodeCondition.faultsMax).map(\.wire)
             $0.maintenance = UInt32(maintenance.rawValue)
             $0.wallMilliseconds = wallMilliseconds
+            if let lifetimeMilliseconds { $0.lifetimeMilliseconds = lifetimeMilliseconds }
         }
     }
 
@@ -17,7 +18,9 @@ extension NodeCondition {
                 try NamedFault(fault)
             },
             maintenance: try WireField.enumeration(wire.maintenance, Maintenance.self, "Condition.maintenance"),
-            wallMilliseconds: try WireField.bounded(wire.wallMilliseconds, -limit...limit, "Condition.wall_milliseconds"))
+            wallMilliseconds: try WireField.bounded(wire.wallMilliseconds, -limit...limit, "Condition.wall_milliseconds"),
+            lifetimeMilliseconds: wire.hasLifetimeMilliseconds
+                ? try WireField.bounded(wire.lifetimeMilliseconds, -limit...limit, "Condition.lifetime_milliseconds") : nil)
     }
 }
 

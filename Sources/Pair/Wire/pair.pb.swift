@@ -889,9 +889,20 @@ nonisolated struct WireCondition: Sendable {
 
   var wallMilliseconds: Int64 = 0
 
+  var lifetimeMilliseconds: Int64 {
+    get {_lifetimeMilliseconds ?? 0}
+    set {_lifetimeMilliseconds = newValue}
+  }
+  /// Returns true if `lifetimeMilliseconds` has been explicitly set.
+  var hasLifetimeMilliseconds: Bool {self._lifetimeMilliseconds != nil}
+  /// Clears the value of `lifetimeMilliseconds`. Subsequent reads from it will return its default value.
+  mutating func clearLifetimeMilliseconds() {self._lifetimeMilliseconds = nil}
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
+
+  fileprivate var _lifetimeMilliseconds: Int64? = nil
 }
 
 nonisolated struct WireFault: Sendable {
@@ -4493,7 +4504,7 @@ nonisolated extension WireHandoverRefused: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireCondition: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Condition"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}faults\0\u{1}maintenance\0\u{3}wall_milliseconds\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}faults\0\u{1}maintenance\0\u{3}wall_milliseconds\0\u{3}lifetime_milliseconds\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4504,12 +4515,17 @@ nonisolated extension WireCondition: SwiftProtobuf.Message, SwiftProtobuf._Messa
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.faults) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.maintenance) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.wallMilliseconds) }()
+      case 4: try { try decoder.decodeSingularInt64Field(value: &self._lifetimeMilliseconds) }()
       default: break
       }
     }
   }
 
   func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.faults.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.faults, fieldNumber: 1)
     }
@@ -4519,6 +4535,9 @@ nonisolated extension WireCondition: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if self.wallMilliseconds != 0 {
       try visitor.visitSingularInt64Field(value: self.wallMilliseconds, fieldNumber: 3)
     }
+    try { if let v = self._lifetimeMilliseconds {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -4526,6 +4545,7 @@ nonisolated extension WireCondition: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.faults != rhs.faults {return false}
     if lhs.maintenance != rhs.maintenance {return false}
     if lhs.wallMilliseconds != rhs.wallMilliseconds {return false}
+    if lhs._lifetimeMilliseconds != rhs._lifetimeMilliseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
