@@ -23,7 +23,7 @@ extension Node {
         receiver.reset()
         flows.receiver.clear()
         if cause != .switchover { sender.goSolo(configuration.pair == nil ? .noPair : .tookOver, at: now.instant) }
-        let step: LeaseStep = heldEverything ? .next : .pastGap
+        let step: LeaseStep = heldEverything ? .next : .pastGap(aloneFor: contact.map { now.instant - $0.at })
         arm(step)
         beginReplayWork(isPastGap: !heldEverything)
         effects.append(.milestone(.armed))

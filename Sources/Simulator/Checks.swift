@@ -27,6 +27,8 @@ struct Checks {
     /// The last acknowledged index of each node as sender for which the tables were compared.
     var compared: [UInt64] = [0, 0]
     var comparesTables = true
+    /// Which node has to be owner, and by when: the other one has died, and nothing else is wrong.
+    var takeoverDue: (node: Int, by: UInt64)?
     /// Since when the two cannot be in touch: one of them is dead or does not run, or the link is cut.
     var apartSince: UInt64?
 
@@ -109,7 +111,7 @@ extension World {
         checkBounds(node, index)
         checkRoads(node, index)
         guard node.isOwner else { return }
-        if !node.isHolding { checkDataPlane(node, index) }
+        if !node.isHolding, suspended[index] == nil { checkDataPlane(node, index) }
         if node.sender.isInStep, node.sender.acknowledged != checks.compared[index] { checkTables(node, index) }
         checks.compared[index] = node.sender.acknowledged
     }
@@ -152,7 +154,8 @@ extension World {
     private func checkReadiness(of standby: Node, _ index: Int) {
         guard standby.receiver.isInStep else { return }
         let wanted = Set(standby.table.sessions.values.flatMap { $0.children.map(\.inboundSPI) })
-        expect(Set(planes[index].sas.keys) == wanted, "node \(index) is the standby, and its data plane is not ready")
+        let isReady = Set(planes[index].sas.keys).union(refused[index]) == wanted
+        expect(isReady || suspended[index] != nil, "node \(index) is the standby, and its data plane is not ready")
     }
 
     // MARK: - Law 8: who is asked says so
@@ -169,16 +172,33 @@ extension World {
         }
     }
 
+    // MARK: - Law 6: takeover time
+
+    /// The longest way to find out: two that have just met ask for four heartbeats whether the other lives; and what the wires need.
+    static let takeoverTimeMax: UInt64 = 300_000_000
+
+    func checkTakeoverTime() {
+        guard let due = checks.takeoverDue else { return }
+        if planes[due.node].gate == .open, holdsAddress[due.node] { return checks.takeoverDue = nil }
+        expect(now <= due.by, "node \(due.node) has not taken over \(World.takeoverTimeMax / 1_000_000) ms after the owner's death")
+    }
+
     /// With nothing held back, the data plane has exactly the SAs of the table.
     private func checkDataPlane(_ node: Node, _ index: Int) {
         let wanted = Set(node.table.sessions.values.flatMap { $0.children.map(\.inboundSPI) })
-        expect(Set(planes[index].sas.keys) == wanted, "node \(index): the data plane has other SAs than the table")
+        expect(
+            Set(planes[index].sas.keys).union(refused[index]) == wanted, "node \(index): the data plane has other SAs than the table")
+        expect(refused[index].isEmpty || node.isRepairing || untold[index] > 0, "node \(index) has forgotten what its data plane refused")
     }
 
     /// Wires are about to change: two owners may be the consequence for a while.
-    func noteDisturbance() { checks.splitAllowedUntil = now + Checks.settlingTime }
+    func noteDisturbance() {
+        checks.splitAllowedUntil = now + Checks.settlingTime
+        checks.takeoverDue = nil
+    }
 
     func checkKill(of index: Int) {
+        checks.takeoverDue = nil
         guard let dying = nodes[index] else { return }
         checks.hasOrphans = checks.hasOrphans || checks.isSplit
         guard let other = nodes[1 - index] else { return allowLoss("nobody was left") }
@@ -190,6 +210,7 @@ extension World {
         }
         let isSafe = dying.isOwner && dying.sender.pairState == .paired && other.receiver.isInStep
         if !isSafe { allowLoss("node \(index) died, and the other one was not in step") }
+        if isSafe, wires.areWhole { checks.takeoverDue = (1 - index, now + World.takeoverTimeMax) }
     }
 }
 
