@@ -49,8 +49,12 @@ extension Node {
         noteDataPlaneFailure(now: now)
     }
 
+    /// When the next page is due. Until they are recorded the table's leases are those of the former owner, and an SA that came back with
+    /// one would send its numbers again (law 3).
+    var nextRepair: Instant? { isHandoverOffered || leases.isRecording ? nil : repairs.nextDeadline }
+
     mutating func workOnRepairs(now: Now) {
-        guard let due = repairs.nextDeadline, now.instant >= due, !isHandoverOffered else { return }
+        guard let due = nextRepair, now.instant >= due else { return }
         var commands: [DataPlaneCommand] = repairs.begins(with: table.sessions.keys.sorted()) ? [.gate(gate)] : []
         for session in repairs.takePage(at: now.instant).compactMap({ table[$0] }) {
             commands += session.children.map { plan.install($0, of: session) }

@@ -156,7 +156,7 @@ public struct Node: Sendable {
     public func nextDeadline() -> Instant? {
         guard isStarted else { return nil }
         let candidates: [Instant?] = [
-            isHandoverOffered ? nil : repairs.nextDeadline,
+            nextRepair,
             beat.next, configuration.pair == nil ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first,
             // An offered hand-over ends by the roles' deadline, and all else waits for that.
             isHandoverOffered ? nil : leases.nextDeadline, isHandoverOffered ? nil : handover?.deadline, hookWork.nextDeadline,

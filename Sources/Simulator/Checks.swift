@@ -10,6 +10,7 @@ struct Checks {
     var hasFailed = false
     /// What happened, in words; the last of it is printed with a failure.
     var lines: [String] = []
+    var linesShown = 60
     /// Why state may be gone for good, if it may: two owners, or a death without a standby in step.
     var lossReason: String?
     /// Both nodes had their gates open at once.
@@ -43,7 +44,7 @@ extension World {
     func expect(_ holds: Bool, _ text: @autoclosure () -> String) {
         guard !holds, !checks.hasFailed else { return }
         checks.hasFailed = true
-        onFailure("\(checks.label) at \(now / 1_000_000) ms: \(text())\n\(checks.lines.suffix(60).joined(separator: "\n"))")
+        onFailure("\(checks.label) at \(now / 1_000_000) ms: \(text())\n\(checks.lines.suffix(checks.linesShown).joined(separator: "\n"))")
     }
 
     func allowLoss(_ reason: String) {
@@ -116,7 +117,7 @@ extension World {
         checks.compared[index] = node.sender.acknowledged
     }
 
-    private func checkGates() {
+    func checkGates() {
         if !wires.areWhole || frozen.contains(where: { $0 != nil }) { checks.splitAllowedUntil = now + Checks.settlingTime }
         // One that waits for the answer to its hand-over is silent, and goes on if it never comes: while the two cannot hear each other
         // its peer may have been owner in between.
@@ -210,7 +211,8 @@ extension World {
         }
         let isSafe = dying.isOwner && dying.sender.pairState == .paired && other.receiver.isInStep
         if !isSafe { allowLoss("node \(index) died, and the other one was not in step") }
-        if isSafe, wires.areWhole { checks.takeoverDue = (1 - index, now + World.takeoverTimeMax) }
+        // With somebody to be asked it takes as long as the answer.
+        if isSafe, wires.areWhole, options.arbitration.isEmpty { checks.takeoverDue = (1 - index, now + World.takeoverTimeMax) }
     }
 }
 

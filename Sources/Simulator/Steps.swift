@@ -22,7 +22,10 @@ extension World {
 
     /// The node's one loop waits for the data plane: nothing else happens meanwhile.
     func suspend(_ index: Int, for pause: UInt64, rest: [Effect], passed: [TakeoverStep]) {
+        trace("node \(index) waits \(pause / 1000) µs for its data plane")
         noteDisturbance()
+        // The rest of the step is not there, and whoever sends by now sends.
+        checkGates()
         freeze(index)
         suspended[index] = (rest, passed)
         suspensions += 1

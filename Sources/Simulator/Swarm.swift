@@ -35,8 +35,10 @@ public final class Swarm {
     /// CHILD SAs whose end an operator asked for.
     private var terminated: Set<UInt32> = []
 
-    /// - Parameter broken: a fault that the checkers must find.
-    public init(seed: UInt64, kind: Kind, broken: Break? = nil) {
+    /// - Parameters:
+    ///   - broken: a fault that the checkers must find.
+    ///   - linesShown: of the trace, with a failure.
+    public init(seed: UInt64, kind: Kind, broken: Break? = nil, linesShown: Int = 60) {
         dice = RandomSource.seeded(seed &* 3 &+ kind.rawValue)
         self.kind = kind
         var options = World.Options(seed: seed &+ 1_000_000, paths: Int(dice.uint32() % 2) + 1)
@@ -46,6 +48,7 @@ public final class Swarm {
         let box = FailureBox()
         found = box
         world = World(options) { box.text = $0 }
+        world.checks.linesShown = linesShown
         world.checks.label = "seed \(seed), \(kind)"
         world.wires.jitterMax = dice.uint32() % 2 == 0 ? 0 : 3_000_000
         if kind == .rough {
