@@ -19,7 +19,7 @@ extension FuzzTarget {
                     .handoverAccepted(epoch: 9), .handoverRefused(epoch: 9, reason: "not ready"),
                     .flows(FlowBatch(beginsTable: true, removals: [flow.key], puts: [flow])), .flowsTaken,
                     .certificateOffer(Array("-----BEGIN CERTIFICATE-----".utf8)), .certificateAnswer(digest: [7], refusal: "busy"),
-                    .mergeRequest(epoch: 5), .mergePage(mergePage(of: scene)), .mergePageTaken, .mergeEnd,
+                    .mergeRequest(epoch: 5, wantsAll: false), .mergePage(mergePage(of: scene)), .mergePageTaken, .mergeEnd,
                     .condition(
                         NodeCondition(
                             faults: [NamedFault(name: "memory", reason: "97% used")], maintenance: .drain, wallMilliseconds: 1)),

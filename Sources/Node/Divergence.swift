@@ -52,6 +52,9 @@ struct Divergence {
         }
     }
 
+    /// Sessions ended because their peers did not answer; the other node may have heard them.
+    var gaveUpPeers: Bool { endings.values.contains { $0.at == nil } }
+
     /// The other node may be emptied, to be filled anew.
     mutating func forgetBase() { base = nil }
 
@@ -192,6 +195,11 @@ extension Node {
     mutating func noteSameness() {
         divergence.reset(base: link.peer?.boot)
         merge.owed = nil
+    }
+
+    /// When something was that was so long ago: at the host's start, if that was later.
+    func moment(_ ago: Duration, before now: Now) -> Instant {
+        Instant(nanoseconds: now.instant.nanoseconds - min(UInt64(max(0, ago.inNanoseconds)), now.instant.nanoseconds))
     }
 
     func silence(of id: SessionID, now: Now) -> Duration? { heard[id].map { max(.zero, now.instant - $0) } }

@@ -101,6 +101,7 @@ extension Node {
     mutating func hookEnded(_ call: HookCall, _ outcome: HookOutcome, now: Now) {
         hooksOutstanding = max(0, hooksOutstanding - 1)
         if hookWork.task != nil, hookWork.nextDeadline == nil { hookWork.nextDeadline = now.instant + HookWork.pause }
+        acknowledgeMergePages(now: now)
         if case .notRun = outcome { hookLedger.wasNotRun(call) }
         guard let failure = outcome.failure else { return }
         counters.hooksFailed += 1

@@ -6,6 +6,9 @@ extension Node {
     /// Names this life of the node.
     package var life: UInt64 { boot }
 
+    /// What the data plane refused is still to be tried again.
+    package var isRepairing: Bool { repairs.nextDeadline != nil }
+
     /// Replies or commands wait for the standby.
     package var isHolding: Bool { !hold.isEmpty }
 

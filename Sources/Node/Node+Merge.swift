@@ -49,6 +49,7 @@ struct MergeWork {
         var childIDs: Set<UInt32>
         /// A page came that says something.
         var hasBegun = false
+        var pagesToAcknowledge = 0
         var counts = MergeCounts()
 
         /// As many as the other node remembers; what is beyond is as if it did not.
@@ -74,6 +75,7 @@ struct MergeWork {
     static let stateName = "merging"
 
     mutating func noteStall(of life: UInt64) { stalls = (life, stalls.life == life ? stalls.count + 1 : 1) }
+    mutating func forgetStalls() { stalls = (0, 0) }
     func expects(_ life: UInt64) -> Bool { stalls.life != life || stalls.count < MergeWork.attemptsMax }
 }
 
@@ -103,7 +105,7 @@ extension Node {
             life: peer.boot, began: now.instant, deadline: now.instant + MergeWork.patience,
             uniqueIDs: Set(table.sessions.values.map(\.uniqueID)),
             childIDs: Set(table.sessions.values.flatMap { $0.children.map(\.uniqueID) }))
-        effects.append(.frame(.mergeRequest(epoch: roles.epoch)))
+        effects.append(.frame(.mergeRequest(epoch: roles.epoch, wantsAll: divergence.gaveUpPeers)))
         log(.notice, "asking the other node for what it did as owner", [.init("epoch", "\(roles.epoch)")])
         return true
     }
@@ -120,12 +122,21 @@ extension Node {
         // What was sent before a change of roles was heard of.
         guard isOwner, merge.taking != nil else { return }
         if !page.isEmpty { mergeBegins(now: now) }
+        merge.forgetStalls()
         merge.taking?.note(page)
         for ending in page.ended { take(ending, now: now) }
         for item in page.sessions { take(item, now: now) }
         for reservation in page.reservations { take(reservation) }
+        merge.taking?.pagesToAcknowledge += 1
+        acknowledgeMergePages(now: now)
+    }
+
+    /// Programs that are run for what comes (`updown`) are never far behind: the other node waits with the next page.
+    mutating func acknowledgeMergePages(now: Now) {
+        guard isOwner, let taking = merge.taking, taking.pagesToAcknowledge > 0, hooksOutstanding < HookWork.outstandingMax else { return }
+        merge.taking?.pagesToAcknowledge = 0
         merge.taking?.deadline = now.instant + MergeWork.patience
-        effects.append(.frame(.mergePageTaken))
+        for _ in 0..<taking.pagesToAcknowledge { effects.append(.frame(.mergePageTaken)) }
     }
 
     /// From here on nothing is said under an epoch in which this node may have used IVs of what comes (law 3).
@@ -143,6 +154,7 @@ extension Node {
     mutating func mergeEnded(now: Now) {
         guard isOwner, let taking = merge.taking else { return }
         merge.taking = nil
+        merge.forgetStalls()
         link.isMerged = true
         if taking.hasBegun {
             ike.prepare(table: table)
@@ -157,6 +169,10 @@ extension Node {
     /// A node that says that it owes something and sends nothing must not keep the pair from being one for ever.
     mutating func workOnMerge(now: Now) {
         guard isOwner, let taking = merge.taking, now.instant >= taking.deadline else { return }
+        guard taking.pagesToAcknowledge == 0 else {
+            merge.taking?.deadline = now.instant + MergeWork.patience
+            return
+        }
         merge.noteStall(of: taking.life)
         abandonMerge()
         closeLink("the other node does not send what it did as owner")
@@ -190,7 +206,7 @@ extension Node {
     ) {
         ike.release(session: session.id)
         commit(IKEOutcome(deltas: [SessionDelta(session: session.id, changes: [change])], session: session.id), now: now)
-        divergence.noteWanted(session.id, at: now.instant + (.zero - ago), wasDetached: wasDetached)
+        divergence.noteWanted(session.id, at: moment(ago, before: now), wasDetached: wasDetached)
     }
 
     // MARK: - Sessions
@@ -240,7 +256,7 @@ extension Node {
         }
         merge.taking?.counts.new += 1
         // What made the session here was no word of its peer's.
-        heard[session.id] = item.silence.map { now.instant + (.zero - $0) }
+        heard[session.id] = item.silence.map { moment($0, before: now) }
         if taken.isArriving { adoptArrival(taken, now: now) }
     }
 
@@ -257,6 +273,9 @@ extension Node {
         if before.map({ child.lease.slice > $0.lease.slice }) ?? true {
             let used = before == nil ? divergence.usedLease(of: child.inboundSPI) : nil
             child.lease = Lease(slice: max(child.lease.slice, used?.slice ?? 0)).nextAfterGap(for: configuration.id)
+            if let spent = state.spentSlices[child.inboundSPI], child.lease.slice <= spent {
+                child.lease = Lease(slice: spent).next(for: configuration.id)
+            }
         }
         guard isStrict, child.inboundTop > before?.inboundTop ?? 0 else { return }
         child.inboundTop = ReplayMargin.past(child, by: ReplayMargin.standby)
@@ -275,7 +294,7 @@ extension Node {
     /// When the peer was heard is so whoever heard it.
     private mutating func noteTheirHearing(_ item: MergePage.Item, now: Now) {
         let id = item.session.id
-        heard[id] = [silence(of: id, now: now), item.silence].compactMap { $0 }.min().map { now.instant + (.zero - $0) }
+        heard[id] = [silence(of: id, now: now), item.silence].compactMap { $0 }.min().map { moment($0, before: now) }
     }
 
     // MARK: - Conflicts
@@ -291,11 +310,19 @@ extension Node {
             }
             end(holder, .removed(reason: "the other node has it", at: now.wallMilliseconds), ago: .zero, now: now)
         }
-        for rival in ike.rivals(of: session, table: table) {
-            guard isLater(item, than: rival, now: now) else {
-                merge.taking?.counts.ended += 1
-                return false
+        let rivals = ike.rivals(of: session, table: table)
+        guard rivals.allSatisfy({ isLater(item, than: $0, now: now) }) else {
+            merge.taking?.counts.ended += 1
+            return false
+        }
+        // Before any of them ends: the peer must not be left with neither.
+        for lease in session.virtualAddresses {
+            guard let holder = table.session(virtualAddress: lease.address), !rivals.contains(where: { $0.id == holder.id }) else { continue }
+            guard isLater(item, than: holder, now: now) else {
+                return refuse(session, "its address \(lease.address) is another peer's", now: now)
             }
+        }
+        for rival in rivals {
             merge.taking?.counts.ended += 1
             end(
                 rival, .removed(reason: "its peer spoke to \(session.id) last", at: now.wallMilliseconds), ago: item.silence ?? .zero,
@@ -303,9 +330,6 @@ extension Node {
         }
         for lease in session.virtualAddresses {
             guard let holder = table.session(virtualAddress: lease.address) else { continue }
-            guard isLater(item, than: holder, now: now) else {
-                return refuse(session, "its address \(lease.address) is another peer's", now: now)
-            }
             log(
                 .error, "two peers have one address; the one that spoke last keeps it",
                 [.init("address", "\(lease.address)"), .init("ends", "\(holder.id)")])

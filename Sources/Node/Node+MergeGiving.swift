@@ -20,7 +20,8 @@ extension Node {
         return owed.giving?.isSaid == true || begin.overrules
     }
 
-    mutating func mergeRequested(now: Now) {
+    /// - Parameter wantsAll: the owner ended sessions that nobody wanted to end, and that may have lived on here without a change.
+    mutating func mergeRequested(wantsAll: Bool, now: Now) {
         guard !isOwner, let peer = link.peer else { return }
         // It has been filled since it said so.
         guard merge.owed != nil else { return effects.append(.frame(.mergeEnd)) }
@@ -28,7 +29,7 @@ extension Node {
         if merge.owed?.giving?.life == peer.boot {
             merge.owed?.giving?.resume(endings: endings)
         } else {
-            let giving = MergeWork.Giving(life: peer.boot, endings: endings, sessions: sessionsToGive(peer))
+            let giving = MergeWork.Giving(life: peer.boot, endings: endings, sessions: sessionsToGive(peer, wantsAll: wantsAll))
             merge.owed?.giving = giving
         }
         log(.notice, "handing over what was done here as owner", [.init("sessions", "\(merge.owed?.giving?.sessions.count ?? 0)")])
@@ -76,14 +77,14 @@ extension Node {
             guard let unrecorded = merge.owed?.unrecorded, unrecorded.sessions?.contains(session.id) ?? true, !session.isArriving else {
                 continue
             }
-            session.children[index].lease = unrecorded.step.lease(after: child, for: configuration.id)
+            session.children[index].lease = plan.lease(unrecorded.step, after: child)
         }
         return MergePage.Item(session, silence: silence(of: session.id, now: now))
     }
 
     /// What the owner, in its present life, does not have as it is here.
-    private func sessionsToGive(_ owner: PairHello) -> [SessionID] {
-        guard divergence.base == owner.boot else { return table.sessions.keys.sorted() }
+    private func sessionsToGive(_ owner: PairHello, wantsAll: Bool) -> [SessionID] {
+        guard divergence.base == owner.boot, !wantsAll else { return table.sessions.keys.sorted() }
         let unrecorded = merge.owed?.unrecorded.map { $0.sessions ?? Set(table.sessions.keys) } ?? []
         return divergence.touched.union(unrecorded).filter { table[$0] != nil }.sorted()
     }
@@ -96,7 +97,8 @@ extension Node {
         let ikeSAs = divergence.ikeSAs.filter(\.value.isGone).keys.sorted()
         let reservations = table.reservations.all.filter { $0.offlineSince != nil }.sorted { $0.address < $1.address }
         return
-            wanted.pages(of: MergePage.endingsMax) { $0.ended = $1 } + children.pages(of: MergePage.endingsMax) { $0.endedChildren = $1 }
+            // Each of them takes SAs away at the owner.
+            wanted.pages(of: MergePage.sessionsMax) { $0.ended = $1 } + children.pages(of: MergePage.endingsMax) { $0.endedChildren = $1 }
             + ikeSAs.pages(of: MergePage.endingsMax) { $0.endedIKESAs = $1 }
             + reservations.pages(of: PairProtocol.snapshotPageReservationsMax) { $0.reservations = $1 }
     }

@@ -65,7 +65,7 @@ extension Node {
         case .flowsTaken: flowsTaken()
         case .certificateOffer(let pem): certificateOffered(pem)
         case .certificateAnswer(let digest, let refusal): certificateAnswered(digest: digest, refusal: refusal, now: now)
-        case .mergeRequest: mergeRequested(now: now)
+        case .mergeRequest(_, let wantsAll): mergeRequested(wantsAll: wantsAll, now: now)
         case .mergePage(let page): mergePageReceived(page, now: now)
         case .mergePageTaken: mergePageTaken(now: now)
         case .mergeEnd: mergeEnded(now: now)
@@ -124,16 +124,24 @@ extension Node {
         pairStateChanged(now: now)
     }
 
-    /// Another life of the peer than the one that held our sessions: the former may have been cut off, have owned everything alone
-    /// for a while, and have died of it. What it can have sent by then is left behind before the new one is filled (law 3), for
-    /// nobody is left who knows.
+    /// Another life of the peer than the one that held our sessions: the former may have owned everything unheard for a while, and have
+    /// died of it. What it can have sent by then is left behind before the new one is filled (law 3), for nobody is left who knows.
     ///
     /// - Returns: whether there are leases to be recorded first.
     private mutating func hasSuccessor(_ peer: PairHello, now: Now) -> Bool {
-        defer { contact = Contact(life: peer.boot, at: now.instant) }
-        guard let contact, contact.life != peer.boot, table.childCount > 0 else { return false }
-        leases.begin(.record(.pastPeer(aloneFor: now.instant - contact.at)), at: now.instant)
+        let former = contact
+        noteContact(with: peer, now: now)
+        guard let former, former.life != peer.boot, table.childCount > 0 else { return false }
+        leases.begin(.record(.pastPeer(aloneFor: now.instant - former.at)), at: now.instant)
         return true
+    }
+
+    /// From now on the peer holds what we hold. What this very life did unheard stays to be gone past, should it die.
+    private mutating func noteContact(with peer: PairHello, now: Now) {
+        let contacted = Contact(life: peer.boot, epoch: roles.epoch, at: now.instant)
+        guard let known = contact, known.life == peer.boot else { return contact = contacted }
+        if known.owes { return }
+        if isOwner, known.epoch != roles.epoch || peer.epoch > known.epoch { contact?.owes = true } else { contact = contacted }
     }
 
     private mutating func acknowledged(_ index: UInt64, now: Now) {
@@ -181,7 +189,7 @@ extension Node {
             if receiver.isInStep != wasInStep {
                 noteSameness()
                 heard = [:]
-                if let peer = link.peer { contact = Contact(life: peer.boot, at: now.instant) }
+                if let peer = link.peer { noteContact(with: peer, now: now) }
                 // What has to look at every session is done now, not in the takeover (law 6).
                 ike.prepare(table: table)
                 log(.notice, "everything the active knows is here", [.init("sessions", "\(table.count)")])

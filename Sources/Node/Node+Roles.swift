@@ -45,7 +45,7 @@ extension Node {
             keyWasUsed(key, now: now)
             counters.heartbeatsReceived += 1
             guard worth != .unproven else { return }
-            if heartbeat.boot == contact?.life { contact?.at = now.instant }
+            refreshContact(by: heartbeat, now: now)
             perform(roles.wasHeard(upTo: heartbeat.hearing?.upTo, at: now.instant), now: now)
             // One for one, and only to a proven peer, so that nothing can be amplified.
             if heartbeat.wantsAnswer { sendHeartbeats(wantsAnswer: false, on: path, now: now) }
@@ -73,8 +73,19 @@ extension Node {
         note(.standBy, "not becoming active: somebody on heartbeat path \(path) cannot be verified: \(text)", now: now)
     }
 
-    /// A former owner that we had taken for dead was active all the while, and may have taken leases that nobody told us of: ours go
-    /// past them, so that they are in the table whatever becomes of that node's memory (law 3).
+    /// The one stands by the other and has everything: so nobody has done anything that the other one does not know.
+    private mutating func refreshContact(by heartbeat: Heartbeat, now: Now) {
+        let isInStep =
+            isOwner
+            ? heartbeat.role == .standby && heartbeat.isReady && sender.isRunning
+            : heartbeat.role == .active && receiver.isInStep
+        guard heartbeat.boot == contact?.life, contact?.owes == false, isInStep, attention.isFresh(at: now.instant) else { return }
+        contact?.epoch = roles.epoch
+        contact?.at = now.instant
+    }
+
+    /// A former owner that we had taken for dead was active all the while. The leases that it may have taken are gone past when it is
+    /// another life that is filled (`hasSuccessor`): this one remembers them.
     private mutating func noteSplit(_ heartbeat: Heartbeat, now: Now) {
         guard isOwner, isSplit(from: heartbeat) else { return }
         // Whoever heard the other last sends to it: ours must be the last announcement, also after it has given way.
@@ -85,7 +96,6 @@ extension Node {
         let fields: [LogLine.Field] = [.init("its_epoch", "\(heartbeat.epoch)"), .init("epoch", "\(roles.epoch)")]
         log(.warning, "both nodes were active; the peer gives way", fields)
         note(.takeover, "both nodes were active; the other one gives way to epoch \(roles.epoch)", now: now)
-        leases.begin(.record(.pastGap), at: now.instant)
     }
 
     private func isSplit(from heartbeat: Heartbeat) -> Bool {
@@ -124,7 +134,7 @@ extension Node {
     private mutating func outbid(epoch: Epoch, now: Now) {
         log(.notice, "staying active above the epoch that the peer knows", [.init("epoch", "\(epoch)")])
         // A starting peer names the ownership of which its sessions are: there was one after ours of which nobody told us.
-        if watch.last?.role == .starting { leases.begin(.record(.pastGap), at: now.instant) }
+        if watch.last?.role == .starting { leases.begin(.record(.pastGap(aloneFor: nil)), at: now.instant) }
         sendHeartbeats(wantsAnswer: false, on: nil, now: now)
         tellRole(now: now)
     }

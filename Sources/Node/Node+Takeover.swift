@@ -7,6 +7,13 @@ extension Node {
     /// When gratuitous ARP and neighbour advertisements are repeated after the first: a lost one must not cost a client more.
     static let announcementDelays: [Duration] = [.milliseconds(50), .milliseconds(200), .seconds(1), .seconds(3)]
 
+    /// How far a takeover goes on.
+    private func leaseStep(heldEverything: Bool, now: Now) -> LeaseStep {
+        // What comes from our own disk went past the gap when it was read.
+        if heldEverything || state.isRestoredOnly { return .next }
+        return merge.owed == nil ? .pastGap(aloneFor: contact.map { now.instant - $0.at }) : .pastMerge
+    }
+
     /// Becomes owner. Everything slow was done before: what is left takes as long with ten sessions as with a hundred thousand
     /// (law 6). Each step is safe to repeat.
     mutating func takeOver(cause: TakeoverCause, epoch: Epoch, now: Now) {
@@ -24,8 +31,7 @@ extension Node {
         receiver.reset()
         flows.receiver.clear()
         if cause != .switchover { sender.goSolo(configuration.pair == nil ? .noPair : .tookOver, at: now.instant) }
-        // What comes from our own disk went past the gap when it was read.
-        let step: LeaseStep = heldEverything || state.isRestoredOnly ? .next : .pastGap
+        let step = leaseStep(heldEverything: heldEverything, now: now)
         arm(step)
         beginReplayWork(isPastGap: !heldEverything)
         effects.append(.milestone(.armed))

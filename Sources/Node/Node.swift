@@ -45,6 +45,7 @@ public struct Node: Sendable {
     var roads = RoadCounts()
     var recentTraffic = RecentTraffic()
     var rekeys = RekeyWork()
+    var repairs = RepairWork()
     var replay = ReplayWork()
     var redirects = RedirectWork()
     var overload = OverloadWork()
@@ -67,6 +68,7 @@ public struct Node: Sendable {
     var divergence = Divergence()
     var heard: [SessionID: Instant] = [:]
     var merge = MergeWork()
+    var attention = Attention()
     /// What the peer's last heartbeat as active said of its standby.
     var activeWasPaired = false
     var takeover = TakeoverRecord()
@@ -125,6 +127,7 @@ public struct Node: Sendable {
     /// - Returns: what is to be done, in this order.
     public mutating func handle(_ input: Input, now: Now) -> [Effect] {
         let now = clock.read(now, isOwner: isOwner, isBound: table.count > 0)
+        attention.run(at: now.instant, tolerance: roles.timing.deadTime)
         switch input {
         case .started(let kind, let reason): started(dataPlane: kind, reason: reason, now: now)
         case .datagram(let datagram): received(datagram, now: now)
@@ -159,6 +162,7 @@ public struct Node: Sendable {
     public func nextDeadline() -> Instant? {
         guard isStarted else { return nil }
         let candidates: [Instant?] = [
+            nextRepair,
             beat.next, configuration.pair == nil || state.isRestoring ? nil : roles.nextDeadline(), hold.nextDeadline, announcements.first,
             state.nextDeadline,
             // An offered hand-over ends by the roles' deadline, and all else waits for that.
@@ -202,6 +206,7 @@ public struct Node: Sendable {
         releaseOverdue(now: now)
         announceIfDue(now: now)
         workOnLeases(now: now)
+        workOnRepairs(now: now)
         workOnHooks(now: now)
         forgetDepartures(now: now)
         workOnFlows(now: now)
@@ -221,12 +226,6 @@ public struct Node: Sendable {
         finishCalls(now: now)
         workOnCertificates(now: now)
         workOnState(now: now)
-    }
-
-    private mutating func dataPlaneFailed(_ text: String, now: Now) {
-        counters.dataPlaneFailures += 1
-        log(.error, "the data plane refused a command", [.init("what", text)])
-        noteDataPlaneFailure(now: now)
     }
 
     // MARK: - Small things that every part uses

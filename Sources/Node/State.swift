@@ -24,10 +24,30 @@ struct LinkState {
     static let quietTimeMax: Duration = .seconds(1)
 }
 
-/// The life of the peer that last held what we hold, and when it was last heard.
+/// When the peer and we last held the same, as far as is known for certain: since then either may have been owner unheard.
 struct Contact {
+    /// The peer's life.
     var life: UInt64
+    /// Whoever has owned since has gone above it.
+    var epoch: Epoch
     var at: Instant
+    /// This life has been owner unheard since then. What it used is gone past when there is another one: it remembers by itself.
+    var owes = false
+}
+
+/// Whether the node has run all the time. What it finds waiting after a pause (SIGSTOP, a virtual machine that was stopped) may be old.
+struct Attention {
+    private var lastRun: Instant?
+    private var trustsFrom: Instant?
+
+    /// - Parameter tolerance: for that long nobody becomes owner in our place.
+    mutating func run(at now: Instant, tolerance: Duration) {
+        if let lastRun, now - lastRun > tolerance { trustsFrom = now + tolerance }
+        lastRun = now
+    }
+
+    /// Whether what comes now was said just now.
+    func isFresh(at now: Instant) -> Bool { trustsFrom.map { now >= $0 } ?? true }
 }
 
 /// When the next heartbeat is due.
@@ -80,15 +100,17 @@ struct Termination {
 enum LeaseStep: Equatable {
     /// Whoever had it told us of it.
     case next
-    /// The former owner may have used more than we know.
-    case pastGap
-    /// The peer may have been owner for this long without our knowing.
+    /// The former owner may have used more than we know: it was without us for this long, if that is known.
+    case pastGap(aloneFor: Duration?)
+    /// The peer may have been owner without our knowing: we lost contact so long ago.
     case pastPeer(aloneFor: Duration)
+    /// The former owner was put together with us in part: it may have gone past a gap above what it had of us.
+    case pastMerge
 
     /// What is left of a slice when the next one is taken lasts so much longer: 6 s at a million packets a second.
     private static let sliceTime: Duration = .seconds(6)
-    /// Slices of the peer beyond its first that are reckoned with: with `Lease.nextAfterGap`, 67 million packets.
-    private static let slicesMax: Int64 = 7
+    /// Slices of an owner beyond its first that are reckoned with: 67 million packets that nobody heard of.
+    private static let slicesMax = 7.0
 
     func lease(after child: ChildSA, for node: NodeID) -> Lease {
         let lease = child.lease
@@ -96,14 +118,27 @@ enum LeaseStep: Equatable {
         case .next:
             // What the table has is ours: the peer may have become owner since, and have gone on to its own next slice.
             return (child.leaseHolder == node ? lease.next(for: node.peer) : lease).next(for: node)
-        case .pastGap:
-            return lease.nextAfterGap(for: node)
+        case .pastGap(let duration):
+            return lease.beyond(1 + LeaseStep.slices(in: duration, max: LeaseStep.slicesMax)).next(for: node)
+        case .pastMerge:
+            return lease.nextAfterGap(for: node).nextAfterGap(for: node)
         case .pastPeer(let duration):
-            let further = min(max(0, duration / LeaseStep.sliceTime), Double(LeaseStep.slicesMax))
-            let used = lease.next(for: node.peer).slice
-            return Lease(slice: min(used, Lease.sliceMax) + 2 * UInt64(further)).next(for: node)
+            let first = lease.next(for: node.peer)
+            // So soon it had everything, and has gone to the first.
+            guard duration >= ReplicationReceiver.graceTime else { return first.next(for: node) }
+            // Later it may have gone past a gap of its own, for the time until then, and from there on for the rest.
+            return first.beyond(1 + LeaseStep.slices(in: duration, max: 2 * LeaseStep.slicesMax)).next(for: node)
         }
     }
+
+    private static func slices(in duration: Duration?, max: Double) -> UInt64 {
+        UInt64(Swift.min(Swift.max(0, duration.map { $0 / sliceTime } ?? max), max))
+    }
+}
+
+extension Lease {
+    /// After so many more slices of one parity.
+    fileprivate func beyond(_ count: UInt64) -> Lease { Lease(slice: min(slice, Lease.sliceMax) + 2 * count) }
 }
 
 extension ChildSA {

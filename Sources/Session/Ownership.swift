@@ -31,8 +31,8 @@ public struct Lease: Hashable, Sendable {
     /// The highest slice that the owner may have used.
     public var slice: UInt64
 
-    /// 2^23 numbers: 8 s at a million packets a second, far more than is sent between two reports, while a hundred takeovers,
-    /// each with the return of the dead (three to five slices), fit into the 512 slices that an SA without ESN has.
+    /// 2^23 numbers: 8 s at a million packets a second, far more than is sent between two reports, while seventy takeovers,
+    /// each with the return of the dead (three to seven slices), fit into the 512 slices that an SA without ESN has.
     public static let size: UInt64 = 1 << 23
 
     /// The last slice that is given out: 64-bit numbers end a little later. The pair link may bring any slice; one past this
@@ -50,8 +50,8 @@ public struct Lease: Hashable, Sendable {
         return Lease(slice: above % 2 == UInt64(node.rawValue) ? above : above + 1)
     }
 
-    /// The lease of a node that takes over from a peer of which it had not heard everything: 16 slices further on, so that what
-    /// the peer may have used alone is left behind (67 million packets of its parity).
+    /// The lease of a gateway that takes over from one of which it had not heard everything: 16 slices further on, so that what
+    /// that one may have used alone is left behind (67 million packets of its parity).
     public func nextAfterGap(for node: NodeID) -> Lease { Lease(slice: min(slice, Lease.sliceMax) + 16).next(for: node) }
 
     /// The numbers of the slice. Without ESN they end where 32 bits end (RFC 4303 §3.3.3: no cycling); an SA that came to the

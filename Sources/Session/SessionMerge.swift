@@ -71,7 +71,10 @@ public struct SessionMerge: Sendable {
         for child in other.children where later.child(inboundSPI: child.inboundSPI) == nil {
             // One request of the peer's that both answered: it made one of the two, and packets of it say which.
             if let index = out.firstIndex(where: { $0.outboundSPI == child.outboundSPI }) {
+                // They may have the same keys (IKE_AUTH): whichever stays goes on above both.
+                let lease = Lease(slice: max(out[index].lease.slice, child.lease.slice))
                 if out[index].inboundTop == 0, child.inboundTop > 0 { out[index] = child }
+                out[index].lease = lease
             } else {
                 out.append(child)
             }

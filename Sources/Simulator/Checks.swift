@@ -10,6 +10,7 @@ struct Checks {
     var hasFailed = false
     /// What happened, in words; the last of it is printed with a failure.
     var lines: [String] = []
+    var linesShown = 60
     /// Why state may be gone for good, if it may: two owners, or a death without a standby in step.
     var lossReason: String?
     /// Both nodes had their gates open at once.
@@ -23,12 +24,20 @@ struct Checks {
     /// Until then two owners are what nobody can avoid: wires were cut until a moment ago.
     var splitAllowedUntil: UInt64 = 0
     var ike = IKERecord()
-    var usedNumbers: [UInt32: Set<UInt64>] = [:]
+    /// What numbers are used under: an SA's outbound keys, or its inbound SPI if its node does not know it any more.
+    enum NumberSpace: Hashable {
+        case keys(DirectionKeys)
+        case unknown(UInt32)
+    }
+
+    var usedNumbers: [NumberSpace: Set<UInt64>] = [:]
     /// The highest number that each SA's end-user has seen.
     var userTop: [UInt32: UInt64] = [:]
     /// The last acknowledged index of each node as sender for which the tables were compared.
     var compared: [UInt64] = [0, 0]
     var comparesTables = true
+    /// Which node has to be owner, and by when: the other one has died, and nothing else is wrong.
+    var takeoverDue: (node: Int, by: UInt64)?
     /// Since when the two cannot be in touch: one of them is dead or does not run, or the link is cut.
     var apartSince: UInt64?
 
@@ -43,7 +52,7 @@ extension World {
     func expect(_ holds: Bool, _ text: @autoclosure () -> String) {
         guard !holds, !checks.hasFailed else { return }
         checks.hasFailed = true
-        onFailure("\(checks.label) at \(now / 1_000_000) ms: \(text())\n\(checks.lines.suffix(60).joined(separator: "\n"))")
+        onFailure("\(checks.label) at \(now / 1_000_000) ms: \(text())\n\(checks.lines.suffix(checks.linesShown).joined(separator: "\n"))")
     }
 
     func allowLoss(_ reason: String) {
@@ -56,7 +65,9 @@ extension World {
 
     func checkSent(_ number: UInt64, spi: UInt32, from index: Int) {
         let hex = String(spi, radix: 16)
-        let isNew = checks.usedNumbers[spi, default: []].insert(number).inserted
+        // Two SAs may have one key: that is what a number must not come twice under.
+        let keys = nodes[index]?.table.session(inboundSPI: spi)?.child(inboundSPI: spi)?.outboundKeys
+        let isNew = checks.usedNumbers[keys.map { .keys($0) } ?? .unknown(spi), default: []].insert(number).inserted
         expect(isNew, "node \(index) used number \(number) of \(hex) a second time")
         let top = checks.userTop[spi] ?? 0
         checks.userTop[spi] = max(number, top)
@@ -112,12 +123,12 @@ extension World {
         checkBounds(node, index)
         checkRoads(node, index)
         guard node.isOwner else { return }
-        if !node.isHolding { checkDataPlane(node, index) }
+        if !node.isHolding, suspended[index] == nil { checkDataPlane(node, index) }
         if node.sender.isInStep, node.sender.acknowledged != checks.compared[index] { checkTables(node, index) }
         checks.compared[index] = node.sender.acknowledged
     }
 
-    private func checkGates() {
+    func checkGates() {
         if !wires.areWhole || frozen.contains(where: { $0 != nil }) { checks.splitAllowedUntil = now + Checks.settlingTime }
         // One that waits for the answer to its hand-over is silent, and goes on if it never comes: while the two cannot hear each other
         // its peer may have been owner in between.
@@ -155,7 +166,8 @@ extension World {
     private func checkReadiness(of standby: Node, _ index: Int) {
         guard standby.receiver.isInStep else { return }
         let wanted = Set(standby.table.sessions.values.flatMap { $0.children.map(\.inboundSPI) })
-        expect(Set(planes[index].sas.keys) == wanted, "node \(index) is the standby, and its data plane is not ready")
+        let isReady = Set(planes[index].sas.keys).union(refused[index]) == wanted
+        expect(isReady || suspended[index] != nil, "node \(index) is the standby, and its data plane is not ready")
     }
 
     // MARK: - Law 8: who is asked says so
@@ -172,16 +184,33 @@ extension World {
         }
     }
 
+    // MARK: - Law 6: takeover time
+
+    /// The longest way to find out: two that have just met ask for four heartbeats whether the other lives; and what the wires need.
+    static let takeoverTimeMax: UInt64 = 300_000_000
+
+    func checkTakeoverTime() {
+        guard let due = checks.takeoverDue else { return }
+        if planes[due.node].gate == .open, holdsAddress[due.node] { return checks.takeoverDue = nil }
+        expect(now <= due.by, "node \(due.node) has not taken over \(World.takeoverTimeMax / 1_000_000) ms after the owner's death")
+    }
+
     /// With nothing held back, the data plane has exactly the SAs of the table.
     private func checkDataPlane(_ node: Node, _ index: Int) {
         let wanted = Set(node.table.sessions.values.flatMap { $0.children.map(\.inboundSPI) })
-        expect(Set(planes[index].sas.keys) == wanted, "node \(index): the data plane has other SAs than the table")
+        expect(
+            Set(planes[index].sas.keys).union(refused[index]) == wanted, "node \(index): the data plane has other SAs than the table")
+        expect(refused[index].isEmpty || node.isRepairing || untold[index] > 0, "node \(index) has forgotten what its data plane refused")
     }
 
     /// Wires are about to change: two owners may be the consequence for a while.
-    func noteDisturbance() { checks.splitAllowedUntil = now + Checks.settlingTime }
+    func noteDisturbance() {
+        checks.splitAllowedUntil = now + Checks.settlingTime
+        checks.takeoverDue = nil
+    }
 
     func checkKill(of index: Int) {
+        checks.takeoverDue = nil
         guard let dying = nodes[index] else { return }
         checks.hasOrphans = checks.hasOrphans || checks.isSplit
         guard let other = nodes[1 - index] else { return allowLoss("nobody was left") }
@@ -193,6 +222,8 @@ extension World {
         }
         let isSafe = dying.isOwner && dying.sender.pairState == .paired && other.receiver.isInStep
         if !isSafe { allowLoss("node \(index) died, and the other one was not in step") }
+        // With somebody to be asked it takes as long as the answer.
+        if isSafe, wires.areWhole, options.arbitration.isEmpty { checks.takeoverDue = (1 - index, now + World.takeoverTimeMax) }
     }
 }
 

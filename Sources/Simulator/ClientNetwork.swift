@@ -30,3 +30,14 @@ struct ClientNetwork {
 
     private func happens(_ chance: Int, _ random: RandomSource) -> Bool { chance > 0 && random.uint32() % 1000 < UInt32(chance) }
 }
+
+/// One direction of the way between an end-user and the pair.
+struct Road: Hashable {
+    var address: IPAddress
+    /// Towards the pair.
+    var isInward: Bool
+}
+
+extension World {
+    func road(of address: IPAddress, isInward: Bool) -> ClientNetwork { roads[Road(address: address, isInward: isInward)] ?? network }
+}

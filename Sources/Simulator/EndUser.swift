@@ -78,7 +78,7 @@ extension World {
             checkIKE(sent)
             guard let changed = fromSite(sent) else { continue }
             let datagram = nat?.outwards(changed) ?? changed
-            for copy in network.copies(of: datagram.bytes, random: chance) {
+            for copy in road(of: sent.local.address, isInward: true).copies(of: datagram.bytes, random: chance) {
                 let arriving = Datagram(local: datagram.remote, remote: datagram.local, bytes: copy.bytes)
                 after(wires.latency + copy.delay) { $0.arrive(arriving) }
             }

@@ -35,8 +35,10 @@ public final class Swarm {
     /// CHILD SAs whose end an operator asked for.
     private var terminated: Set<UInt32> = []
 
-    /// - Parameter broken: a fault that the checkers must find.
-    public init(seed: UInt64, kind: Kind, broken: Break? = nil) {
+    /// - Parameters:
+    ///   - broken: a fault that the checkers must find.
+    ///   - linesShown: of the trace, with a failure.
+    public init(seed: UInt64, kind: Kind, broken: Break? = nil, linesShown: Int = 60) {
         dice = RandomSource.seeded(seed &* 3 &+ kind.rawValue)
         self.kind = kind
         var options = World.Options(seed: seed &+ 1_000_000, paths: Int(dice.uint32() % 2) + 1)
@@ -47,6 +49,7 @@ public final class Swarm {
         let box = FailureBox()
         found = box
         world = World(options) { box.text = $0 }
+        world.checks.linesShown = linesShown
         world.checks.label = "seed \(seed), \(kind)"
         world.wires.jitterMax = dice.uint32() % 2 == 0 ? 0 : 3_000_000
         if kind == .rough {
@@ -67,7 +70,8 @@ public final class Swarm {
 
     private func passThrough() {
         world.startPair()
-        for _ in 0..<(1 + roll(3)) { addUser() }
+        // Mostly few, so that much happens to each; sometimes a crowd.
+        for _ in 0..<(roll(20) == 0 ? 8 + roll(25) : 1 + roll(3)) { addUser() }
         for _ in 0..<(10 + roll(50)) {
             if world.checks.hasFailed { return }
             happen()
@@ -90,7 +94,7 @@ public final class Swarm {
     }
 
     private func happen() {
-        let bound = kind == .whole ? 13 : kind == .cut ? 16 : 24
+        let bound = kind == .whole ? 13 : kind == .cut ? 16 : 26
         let what = roll(bound + (world.options.keepsState ? 3 : 0))
         guard what < bound else { return cutPowerOrFillDisk(what - bound) }
         switch what {
@@ -108,6 +112,7 @@ public final class Swarm {
         case 18: jump()
         case 19, 20, 21: weather()
         case 22, 23: garbage()
+        case 24, 25: plane()
         default:
             world.trace("every wire is healed")
             world.heal()
@@ -119,11 +124,13 @@ public final class Swarm {
     private func kill() {
         guard world.isAlive(0) || world.isAlive(1) else { return }
         let index = roll(2)
-        // An owner that dies while the former one is stopped takes with it which numbers it has used (`Docs/testing.md`), unless they are on
-        // its disk.
-        guard world.options.keepsState || world.frozen[1 - index] == nil || world.nodes[index]?.isOwner == false else { return }
         // The last one dies seldom: what follows is only a new beginning.
         guard world.isAlive(index), world.isAlive(1 - index) || roll(10) == 0 else { return }
+        if roll(3) == 0 {
+            world.dyingAfter[index] = roll(10)
+            world.trace("node \(index) will die \(world.dyingAfter[index]!) effects later")
+            return
+        }
         world.trace("node \(index) is killed")
         world.kill(index)
         if roll(4) == 0 {
@@ -233,15 +240,33 @@ public final class Swarm {
     // MARK: - The network towards the end-users
 
     private func weather() {
-        world.network = ClientNetwork()
-        guard roll(3) > 0 else { return world.trace("the end-users' network is perfect") }
-        world.network.loses = [0, 10, 50][roll(3)]
-        world.network.duplicates = [0, 20, 200][roll(3)]
-        world.network.corrupts = [0, 10, 50][roll(3)]
-        world.network.jitterMax = [0, 2_000_000, 40_000_000][roll(3)]
-        world.network.isCut = roll(8) == 0
-        if world.network.isCut { world.allowLoss("the end-users' network was cut") }
-        world.trace("the end-users' network: \(world.network)")
+        guard roll(3) > 0 else {
+            world.network = ClientNetwork()
+            world.roads = [:]
+            return world.trace("the end-users' network is perfect")
+        }
+        var network = ClientNetwork()
+        network.loses = [0, 10, 50][roll(3)]
+        network.duplicates = [0, 20, 200][roll(3)]
+        network.corrupts = [0, 10, 50][roll(3)]
+        network.jitterMax = [0, 2_000_000, 40_000_000][roll(3)]
+        network.isCut = roll(8) == 0
+        if network.isCut { world.allowLoss("the end-users' network was cut") }
+        if roll(2) == 0, let user = pick(world.users) {
+            let isInward = roll(2) == 0
+            world.roads[Road(address: user.address, isInward: isInward)] = network
+            world.trace("the way \(isInward ? "from" : "to") end-user \(user.number): \(network)")
+        } else {
+            world.network = network
+            world.trace("the end-users' network: \(network)")
+        }
+    }
+
+    /// The data planes are slow, or have no room.
+    private func plane() {
+        world.planeDelay = (chance: [0, 20, 300][roll(3)], max: [1_000_000, 20_000_000, 300_000_000][roll(3)])
+        world.planeFailures = [0, 0, 50, 300][roll(4)]
+        world.trace("the data planes: \(world.planeDelay), \(world.planeFailures) of 1000 SAs refused")
     }
 
     /// Octets from anywhere, at whoever has the address.
@@ -325,11 +350,17 @@ extension Swarm {
         world.trace("peace")
         world.wires.latency = 200_000
         world.network = ClientNetwork()
+        world.roads = [:]
+        world.planeDelay = (0, 0)
+        world.planeFailures = 0
+        world.dyingAfter = [nil, nil]
         if world.options.broken != .fatalInput { [0, 1].forEach(world.wake) }
         for index in [0, 1] { world.disks[index]?.isFull = false }
         world.heal()
         restart()
         world.run(for: 6_000)
+        // What was refused again and again is tried again later and later.
+        for _ in 0..<70 where world.nodes.contains(where: { $0?.isRepairing == true }) { world.run(for: 1_000) }
         settle()
         checkPair()
         for user in world.users.sorted(by: { $0.number < $1.number }) where !world.checks.hasFailed { checkUser(user) }
@@ -427,7 +458,7 @@ extension Swarm {
             + "\(session?.children.map { String($0.inboundSPI, radix: 16) } ?? [])"
     }
 
-    /// Every operator whose node lived on was answered; who ends what its peer knows nothing of, when the last repetition was in vain.
+    /// Every operator whose node lived on was answered; one who ends what its peer knows nothing of, when the last repetition was in vain.
     private func checkAnswers() {
         for _ in 0..<30 where tokens.contains(where: { world.responses[$0] == nil && !world.diedWaiting.contains($0) }) {
             world.run(for: 1_000)

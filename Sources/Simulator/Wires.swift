@@ -52,8 +52,11 @@ extension World {
         }
     }
 
+    /// Not with a process that does not run: a connection begins with a TLS handshake.
     func openLinkIfPossible() {
-        guard !wires.ends[0], !wires.ends[1], !wires.linkIsCut, isAlive(0), isAlive(1) else { return }
+        guard !wires.ends[0], !wires.ends[1], !wires.linkIsCut, nodes.indices.allSatisfy({ isAlive($0) && frozen[$0] == nil }) else {
+            return
+        }
         wires.generation += 1
         wires.ends = [true, true]
         wires.isBroken = false

@@ -86,9 +86,25 @@ final class World {
     var wires: Wires
     var network = ClientNetwork()
     var witness = FakeWitness()
+    /// Where an end-user's way in one direction is not like all others.
+    var roads: [Road: ClientNetwork] = [:]
     var clocks = [Clock(), Clock()]
     /// What waits for a process that does not run (SIGSTOP), as long as it does not.
     var frozen: [[Input]?] = [nil, nil]
+    /// What is left of a step that waits for the data plane.
+    var suspended: [(effects: [Effect], passed: [TakeoverStep])?] = [nil, nil]
+    /// After so many more effects the process dies, wherever in a step that is.
+    var dyingAfter: [Int?] = [nil, nil]
+    /// How long a list of commands takes the data plane, at most; chances are out of 1,000.
+    var planeDelay = (chance: 0, max: UInt64(0))
+    /// Out of 1,000 SAs so many are refused.
+    var planeFailures = 0
+    /// What each data plane refused and has not taken since.
+    var refused: [Set<UInt32>] = [[], []]
+    /// Refusals of which the node has not heard yet.
+    var untold = [0, 0]
+    var suspensions = 0
+    var suspensionOf = [0, 0]
     private(set) var isDraining = false
     var checks = Checks()
     /// Of everything that the nodes sent to end-users, in order.
@@ -134,9 +150,12 @@ final class World {
         secrets[index] = secret
         lives[index] += 1
         planes[index] = FakeDataPlane()
+        refused[index] = []
+        untold[index] = 0
         planes[index].forgetsLeases = options.broken == .forgottenLease
         holdsAddress[index] = false
         frozen[index] = nil
+        suspended[index] = nil
         nodes[index] = Node(
             configuration: configuration(NodeID(rawValue: UInt8(index))!, alone: alone, secret: secret), boot: random.uint64() | 1,
             random: random, now: time(of: index))
@@ -153,6 +172,8 @@ final class World {
         nodes[index] = nil
         deaths[index] += 1
         frozen[index] = nil
+        suspended[index] = nil
+        dyingAfter[index] = nil
         flowTables[index].generation = nil
         planes[index] = FakeDataPlane()
         holdsAddress[index] = false
@@ -170,14 +191,27 @@ final class World {
     func feed(_ index: Int, _ input: Input) {
         guard nodes[index] != nil else { return }
         if frozen[index] != nil { return wait(input, for: index) }
+        if case .dataPlaneFailed = input { untold[index] -= 1 }
         let time = time(of: index)
         // In place: a copy would copy the table.
-        var effects = nodes[index]!.handle(input, now: time)
+        let effects = nodes[index]!.handle(input, now: time)
         checkOutput(effects, of: index)
-        while !effects.isEmpty {
-            var passed: [TakeoverStep] = []
-            for effect in effects { carryOut(effect, of: index, passed: &passed) }
-            effects = passed.flatMap { nodes[index]!.handle(.milestonePassed($0, at: time.instant), now: time) }
+        carryOut(effects, of: index)
+    }
+
+    /// In order; a step may end in its middle, with the process or for as long as the data plane takes.
+    func carryOut(_ effects: [Effect], of index: Int, passed: [TakeoverStep] = []) {
+        var (effects, passed) = (effects[...], passed)
+        while true {
+            while let effect = effects.popFirst() {
+                if dies(index) { return kill(index) }
+                carryOut(effect, of: index, passed: &passed)
+                if let pause = pause(of: effect, at: index) { return suspend(index, for: pause, rest: Array(effects), passed: passed) }
+            }
+            guard !passed.isEmpty else { break }
+            let time = time(of: index)
+            effects = passed.flatMap { nodes[index]!.handle(.milestonePassed($0, at: time.instant), now: time) }[...]
+            passed = []
         }
         checkState(of: index)
     }
@@ -200,9 +234,13 @@ final class World {
     func wake(_ index: Int) {
         guard let waiting = frozen[index] else { return }
         frozen[index] = nil
+        let rest = suspended[index]
+        suspended[index] = nil
         checks.apartSince = nil
         noteDisturbance()
         isDraining = true
+        if let rest { carryOut(rest.effects, of: index, passed: rest.passed) }
+        // The rest of a step may take its time too; what waits goes on waiting.
         for input in waiting { feed(index, input) }
         isDraining = false
     }
@@ -218,7 +256,7 @@ final class World {
             }
             checkIKE(datagram)
             digest.add(datagram.bytes)
-            for copy in network.copies(of: datagram.bytes, random: chance) {
+            for copy in road(of: datagram.remote.address, isInward: false).copies(of: datagram.bytes, random: chance) {
                 let arriving = Datagram(local: datagram.local, remote: datagram.remote, bytes: copy.bytes)
                 let life = deaths[index]
                 after(wires.latency + copy.delay) { world in
@@ -233,7 +271,13 @@ final class World {
         case .closeLink(let reason): after(0) { $0.closeLink(reason: reason) }
         case .dataPlane(let commands):
             for command in commands where !isSwallowed(command, of: index) {
-                if let problem = planes[index].apply(command) { expect(false, "node \(index): \(problem)") }
+                if isRefused(command, of: index) {
+                    untold[index] += 1
+                    let life = nodes[index]?.life
+                    after(0) { if $0.nodes[index]?.life == life { $0.feed(index, .dataPlaneFailed("the data plane has no room")) } }
+                } else if let problem = planes[index].apply(command) {
+                    expect(false, "node \(index): \(problem)")
+                }
             }
         case .claimAddresses: holdsAddress[index] = true
         case .releaseAddresses: holdsAddress[index] = false
@@ -268,6 +312,7 @@ final class World {
     func run(until end: UInt64) {
         var idle = 0
         while !checks.hasFailed {
+            checkTakeoverTime()
             openLinkIfPossible()
             let deadlines = nodes.indices.map { index in
                 frozen[index] == nil ? nodes[index]?.nextDeadline().map(clocks[index].moment(of:)) ?? .max : .max
@@ -293,6 +338,7 @@ final class World {
             }
         }
         now = max(now, end)
+        checkTakeoverTime()
     }
 
     // MARK: - Questions

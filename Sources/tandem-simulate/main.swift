@@ -17,9 +17,11 @@ struct Simulate: ParsableCommand {
             return found
         })
     var broken: Break?
+    @Option(help: "How much of the trace is printed with a failure, in lines.") var lines = 60
     @Flag(help: "End at the first failure.") var untilFailure = false
 
     func validate() throws {
+        guard lines > 0 else { throw ValidationError("--lines must be 1 or more") }
         guard stride > 0 else { throw ValidationError("--stride must be 1 or more") }
         guard first.addingReportingOverflow(seeds).overflow == false else { throw ValidationError("--first and --seeds are too large") }
     }
@@ -29,7 +31,7 @@ struct Simulate: ParsableCommand {
         for seed in Swift.stride(from: first, to: first + seeds, by: UInt64.Stride(stride)) {
             // The kinds take turns.
             let kind = Swarm.Kind.allCases[Int(seed % UInt64(Swarm.Kind.allCases.count))]
-            let result = Swarm(seed: seed, kind: kind, broken: broken).run()
+            let result = Swarm(seed: seed, kind: kind, broken: broken, linesShown: lines).run()
             count += 1
             virtual += Double(result.virtualNanoseconds) / 1e9
             if digests > 0, seed % digests == 0 { print("{\"seed\": \(seed), \"digest\": \"\(String(result.digest, radix: 16))\"}") }

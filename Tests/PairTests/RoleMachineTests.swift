@@ -146,7 +146,7 @@ import Testing
         var machine = Self.machine(.zero)
         _ = machine.deadline(at: at(1000))
         _ = machine.beginHandover(at: at(1100))
-        _ = machine.handoverAccepted(epoch: 3, at: at(1101))
+        _ = machine.handoverAccepted(epoch: 5, at: at(1101))
         #expect(machine.heartbeat(Self.heard(.standby, epoch: 2), at: at(1102)) == [])
         #expect(machine.role == .standby)
     }
@@ -154,12 +154,21 @@ import Testing
     @Test func handover_whenAccepted_stepsDownOnce() throws {
         var machine = Self.machine(.zero)
         _ = machine.deadline(at: at(1000))
-        #expect(machine.beginHandover(at: at(1100)) == 3)
+        #expect(machine.beginHandover(at: at(1100)) == 5)
         #expect(machine.beginHandover(at: at(1100)) == nil)
-        #expect(machine.handoverAccepted(epoch: 5, at: at(1101)) == [])
-        #expect(machine.handoverAccepted(epoch: 3, at: at(1101)) == [.stepDown(cause: .switchover, epoch: 3)])
         #expect(machine.handoverAccepted(epoch: 3, at: at(1101)) == [])
+        #expect(machine.handoverAccepted(epoch: 5, at: at(1101)) == [.stepDown(cause: .switchover, epoch: 5)])
+        #expect(machine.handoverAccepted(epoch: 5, at: at(1101)) == [])
         #expect(machine.role == .standby)
+    }
+
+    /// The standby had missed us, and was owner before we offered anything: it holds what it held then.
+    @Test(arguments: [(Epoch(3), StepDownCause.higherEpoch), (Epoch(5), .switchover)])
+    func heartbeatOfAnActivePeer_whenHandingOver_isAnAnswerOnlyInTheOfferedEpoch(epoch: Epoch, cause: StepDownCause) {
+        var machine = Self.machine(.zero)
+        _ = machine.deadline(at: at(1000))
+        #expect(machine.beginHandover(at: at(1100)) == 5)
+        #expect(machine.heartbeat(Self.heard(.active, epoch: epoch), at: at(1101)) == [.stepDown(cause: cause, epoch: epoch)])
     }
 
     @Test func handover_whenNobodyAnswers_carriesOn() {

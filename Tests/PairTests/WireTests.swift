@@ -281,7 +281,7 @@ enum Sample {
             .flows(FlowBatch(beginsTable: true)), .flows(FlowBatch(endsTable: true, removals: [flow.key], puts: [flow, flow6])),
             .flowsTaken, .certificateOffer(Array("-----BEGIN CERTIFICATE-----".utf8)),
             .certificateAnswer(digest: [1, 2, 3], refusal: nil), .certificateAnswer(digest: [], refusal: "no"),
-            .mergeRequest(epoch: 9), .mergePage(mergePage), .mergePage(MergePage()), .mergePageTaken, .mergeEnd,
+            .mergeRequest(epoch: 9, wantsAll: true), .mergePage(mergePage), .mergePage(MergePage()), .mergePageTaken, .mergeEnd,
             .hello(
                 PairHello(
                     version: PairProtocol.version, node: .zero, name: "sg1", boot: 9, role: .standby, epoch: 8, takesMerge: true,

@@ -95,8 +95,8 @@ import Testing
         #expect(last == LeasedNumbers(next: 511 << 23 | 1, limit: 0xFFFF_FFFF))
         let beyond = Lease(slice: 512).numbers(extended: false)
         #expect(beyond.next > beyond.limit)
-        // A hundred takeovers, each with the return of the dead (five slices at most), fit into the space.
-        #expect(last.limit / Lease.size >= 100 * 5)
+        // Seventy takeovers, each with the return of the dead (seven slices at most), fit into the space.
+        #expect(last.limit / Lease.size >= 70 * 7)
     }
 
     @Test(arguments: [UInt64.max, UInt64.max - 15, UInt64.max / Lease.size, UInt64.max / 2, Lease.sliceMax, Lease.sliceMax + 1])

@@ -59,6 +59,12 @@ public struct IKEEngine: Sendable {
     private var uniqueIDs: UniqueIDs?
 
     /// - Parameter cookieSecret: the same on both nodes of a pair, so that each takes the other's cookies.
+    /// Where the numbers of a CHILD SA begin. An exchange that the other node began may have been finished there as well, with the same keys:
+    /// the first slice of all is that node's (law 3).
+    ///
+    /// - Parameter bit: the node's of the SPI under which the exchange began.
+    func firstLease(begunBy bit: UInt64) -> Lease { bit == UInt64(node.rawValue) ? .initial : Lease.initial.next(for: node) }
+
     public init(configuration: IKEConfiguration, node: NodeID, cookieSecret: SecretBytes) {
         self.configuration = configuration
         self.node = node

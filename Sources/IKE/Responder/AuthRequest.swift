@@ -75,7 +75,10 @@ extension IKEEngine {
                 if admission.connection.childless == .force { throw .noAdditionalSAs }
                 let parent = ChildParent(session, connection: admission.connection, rekeying: nil)
                 let created = try createChild(childRequest, parent: parent, table: table, context: context)
-                session.children = [created.child]
+                var child = created.child
+                // The nonces are those of IKE_SA_INIT: with a half-open IKE SA of the other node's it has come to the same keys, if it answered too.
+                child.lease = firstLease(begunBy: exchange.half.spis.responder >> 63)
+                session.children = [child]
                 answer += assignment.payloads + created.payloads
                 events.append(.childAdded(session: id, inboundSPI: created.child.inboundSPI, name: created.child.name))
             } else {

@@ -75,7 +75,9 @@ extension IKEEngine {
         if needsMessageIDs, session.capabilities.contains(.messageIDSync), sync.knownSince != epoch {
             // What the former owner asked for may have been heard or not: our window is past both.
             let earlier = sync.pending?.increment
-            return .messageIDs(increment: increment == nil && earlier == nil ? nil : (increment ?? 0) + (earlier ?? 0))
+            guard let increment else { return .messageIDs(increment: earlier) }
+            let (sum, isTooMuch) = increment.addingReportingOverflow(earlier ?? 0)
+            return .messageIDs(increment: isTooMuch ? .max : sum)
         }
         return increment.map { .replayCounters($0) }
     }

@@ -122,6 +122,8 @@ extension IKEEngine {
         for request in requests {
             counters.requestsGivenUp += 1
             switch (request.purpose, request.collision) {
+            // The answer came to the other node.
+            case (.createChildSA(let offer), _) where session.child(inboundSPI: offer.inboundSPI) != nil: continue
             case (.rekeyIKESA, .some(let collision)) where session.ikeSA(localSPI: collision.localSPI) != nil:
                 changes.append(.ikeSAAdopted(localSPI: collision.localSPI))
             case (.createChildSA(let offer), .some):

@@ -60,7 +60,7 @@ public struct ReplicationReceiver: Sendable {
         return lastHeard <= leftAt
     }
 
-    static let graceTime: Duration = .seconds(1)
+    public static let graceTime: Duration = .seconds(1)
 
     public mutating func linkClosed(at now: Instant) {
         if isInStep { leftAt = now }

@@ -106,7 +106,7 @@ public struct RoleMachine: Sendable {
     }
 
     private let node: NodeID
-    private let timing: RoleTiming
+    public let timing: RoleTiming
     private var state: State
     public private(set) var epoch: Epoch = 0
     /// The life in which the peer was last known to be active.
@@ -157,6 +157,9 @@ public struct RoleMachine: Sendable {
 
     public var isHandingOver: Bool { if case .handingOver = state { true } else { false } }
 
+    /// Who is active in the epoch that we offered has accepted it; in another one it took over by itself, and does not hold what we hold.
+    private func isOffered(_ epoch: Epoch) -> Bool { if case .handingOver(epoch, _) = state { true } else { false } }
+
     /// The link closed, and the peer has not answered yet.
     public var isSuspecting: Bool { if case .standby(_, .some) = state { true } else { false } }
 
@@ -185,8 +188,7 @@ public struct RoleMachine: Sendable {
                 return heartbeat.epoch > known && mayOutbid(heartbeat.epoch) ? outbid(heartbeat.epoch) : []
             }
             ownerLife = heartbeat.boot
-            let cause: StepDownCause = isHandingOver ? .switchover : .higherEpoch
-            return becomeStandby(cause: cause, at: now)
+            return becomeStandby(cause: isOffered(heartbeat.epoch) ? .switchover : .higherEpoch, at: now)
         case .starting:
             return heardWhileStarting(heartbeat, at: now)
         case .standby(_, let suspicion):
@@ -290,7 +292,8 @@ public struct RoleMachine: Sendable {
     /// - Returns: the epoch that is offered to the peer.
     public mutating func beginHandover(at now: Instant) -> Epoch? {
         guard case .active = state else { return nil }
-        let offered = RoleMachine.next(after: epoch, for: node.peer)
+        // Not the next one, which the peer would take by itself if it missed us: whoever is heard in the offered epoch has accepted.
+        let offered = RoleMachine.next(after: epoch, for: node.peer) + 2
         state = .handingOver(to: offered, until: now + timing.handoverTime)
         return offered
     }

@@ -47,7 +47,7 @@ public enum PairFrame: Hashable, Sendable {
     /// It has been written down, and is taken beside the present one; or why not. `digest`: SHA-256 of what was offered.
     case certificateAnswer(digest: [UInt8], refusal: String?)
     /// The owner asks a node that was owner beside it for what it alone knows, before it fills it anew. Only of one whose hello owes that.
-    case mergeRequest(epoch: Epoch)
+    case mergeRequest(epoch: Epoch, wantsAll: Bool)
     case mergePage(MergePage)
     /// The owner has taken in a page, and may be sent another.
     case mergePageTaken

@@ -45,7 +45,9 @@ extension PairFrame {
             case .certificateAnswer(let digest, let refusal):
                 $0.certificateAnswer.digest = WireField.bytes(digest)
                 if let refusal { $0.certificateAnswer.refusal = WireField.shortened(refusal) }
-            case .mergeRequest(let epoch): $0.mergeRequest.epoch = epoch
+            case .mergeRequest(let epoch, let wantsAll):
+                $0.mergeRequest.epoch = epoch
+                $0.mergeRequest.wantsAll = wantsAll
             case .mergePage(let page): $0.mergePage = page.wire
             case .mergePageTaken: $0.mergePageTaken = WireNothing()
             case .mergeEnd: $0.mergeEnd = WireNothing()
@@ -92,7 +94,8 @@ extension PairFrame {
             }
             let refusal = try WireField.text(answer.refusal, max: PairWireLimits.reasonBytesMax, "CertificateAnswer.refusal")
             self = .certificateAnswer(digest: digest, refusal: refusal)
-        case .mergeRequest(let request): self = .mergeRequest(epoch: try WireField.epoch(request.epoch, "MergeRequest.epoch"))
+        case .mergeRequest(let request):
+            self = .mergeRequest(epoch: try WireField.epoch(request.epoch, "MergeRequest.epoch"), wantsAll: request.wantsAll)
         case .mergePage(let page): self = .mergePage(try MergePage(page))
         case .mergePageTaken: self = .mergePageTaken
         case .mergeEnd: self = .mergeEnd

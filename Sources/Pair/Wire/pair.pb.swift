@@ -772,6 +772,8 @@ nonisolated struct WireMergeRequest: Sendable {
 
   var epoch: UInt64 = 0
 
+  var wantsAll: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -4265,7 +4267,7 @@ nonisolated extension WireReservation: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension WireMergeRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".MergeRequest"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{3}wants_all\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4274,6 +4276,7 @@ nonisolated extension WireMergeRequest: SwiftProtobuf.Message, SwiftProtobuf._Me
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.wantsAll) }()
       default: break
       }
     }
@@ -4283,11 +4286,15 @@ nonisolated extension WireMergeRequest: SwiftProtobuf.Message, SwiftProtobuf._Me
     if self.epoch != 0 {
       try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 1)
     }
+    if self.wantsAll != false {
+      try visitor.visitSingularBoolField(value: self.wantsAll, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: WireMergeRequest, rhs: WireMergeRequest) -> Bool {
     if lhs.epoch != rhs.epoch {return false}
+    if lhs.wantsAll != rhs.wantsAll {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
