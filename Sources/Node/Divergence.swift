@@ -13,6 +13,8 @@ struct Divergence {
         /// When somebody wanted it so; `nil`: nobody did, its peer did not answer.
         var at: Instant?
         var wasDetached = false
+        /// What it was, as long as nobody wanted it to end: its peer may live on at the other node, with what this one used.
+        var last: Session?
     }
 
     struct EndedChild {
@@ -75,7 +77,7 @@ struct Divergence {
         } else {
             touched.remove(id)
             // A copy that never served anybody is no word of its peer's.
-            if endings.count < Divergence.endingsMax, applied.before?.isArriving == false { endings[id] = Ending() }
+            if endings.count < Divergence.endingsMax, applied.before?.isArriving == false { endings[id] = Ending(last: applied.before) }
         }
     }
 

@@ -212,7 +212,10 @@ extension Node {
     // MARK: - Sessions
 
     private mutating func take(_ item: MergePage.Item, now: Now) {
-        guard let ours = table[item.session.id] else { return takeNew(item, now: now) }
+        guard let ours = table[item.session.id] else {
+            if !item.hasEnded || mayLive(item.session) { takeNew(item, now: now) }
+            return
+        }
         let copies = [ours, item.session]
         let merged = SessionMerge(
             ours: SessionMerge.Copy(ours, silence: silence(of: ours.id, now: now), gone: divergence.gone(of: copies)),
@@ -229,6 +232,11 @@ extension Node {
         commit(outcome, now: now)
         noteTheirHearing(item, now: now)
         raiseWindows(of: ours, now: now)
+    }
+
+    /// One that the other node alone had, and whose peer it did not hear any more: what the peer says may have come here since.
+    private func mayLive(_ session: Session) -> Bool {
+        divergence.endings[session.id] == nil && !session.virtualAddresses.contains { table.session(virtualAddress: $0.address) != nil }
     }
 
     /// One that is not here: it never was, or its peer was not heard any more, or it ended.

@@ -51,7 +51,7 @@ extension Node {
                 let ids = Array(giving.sessions.suffix(MergePage.sessionsMax))
                 merge.owed?.giving?.sessions.removeLast(ids.count)
                 merge.owed?.giving?.count += ids.count
-                send(MergePage(sessions: ids.compactMap { id in table[id].map { item(of: $0, now: now) } }), sessions: ids)
+                send(MergePage(sessions: ids.compactMap { item(of: $0, now: now) }), sessions: ids)
             } else {
                 // The last page has to be there: who is filled next is overwritten.
                 guard giving.inFlight.isEmpty else { return }
@@ -66,6 +66,21 @@ extension Node {
         merge.owed?.giving?.inFlight.append(sessions)
         counters.sessionsMergeSent += UInt64(sessions.count)
         effects.append(.frame(.mergePage(page)))
+    }
+
+    private func item(of id: SessionID, now: Now) -> MergePage.Item? {
+        table[id].map { item(of: $0, now: now) } ?? divergence.endings[id]?.last.map(itemOfEnded)
+    }
+
+    /// Its peer was not heard any more, and may be heard by the owner: what was used here counts there.
+    private func itemOfEnded(_ last: Session) -> MergePage.Item {
+        var session = last
+        // Whether the last lease had been written down by then is not known any more.
+        let step = merge.owed?.unrecorded?.step ?? .next
+        for index in session.children.indices {
+            session.children[index].lease = plan.lease(step, after: session.children[index])
+        }
+        return MergePage.Item(session, silence: nil, hasEnded: true)
     }
 
     /// As it is known here, with the data plane's last word, and with the leases that were used.
@@ -84,9 +99,10 @@ extension Node {
 
     /// What the owner, in its present life, does not have as it is here.
     private func sessionsToGive(_ owner: PairHello, wantsAll: Bool) -> [SessionID] {
-        guard divergence.base == owner.boot, !wantsAll else { return table.sessions.keys.sorted() }
+        let ended = divergence.endings.filter { $0.value.last != nil }.map(\.key)
+        guard divergence.base == owner.boot, !wantsAll else { return (ended + table.sessions.keys).sorted() }
         let unrecorded = merge.owed?.unrecorded.map { $0.sessions ?? Set(table.sessions.keys) } ?? []
-        return divergence.touched.union(unrecorded).filter { table[$0] != nil }.sorted()
+        return (ended + divergence.touched.union(unrecorded).filter { table[$0] != nil }).sorted()
     }
 
     private func endingPages(now: Now) -> [MergePage] {

@@ -24,6 +24,7 @@ struct IKERecord {
     private static let initiatorFlag: UInt8 = 0x08
     private static let responseFlag: UInt8 = 0x20
     private static let initialExchange: UInt8 = 34
+    private static let authentication: UInt8 = 35
     private static let createChild: UInt8 = 36
     private static let informational: UInt8 = 37
 
@@ -54,7 +55,7 @@ struct IKERecord {
         guard exchange != Self.informational || bytes[20..<24] != [0, 0, 0, 0] else { return nil }
         if messages.updateValue(bytes, forKey: id).map({ $0 != bytes }) == true {
             if isForgotten {
-                isContradicted = isContradicted || exchange == Self.createChild
+                isContradicted = isContradicted || exchange == Self.createChild || exchange == Self.authentication
                 return nil
             }
             return "message ID \(Self.hex(bytes[20..<24])) of IKE SA \(Self.hex(bytes[0..<8])) was used for two messages"

@@ -437,8 +437,7 @@ extension Swarm {
         else { return false }
         let (ours, theirs) = (Set(session.children.map(\.inboundSPI)), Set(user.initiator.children.map(\.outboundSPI)))
         guard theirs.subtracting(ours).isSubset(of: terminated) else { return false }
-        // Two owners that answered the same request made an SA each, and the client took one (Docs/takeover.md, what stays undecided).
-        return world.checks.hasSplit || ours.subtracting(theirs).isSubset(of: terminated)
+        return ours.subtracting(theirs).isSubset(of: terminated)
     }
 
     /// It asks again for the end of an IKE SA that has ended here. The answer to that is in no table, so that only the node that

@@ -179,6 +179,64 @@ import Testing
         Self.expectAllServed(world, users)
     }
 
+    /// The node that hands over used message IDs before it found the client dead: the client takes no lower ones from the owner.
+    @Test func clientThatTheLowerEpochFoundDead_isAskedUnderHigherIDs() {
+        let (world, users) = Self.splitWithLiveness()
+        world.pinned = 1
+        let known = world.nodes[1]?.table.sessions.values.first?.ikeSA.nextSendID ?? 0
+        Self.waitUntilFoundDead(world, users[0])
+        #expect(world.nodes[1]?.table.sessions.values.first?.ikeSA.nextSendID == known)
+        Self.meet(world)
+        #expect(world.nodes[1]?.table.sessions.values.first?.ikeSA.nextSendID ?? 0 > known)
+        Self.expectAllServed(world, users)
+    }
+
+    @Test func clientThatTheLowerEpochAloneKnewAndFoundDead_goesOnAtTheOwner() {
+        let (world, users) = Self.splitWithLiveness()
+        let other = Self.connect(to: 0, world, number: 7)
+        world.pinned = 1
+        Self.waitUntilFoundDead(world, users[0])
+        #expect(other.isEstablished && world.nodes[1]?.table.count == 1)
+        Self.meet(world)
+        #expect(Self.counter(world, "sessions_merged_new") == 1)
+        Self.expectAllServed(world, [users[0], other])
+    }
+
+    private static func splitWithLiveness() -> (World, [World.EndUser]) {
+        var options = World.Options()
+        options.livenessDelay = .milliseconds(400)
+        options.retransmitTimeout = .milliseconds(20)
+        return split(users: 1, options)
+    }
+
+    /// By node 0, while the client speaks to the other node.
+    private static func waitUntilFoundDead(_ world: World, _ user: World.EndUser) {
+        for _ in 0..<200 where world.nodes[0]?.table.count ?? 0 > 0 {
+            world.act(user) { $0.liveness(context: $1) }
+            world.run(for: 100)
+        }
+        world.settle(user)
+        world.pinned = nil
+        #expect(world.nodes[0]?.table.count == 0)
+    }
+
+    /// It has nothing to tell of, and announced itself all the same: whoever met it comes back to the owner.
+    @Test func nodeThatStartedWithNothingWhileCutOff_drawsNobodyAway() {
+        for phase in UInt64(0)..<10 {
+            let (world, user) = TakeoverTests.connected()
+            world.kill(1)
+            world.run(for: 300)
+            world.cut()
+            world.start(1)
+            world.run(for: 6_100 + 5 * phase)
+            #expect(world.role(1) == .active && world.addressee == 1)
+            world.heal()
+            world.run(for: 300)
+            #expect(world.role(0) == .active && world.addressee == 0)
+            Self.expectAllServed(world, [user], by: 0)
+        }
+    }
+
     // MARK: - Conflicts
 
     @Test func oneClientWithASessionOnEachSide_keepsTheOneItSpokeToLast() {

@@ -8,10 +8,13 @@ public struct MergePage: Hashable, Sendable {
         /// How long its peer had not been heard when the page left; `nil`: it was not, since both nodes held the same. By one clock alone,
         /// so that it can be compared with what another clock says.
         public var silence: Duration?
+        /// It is not here any more, since its peer did not answer: only of use where it still is.
+        public var hasEnded: Bool
 
-        public init(_ session: Session, silence: Duration?) {
+        public init(_ session: Session, silence: Duration?, hasEnded: Bool = false) {
             self.session = session
             self.silence = silence
+            self.hasEnded = hasEnded
         }
     }
 

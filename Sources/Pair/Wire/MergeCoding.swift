@@ -7,6 +7,7 @@ extension MergePage {
             $0.sessions = sessions.map { item in
                 WireMergedSession.with {
                     $0.session = item.session.wire
+                    $0.hasEnded_p = item.hasEnded
                     if let silence = item.silence { $0.silenceMicroseconds = silence.wireMicroseconds }
                 }
             }
@@ -29,7 +30,8 @@ extension MergePage {
             Item(
                 try Session(WireField.present(item.hasSession, item.session, "MergedSession.session")),
                 silence: item.hasSilenceMicroseconds
-                    ? try Duration(wireMicroseconds: item.silenceMicroseconds, "MergedSession.silence_microseconds") : nil)
+                    ? try Duration(wireMicroseconds: item.silenceMicroseconds, "MergedSession.silence_microseconds") : nil,
+                hasEnded: item.hasEnded_p)
         }
         ended = try WireField.list(wire.ended, max: MergePage.endingsMax, "MergePage.ended") { (ending) throws(PairWireError) in
             Ending(

@@ -823,6 +823,9 @@ nonisolated struct WireMergedSession: Sendable {
   /// Clears the value of `silenceMicroseconds`. Subsequent reads from it will return its default value.
   mutating func clearSilenceMicroseconds() {self._silenceMicroseconds = nil}
 
+  /// It is not there any more, since its peer did not answer.
+  var hasEnded_p: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -4352,7 +4355,7 @@ nonisolated extension WireMergePage: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension WireMergedSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".MergedSession"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}session\0\u{3}silence_microseconds\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}session\0\u{3}silence_microseconds\0\u{4}D\u{1}has_ended\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4362,6 +4365,7 @@ nonisolated extension WireMergedSession: SwiftProtobuf.Message, SwiftProtobuf._M
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._session) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self._silenceMicroseconds) }()
+      case 70: try { try decoder.decodeSingularBoolField(value: &self.hasEnded_p) }()
       default: break
       }
     }
@@ -4378,12 +4382,16 @@ nonisolated extension WireMergedSession: SwiftProtobuf.Message, SwiftProtobuf._M
     try { if let v = self._silenceMicroseconds {
       try visitor.visitSingularUInt64Field(value: v, fieldNumber: 2)
     } }()
+    if self.hasEnded_p != false {
+      try visitor.visitSingularBoolField(value: self.hasEnded_p, fieldNumber: 70)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: WireMergedSession, rhs: WireMergedSession) -> Bool {
     if lhs._session != rhs._session {return false}
     if lhs._silenceMicroseconds != rhs._silenceMicroseconds {return false}
+    if lhs.hasEnded_p != rhs.hasEnded_p {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
