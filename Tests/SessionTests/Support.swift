@@ -84,8 +84,14 @@ extension SessionTable {
         for identity in identities.map({ Identity(text: $0) }) {
             let holders = sessions.values.filter { $0.authorization.remoteIdentity == identity }.sorted { $0.id < $1.id }
             if sessions(remoteIdentity: identity) != holders { return "identity \(identity)" }
+            if ids(remoteIdentityText: "\(identity)") != holders.map(\.id) { return "text of identity \(identity)" }
         }
         for one in sessions.values {
+            func all(_ isSame: (Session) -> Bool) -> [SessionID] { sessions.values.filter(isSame).map(\.id).sorted() }
+            if ids(uniqueID: one.uniqueID) != all({ $0.uniqueID == one.uniqueID }) { return "number \(one.uniqueID)" }
+            if ids(remoteAddress: one.remote.address) != all({ $0.remote.address == one.remote.address }) { return "peer \(one.remote)" }
+            let connection = one.authorization.connection
+            if ids(connection: connection) != all({ $0.authorization.connection == connection }) { return "connection \(connection)" }
             for lease in one.virtualAddresses where session(virtualAddress: lease.address) != one { return "address \(lease.address)" }
         }
         let pending = sessions.values.filter(\.hasPendingRequest)
