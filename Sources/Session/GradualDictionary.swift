@@ -2,14 +2,17 @@
 ///
 /// A dictionary of the standard library that is full moves everything it has to twice the room, at once: with a hundred thousand
 /// sessions that takes longer than a node may keep its peer without a heartbeat, and all tables of sessions are full at the same moment.
-/// This one is made of parts, by the keys' hashes, each of which moves on its own.
+/// This one is made of parts, by the keys' hashes, each of which moves on its own. As long as there is little in it, it is one part.
 ///
 /// No order is promised, as in a dictionary.
 public struct GradualDictionary<Key: Hashable, Value> {
     /// A power of two. With a million elements a part has four thousand, which move in well under a millisecond each time.
     @inlinable static var partCount: Int { 256 }
 
-    /// None until something is put in: there are many dictionaries, and most are empty.
+    /// With more in it than this it is taken apart, which for so few takes less than a millisecond.
+    @inlinable static var wholeMax: Int { 1024 }
+
+    /// None, one, or `partCount`.
     @usableFromInline var parts: [[Key: Value]] = []
     @usableFromInline var total = 0
 
@@ -56,11 +59,18 @@ public struct GradualDictionary<Key: Hashable, Value> {
         return value
     }
 
-    @inlinable func part(of key: Key) -> Int { key.hashValue & (Self.partCount - 1) }
+    @inlinable func part(of key: Key) -> Int { parts.count == 1 ? 0 : key.hashValue & (Self.partCount - 1) }
 
     @inlinable mutating func prepared(for key: Key) -> Int {
-        if parts.isEmpty { parts = Array(repeating: [:], count: Self.partCount) }
+        if parts.isEmpty { parts = [[:]] }
+        if parts.count == 1, total >= Self.wholeMax { takeApart() }
         return part(of: key)
+    }
+
+    @inlinable mutating func takeApart() {
+        let whole = parts[0]
+        parts = Array(repeating: [:], count: Self.partCount)
+        for (key, value) in whole { parts[part(of: key)][key] = value }
     }
 }
 
@@ -78,8 +88,8 @@ extension GradualDictionary: ExpressibleByDictionaryLiteral {
 
 extension GradualDictionary: Equatable where Value: Equatable {
     @inlinable public static func == (left: Self, right: Self) -> Bool {
-        // One may have had something, and be empty again.
-        left.total == right.total && (left.total == 0 || left.parts == right.parts)
+        // One may have had more in it, and be in parts since.
+        left.total == right.total && left.allSatisfy { right[$0.key] == $0.value }
     }
 }
 
