@@ -96,6 +96,7 @@ interop-short: build lab-packages # a few rows of it
 bench: build lab-packages ## every figure, plot and page: ONLY=contexts,kernel some, QUICK=1 in minutes, FULL=1 table I, RECORD=1 (root)
 	@Lab/packages bench
 	$(SWIFT) build $(RELEASE) --product hot-paths
+	$(SWIFT) build $(RELEASE) --product netlink-floor
 	python3 Benchmarks/bench.py --build $(BUILD) --out .build/bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) \
 		$(if $(FULL),--full-table) $(if $(RECORD),--record)
 

@@ -109,6 +109,12 @@ let package = Package(
         .executableTarget(
             name: "hot-paths", dependencies: ["CAllocations", "Simulator", "Node", "Pair", "ESP", "IKEWire", "Session", "Cryptography"],
             path: "Benchmarks/HotPaths", swiftSettings: strict),
+        .executableTarget(
+            name: "netlink-floor",
+            dependencies: [
+                "Netlink", "Session", "Cryptography", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/NetlinkFloor", swiftSettings: strict),
         // Both nodes, end-users, a network and its faults in virtual time: `make simulate`, and the tests' world.
         .target(
             name: "Simulator", dependencies: ["Node", "IKE", "Pair", "Session", "Control", "Cryptography"], swiftSettings: strict),

@@ -1,14 +1,14 @@
 """GET and PUT, establishment and takeovers with XFRM, in User-Mode Linux: a kernel with ESP on one slow processor that carries every host.
 
 `measure` runs there what `inside` does. What is measured is the same as on the host, by the same parts; at the charon it is kernel-netlink.
-The bare netlink calls for the same states and policies, which PUT is to be held against, need a program of their own that is not there
-yet: `put_over_floor` stays unmeasured.
+PUT is held against the bare netlink calls for the same states and policies (`netlink-floor`), among as many that stand.
 """
 
 import argparse
 import json
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 
@@ -17,6 +17,8 @@ from tandemlab.processes import LabError, run
 from . import common, contexts, establishment, takeover
 
 COUNTS, QUICK_COUNTS = (10, 100, 1000), (10, 20)
+#: As many CHILD SAs are installed by bare netlink calls as sessions are moved.
+FLOOR_SAMPLES = 100
 #: One processor for all hosts: shorter heartbeats give false alarms there.
 HEARTBEAT = "200ms"
 #: For everything, in a kernel that does some ten times less than the host.
@@ -27,7 +29,7 @@ TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 def measure(options):
-    common.need(options, "session-generator")
+    common.need(options, "session-generator", "netlink-floor")
     if options.build.startswith(COVERED) and not options.build.startswith(TREE + "/"):
         raise LabError(f"{options.build} is not seen inside User-Mode Linux: build in the tree, or outside of {', '.join(COVERED)}")
     folder = tempfile.mkdtemp(prefix="kernel-", dir=options.out)
@@ -53,9 +55,18 @@ def inside(options):
     counts = options.counts or (QUICK_COUNTS if options.quick else COUNTS)
     few = argparse.Namespace(**{**vars(options), "dataplane": "kernel", "heartbeat": HEARTBEAT, "counts": counts, "quick": True})
     found = {"kernel": os.uname().release}
+    found["floor"] = _floor(options.build, counts[-1])
     for part in (contexts, establishment, takeover):
         name = part.__name__.rsplit(".", 1)[1]
         found[name] = part.measure(few)
         found.setdefault("problems", []).extend(f"{name}: {problem}" for problem in found[name].pop("problems", []))
+    puts = found["contexts"]["sessions"][str(counts[-1])]["put_ms"]
+    found["put_over_floor"] = statistics.median(puts) / statistics.median(found["floor"]["install_ms"])
     with open(os.path.join(os.environ["LAB_OUT"], "kernel.json"), "w") as file:
         json.dump(found, file)
+
+
+def _floor(build, standing):
+    """The bare netlink calls for one CHILD SA among as many as there are sessions, in a network namespace that goes with the program."""
+    program = os.path.join(build, "netlink-floor")
+    return json.loads(run("unshare", "-n", program, "--standing", standing, "--count", FLOOR_SAMPLES, timeout=300).stdout)

@@ -4,7 +4,14 @@ import Session
 
 extension SessionContext {
     /// The document in one line: the form in which it goes from gateway to gateway. The same context is always the same bytes.
-    public func encode() -> [UInt8] { Array(document.line.utf8) }
+    public func encode() -> [UInt8] {
+        // As `document` in one line, without a second walk through it: behind its members, in place of the end, stands their digest.
+        var out = JSON.object(members).lineBytes
+        let digest = hexadecimal(sha256(out))
+        out.removeLast()
+        out += ", \"sha256\": \"\(digest)\"}".utf8
+        return out
+    }
 
     /// The document for people and files, indented.
     public var text: String { document.text + "\n" }
@@ -15,7 +22,7 @@ extension SessionContext {
         return .object(members + [JSON.Member("sha256", .string(SessionContext.digest(members)))])
     }
 
-    private static func digest(_ members: [JSON.Member]) -> String { hexadecimal(sha256(Array(JSON.object(members).line.utf8))) }
+    private static func digest(_ members: [JSON.Member]) -> String { hexadecimal(sha256(JSON.object(members).lineBytes)) }
 
     /// Reads a document that is not sealed.
     public init(parsing bytes: [UInt8]) throws(ContextError) {
@@ -25,7 +32,7 @@ extension SessionContext {
 
     /// A document in one line, as it goes over a wire; members that are not known here stay.
     public static func compact(_ bytes: [UInt8]) throws(ContextError) -> [UInt8] {
-        Array(JSON.object(try JSON.members(of: bytes, limit: ContextFormat.bytesMax * 2)).line.utf8)
+        JSON.object(try JSON.members(of: bytes, limit: ContextFormat.bytesMax * 2)).lineBytes
     }
 
     private init(checking members: inout [JSON.Member]) throws(ContextError) {
@@ -65,9 +72,16 @@ extension JSON {
     }
 }
 
-func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+func hexadecimal(_ bytes: some Collection<UInt8>) -> String {
+    String(unsafeUninitializedCapacity: 2 * bytes.count) { text in
+        func digit(_ value: UInt8) -> UInt8 { value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") - 10 + value }
+        var count = 0
+        for byte in bytes {
+            (text[count], text[count + 1]) = (digit(byte >> 4), digit(byte & 15))
+            count += 2
+        }
+        return count
+    }
 }
 
 /// Lower case only, so that no octet has two forms.

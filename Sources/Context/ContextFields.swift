@@ -167,7 +167,7 @@ struct ContextMembers {
     }
     mutating func add<Number: FixedWidthInteger>(_ key: String, ifPresent value: Number?) { if let value { add(key, value) } }
     mutating func add(_ key: String, ifPresent value: JSON?) { if let value { add(key, value) } }
-    mutating func add(_ key: String, octets: some Sequence<UInt8>) { add(key, hexadecimal(octets)) }
+    mutating func add(_ key: String, octets: some Collection<UInt8>) { add(key, hexadecimal(octets)) }
     mutating func add(_ key: String, secret: SecretBytes) { add(key, secret.withUnsafeBytes { hexadecimal($0) }) }
     mutating func add<Number: FixedWidthInteger & UnsignedInteger>(_ key: String, spi: Number) {
         let text = String(spi, radix: 16)

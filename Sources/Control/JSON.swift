@@ -22,74 +22,72 @@ public enum JSON: Hashable, Sendable {
 
     /// The text, indented by two spaces a level.
     public var text: String {
-        var out = ""
+        var out: [UInt8] = []
         write(to: &out, indent: "")
-        return out
+        return String(decoding: out, as: UTF8.self)
     }
 
     /// The text in one line, for streams of documents.
-    public var line: String {
-        var out = ""
+    public var line: String { String(decoding: lineBytes, as: UTF8.self) }
+
+    /// The text in one line, in UTF-8.
+    public var lineBytes: [UInt8] {
+        var out: [UInt8] = []
         write(to: &out, indent: nil)
         return out
     }
 
     /// `indent` is `nil` when all stands in one line.
-    private func write(to out: inout String, indent: String?) {
+    private func write(to out: inout [UInt8], indent: String?) {
         switch self {
-        case .null: out += "null"
-        case .bool(let value): out += value ? "true" : "false"
-        case .integer(let value): out += String(value)
-        case .unsigned(let value): out += String(value)
-        case .thousandths(let value): out += JSON.decimal(thousandths: value)
+        case .null: out += "null".utf8
+        case .bool(let value): out += (value ? "true" : "false").utf8
+        case .integer(let value): out += String(value).utf8
+        case .unsigned(let value): out += String(value).utf8
+        case .thousandths(let value): out += JSON.decimal(thousandths: value).utf8
         case .string(let value): JSON.write(value, to: &out)
         case .array(let items):
             JSON.write(items, "[", "]", to: &out, indent: indent) { $0.write(to: &$1, indent: $2) }
         case .object(let members):
             JSON.write(members, "{", "}", to: &out, indent: indent) {
                 JSON.write($0.name, to: &$1)
-                $1 += ": "
+                $1 += ": ".utf8
                 $0.value.write(to: &$1, indent: $2)
             }
         }
     }
 
     private static func write<Item>(
-        _ items: [Item], _ open: String, _ close: String, to out: inout String, indent: String?,
-        _ item: (Item, inout String, String?) -> Void
+        _ items: [Item], _ open: Unicode.Scalar, _ close: Unicode.Scalar, to out: inout [UInt8], indent: String?,
+        _ item: (Item, inout [UInt8], String?) -> Void
     ) {
-        guard !items.isEmpty else {
-            out += open + close
-            return
-        }
+        out.append(UInt8(ascii: open))
+        defer { out.append(UInt8(ascii: close)) }
+        guard !items.isEmpty else { return }
         let inner = indent.map { $0 + "  " }
-        out += open
         for (index, element) in items.enumerated() {
-            if index > 0 { out += inner == nil ? ", " : "," }
-            if let inner { out += "\n" + inner }
+            if index > 0 { out += (inner == nil ? ", " : ",").utf8 }
+            if let inner { out += "\n\(inner)".utf8 }
             item(element, &out, inner)
         }
-        if let indent { out += "\n" + indent }
-        out += close
+        if let indent { out += "\n\(indent)".utf8 }
     }
 
     /// RFC 8259 §7: quotation marks, reverse solidus and control characters are escaped.
-    private static func write(_ value: String, to out: inout String) {
-        out += "\""
-        for scalar in value.unicodeScalars {
-            switch scalar {
-            case "\"": out += "\\\""
-            case "\\": out += "\\\\"
-            case "\n": out += "\\n"
-            case "\r": out += "\\r"
-            case "\t": out += "\\t"
-            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
-                let digits = String(scalar.value, radix: 16)
-                out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: out.unicodeScalars.append(scalar)
+    private static func write(_ value: String, to out: inout [UInt8]) {
+        out.append(UInt8(ascii: "\""))
+        for byte in value.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""): out += "\\\"".utf8
+            case UInt8(ascii: "\\"): out += "\\\\".utf8
+            case UInt8(ascii: "\n"): out += "\\n".utf8
+            case UInt8(ascii: "\r"): out += "\\r".utf8
+            case UInt8(ascii: "\t"): out += "\\t".utf8
+            case 0..<0x20, 0x7F: out += "\\u00\(byte < 0x10 ? "0" : "")\(String(byte, radix: 16))".utf8
+            default: out.append(byte)
             }
         }
-        out += "\""
+        out.append(UInt8(ascii: "\""))
     }
 
     static func decimal(thousandths value: Int64) -> String {

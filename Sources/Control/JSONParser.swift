@@ -117,6 +117,10 @@ private struct JSONParser {
         let start = position
         var out: [UInt8] = []
         while true {
+            // What needs no escape, which is nearly all, in one piece.
+            let run = bytes[position...].prefix { $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") && $0 >= 0x20 }
+            out += run
+            position = run.endIndex
             let byte = try peek()
             position += 1
             switch byte {
@@ -124,8 +128,7 @@ private struct JSONParser {
                 guard let text = String(validating: out, as: UTF8.self) else { throw .text(offset: start) }
                 return text
             case UInt8(ascii: "\\"): out += try escaped()
-            case 0..<0x20: throw .text(offset: position - 1)
-            default: out.append(byte)
+            default: throw .text(offset: position - 1)
             }
         }
     }
@@ -196,8 +199,9 @@ private struct JSONParser {
     }
 
     private mutating func skipSpace() {
-        while position < bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(bytes[position]) { position += 1 }
+        while position < bytes.count, JSONParser.isSpace(bytes[position]) { position += 1 }
     }
 
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
     private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 }

@@ -73,7 +73,7 @@ private final class PrefixTable {
     private let highMask: UInt64
     private let lowMask: UInt64
     /// Newest first.
-    private(set) var entries: [Key: [InstalledChild]] = [:]
+    private(set) var entries: GradualDictionary<Key, [InstalledChild]> = [:]
 
     init(length: Int, width: Int) {
         self.length = length

@@ -7,7 +7,7 @@ public import Session
 /// Not for two threads at once: its user holds a lock, taken once for a batch of packets.
 public final class SecurityAssociationDatabase {
     private let pool: RandomPool
-    private var bySPI: [UInt32: InstalledChild] = [:]
+    private var bySPI: GradualDictionary<UInt32, InstalledChild> = [:]
     private var policies = PolicyTable()
     private var traps = TrapTable()
     private var moved: [InstalledChild] = []

@@ -1,3 +1,4 @@
+import DequeModule
 import IKE
 import Session
 
@@ -17,52 +18,85 @@ struct Departures {
     /// Policies of sessions that left, at most: each is looked at when they change.
     static let trapsMax = 1024
 
-    private var entries: [Entry] = []
-    private(set) var nextDeadline: Instant?
+    private var entries: Deque<Entry> = []
+    /// How many were forgotten: the number of the first that is there.
+    private var forgotten = 0
+    /// The numbers of the entries that have this SPI, ascending.
+    private var numbers: [UInt64: [Int]] = [:]
+    /// The numbers of those with traps, ascending; as they came, so will their traps end.
+    private var trapping: Deque<Int> = []
 
-    var traps: [TrapPolicy] { Array(entries.flatMap(\.traps).suffix(Departures.trapsMax)) }
+    var nextDeadline: Instant? { trapping.first.map { self[$0].trapsEnd } }
 
-    mutating func insert(_ entry: Entry) {
-        if entries.count >= Departures.countMax { entries.removeFirst() }
+    /// Those of the latest.
+    var traps: [TrapPolicy] { Array(trapping.suffix(Departures.trapsMax).flatMap { self[$0].traps }.suffix(Departures.trapsMax)) }
+
+    private subscript(number: Int) -> Entry {
+        get { entries[number - forgotten] }
+        _modify { yield &entries[number - forgotten] }
+    }
+
+    /// - Returns: whether there are other traps now.
+    mutating func insert(_ entry: Entry) -> Bool {
+        let hasLost = entries.count >= Departures.countMax && forgetOldest()
+        let number = forgotten + entries.count
+        for spi in entry.spent.keys { numbers[spi, default: []].append(number) }
+        if !entry.traps.isEmpty { trapping.append(number) }
         entries.append(entry)
-        schedule()
+        return hasLost || !entry.traps.isEmpty
+    }
+
+    private mutating func forgetOldest() -> Bool {
+        let (number, hadTraps) = (forgotten, !self[forgotten].traps.isEmpty)
+        for spi in self[number].spent.keys {
+            numbers[spi]?.removeFirst()
+            if numbers[spi]?.isEmpty == true { numbers[spi] = nil }
+        }
+        if trapping.first == number { trapping.removeFirst() }
+        entries.removeFirst()
+        forgotten += 1
+        return hadTraps
     }
 
     /// The most that was known to be spent on the keys of this IKE SA when it was here last.
-    func spent(localSPI: UInt64) -> UInt16? { entries.compactMap { $0.spent[localSPI] }.max() }
+    func spent(localSPI: UInt64) -> UInt16? { numbers[localSPI]?.compactMap { self[$0].spent[localSPI] }.max() }
 
     /// The session is back.
-    mutating func dropTraps(of spis: Set<UInt64>) {
-        for index in entries.indices where !spis.isDisjoint(with: entries[index].spent.keys) { entries[index].traps = [] }
-        schedule()
+    ///
+    /// - Returns: whether there were any.
+    mutating func dropTraps(of spis: [UInt64]) -> Bool {
+        var found = false
+        for number in Set(spis.flatMap { numbers[$0] ?? [] }) where !self[number].traps.isEmpty {
+            self[number].traps = []
+            trapping.removeAll { $0 == number }
+            found = true
+        }
+        return found
     }
 
     mutating func dropTraps(dueAt now: Instant) {
-        for index in entries.indices where entries[index].trapsEnd <= now { entries[index].traps = [] }
-        schedule()
+        while let number = trapping.first, self[number].trapsEnd <= now {
+            self[number].traps = []
+            trapping.removeFirst()
+        }
     }
-
-    private mutating func schedule() { nextDeadline = entries.filter { !$0.traps.isEmpty }.map(\.trapsEnd).min() }
 }
 
 extension Node {
     /// On both nodes: a session left, or came.
     mutating func noteDeparture(_ applied: AppliedDelta, now: Now) {
-        let before = departures.traps
         if let session = applied.before, applied.after == nil {
             // A copy that was never used is as if it had not been here.
             guard !session.isArriving else { return }
             let wasGiven = session.ikeSAs.contains { $0.epochShift.spent > 0 }
             guard applied.delta.isDetachment || wasGiven else { return }
             let spent = Dictionary(session.ikeSAs.map { ($0.localSPI, $0.epochShift.spent) }) { max($0, $1) }
-            departures.insert(
-                Departures.Entry(
-                    spent: spent, traps: applied.delta.isDetachment ? session.traps : [], trapsEnd: now.instant + Reservation.transferTime))
+            let traps = applied.delta.isDetachment ? session.traps : []
+            let entry = Departures.Entry(spent: spent, traps: traps, trapsEnd: now.instant + Reservation.transferTime)
+            if departures.insert(entry) { setTraps() }
         } else if applied.before == nil, let session = applied.after {
-            guard departures.nextDeadline != nil else { return }
-            departures.dropTraps(of: Set(session.localSPIs))
+            if departures.dropTraps(of: session.localSPIs) { setTraps() }
         }
-        if departures.traps != before { setTraps() }
     }
 
     mutating func forgetDepartures(now: Now) {

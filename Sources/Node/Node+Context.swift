@@ -13,7 +13,7 @@ extension Node {
         guard !leases.isRecording else {
             return refuse(token, "not_ready", "a takeover is being written down; try again in a moment")
         }
-        let found = find(SessionFilter(name: request.name), now: now)
+        let found = find(SessionFilter(name: request.name))
         guard let id = found.first.map(SessionID.init(rawValue:)), let session = table[id] else {
             return refuse(token, "not_found", "no session '\(request.name)'")
         }

@@ -11,7 +11,7 @@ extension Node {
         switch request {
         case .version: respond(token, .version(versionSummary))
         case .stats: respond(token, .stats(statsSummary(now)))
-        case .findSessions(let filter): respond(token, .sessionIDs(find(filter, now: now)))
+        case .findSessions(let filter): respond(token, .sessionIDs(find(filter)))
         case .describe(let ids): respond(token, .sas(describe(ids, now: now)))
         case .listConnections(let name): respond(token, .connections(connectionSummaries(named: name)))
         case .listPools(let name, let withLeases): respond(token, .pools(poolSummaries(named: name, withLeases: withLeases, now: now)))
@@ -35,13 +35,6 @@ extension Node {
 
     // MARK: - Listings
 
-    func find(_ filter: SessionFilter, now: Now) -> [UInt64] {
-        guard isOwner || filter.includesHeld else { return [] }
-        let ids = table.sessions.keys.sorted()
-        guard filter != SessionFilter(includesHeld: filter.includesHeld) else { return ids.map(\.rawValue) }
-        return ids.filter { id in table[id].map { filter.matches(summary(of: $0, now: now)) } ?? false }.map(\.rawValue)
-    }
-
     private func describe(_ ids: [UInt64], now: Now) -> [SASummary] {
         ids.prefix(ControlRequest.describedSessionsMax).compactMap { table[SessionID(rawValue: $0)] }.map { summary(of: $0, now: now) }
     }
@@ -54,7 +47,7 @@ extension Node {
         }
         let filter = SessionFilter(
             connection: request.connection, uniqueID: request.uniqueID, child: request.child, childUniqueID: request.childUniqueID)
-        let sessions = find(filter, now: now).map(SessionID.init(rawValue:))
+        let sessions = find(filter).map(SessionID.init(rawValue:))
         let matches =
             request.isForChildren ? terminateChildren(request, of: sessions, now: now) : terminateSessions(request, sessions, now: now)
         guard matches.count > 0 else {
@@ -99,7 +92,7 @@ extension Node {
         let filter = SessionFilter(
             connection: request.connection, uniqueID: request.uniqueID, child: request.child, childUniqueID: request.childUniqueID)
         var wanted: [RekeyWork.Item] = []
-        for session in find(filter, now: now).compactMap({ table[SessionID(rawValue: $0)] }) {
+        for session in find(filter).compactMap({ table[SessionID(rawValue: $0)] }) {
             guard request.isForChildren else {
                 wanted.append((session.id, nil))
                 continue

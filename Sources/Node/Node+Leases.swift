@@ -3,11 +3,11 @@ import Pair
 import Session
 
 extension LeaseWork {
-    /// Sessions in one page: well under a millisecond of work, so that heartbeats and replies never wait for it.
-    static let page = 256
+    /// Sessions in one page: a millisecond of work or so on either node, so that heartbeats and replies do not wait for it.
+    static let page = 64
 
-    /// Between two pages everything else gets its turn.
-    static let pause: Duration = .milliseconds(1)
+    /// Between two pages everything else gets its turn. A fraction of a page's work: a standby is filled when all of it is done.
+    static let pause: Duration = .microseconds(200)
 
     mutating func begin(_ task: Task, at now: Instant) {
         self.task = task

@@ -60,7 +60,7 @@ extension Node {
     private func selected(_ selection: RedirectRequest.Selection, now: Now) -> (ids: [SessionID], quota: Int) {
         switch selection {
         case .name(let name):
-            let ids = find(SessionFilter(name: name), now: now).map(SessionID.init(rawValue:))
+            let ids = find(SessionFilter(name: name)).map(SessionID.init(rawValue:))
             return (ids, ids.count)
         case .all:
             let ids = table.sessions.keys.sorted()

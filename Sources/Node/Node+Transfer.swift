@@ -32,7 +32,7 @@ extension Node {
     }
 
     private func session(named name: String, now: Now) throws(TransferRefusal) -> Session {
-        let found = find(SessionFilter(name: name), now: now)
+        let found = find(SessionFilter(name: name))
         guard let id = found.first, let session = table[SessionID(rawValue: id)] else {
             throw .because("no session is called \(name)", .unknownNode)
         }

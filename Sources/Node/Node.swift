@@ -66,13 +66,13 @@ public struct Node: Sendable {
     var contact: Contact?
     /// What this node did since the other one held the same, and when peers were last heard here.
     var divergence = Divergence()
-    var heard: [SessionID: Instant] = [:]
+    var heard: GradualDictionary<SessionID, Instant> = [:]
     var merge = MergeWork()
     var attention = Attention()
     /// What the peer's last heartbeat as active said of its standby.
     var activeWasPaired = false
     var takeover = TakeoverRecord()
-    var traffic: [UInt32: CounterReport] = [:]
+    var traffic: GradualDictionary<UInt32, CounterReport> = [:]
     var terminations: [Termination] = []
     var calls: [Call] = []
     var wanted: Wanted

@@ -20,7 +20,7 @@ public struct FlowMatcher: Sendable {
     private struct Prefixes: Sendable {
         let length: Int
         /// By the first address of the prefix: our side of the CHILD SAs that reach it, and how many have the very same.
-        var networks: [IPAddress: [[Range]: Int]] = [:]
+        var networks: GradualDictionary<IPAddress, [[Range]: Int]> = [:]
     }
 
     private var ipv4: [Prefixes] = []

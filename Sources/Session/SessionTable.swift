@@ -4,13 +4,20 @@ public struct SessionTable: Sendable {
     /// One node holds at most a million sessions: about 10 GiB of state, past which an operator needs another pair.
     public static let sessionCountMax = 1 << 20
 
-    public private(set) var sessions: [SessionID: Session] = [:]
-    private var byLocalSPI: [UInt64: SessionID] = [:]
-    private var byInboundSPI: [UInt32: SessionID] = [:]
-    private var byVirtualAddress: [IPAddress: SessionID] = [:]
-    private var byRemoteIdentity: [Identity: Set<SessionID>] = [:]
-    private var byConnection: [String: Set<SessionID>] = [:]
-    private var byPredecessor: [SessionID: SessionID] = [:]
+    public private(set) var sessions: GradualDictionary<SessionID, Session> = [:]
+    private var byLocalSPI: GradualDictionary<UInt64, SessionID> = [:]
+    private var byInboundSPI: GradualDictionary<UInt32, SessionID> = [:]
+    /// Whose each address is: of two sessions with the same, the one that got it later.
+    private var byVirtualAddress: GradualDictionary<IPAddress, SessionID> = [:]
+    private var allByVirtualAddress = SessionIndex<IPAddress>()
+    private var byRemoteIdentity = SessionIndex<Identity>()
+    /// By what is shown of the identity, which several may have in common.
+    private var byRemoteIdentityText = SessionIndex<String>()
+    private var byRemoteAddress = SessionIndex<IPAddress>()
+    private var byConnection = SessionIndex<String>()
+    private var byUniqueID = SessionIndex<UInt32>()
+    private var byPredecessor: GradualDictionary<SessionID, SessionID> = [:]
+    public private(set) var highestUniqueIDs = HighestUniqueIDs()
     /// Sessions with a request of ours in flight, or that owe one to a move: what a new owner has to go on with.
     public private(set) var withPendingRequest: Set<SessionID> = []
     public private(set) var childCount = 0
@@ -31,11 +38,15 @@ public struct SessionTable: Sendable {
     public func session(virtualAddress: IPAddress) -> Session? { byVirtualAddress[virtualAddress].flatMap { sessions[$0] } }
     /// Whether a session has this virtual address. Copies no session: a search for a free address asks for many.
     public func isLeased(_ address: IPAddress) -> Bool { byVirtualAddress[address] != nil }
-    public func sessions(remoteIdentity: Identity) -> [Session] {
-        (byRemoteIdentity[remoteIdentity] ?? []).sorted().compactMap { sessions[$0] }
-    }
+    public func sessions(remoteIdentity: Identity) -> [Session] { byRemoteIdentity[remoteIdentity].compactMap { sessions[$0] } }
     /// Of one connection of the configuration, in order of their identifiers.
-    public func sessions(connection: String) -> [Session] { (byConnection[connection] ?? []).sorted().compactMap { sessions[$0] } }
+    public func sessions(connection: String) -> [Session] { byConnection[connection].compactMap { sessions[$0] } }
+    public func ids(remoteIdentityText text: String) -> [SessionID] { byRemoteIdentityText[text] }
+    public func ids(remoteAddress: IPAddress) -> [SessionID] { byRemoteAddress[remoteAddress] }
+    public func ids(connection: String) -> [SessionID] { byConnection[connection] }
+    /// By the number for people.
+    public func ids(uniqueID: UInt32) -> [SessionID] { byUniqueID[uniqueID] }
+    public func ids(virtualAddress: IPAddress) -> [SessionID] { allByVirtualAddress[virtualAddress] }
     /// The session that replaces this one.
     public func successor(of id: SessionID) -> Session? { byPredecessor[id].flatMap { sessions[$0] } }
     public func isInUse(localSPI: UInt64) -> Bool { byLocalSPI[localSPI] != nil }
@@ -162,8 +173,8 @@ public struct SessionTable: Sendable {
             if let spi = after.repeatedSPI { throw .spiInUse(spi) }
         }
         if before?.virtualAddresses != after?.virtualAddresses { reserve(before: before, after: after, at: wallMilliseconds) }
-        if let before { unindex(before) }
-        if let after { index(after) }
+        index(after?.id ?? before?.id, from: before, to: after)
+        if let id = after?.id ?? before?.id { sessions[id] = after }
     }
 
     private mutating func reserve(before: Session?, after: Session?, at wallMilliseconds: Int64) {
@@ -194,34 +205,45 @@ public struct SessionTable: Sendable {
         }
     }
 
-    private mutating func unindex(_ session: Session) {
-        sessions[session.id] = nil
-        for spi in session.localSPIs { byLocalSPI[spi] = nil }
-        for child in session.children { byInboundSPI[child.inboundSPI] = nil }
-        for lease in session.virtualAddresses where byVirtualAddress[lease.address] == session.id { byVirtualAddress[lease.address] = nil }
-        let identity = session.authorization.remoteIdentity
-        byRemoteIdentity[identity]?.remove(session.id)
-        if byRemoteIdentity[identity]?.isEmpty == true { byRemoteIdentity[identity] = nil }
-        let connection = session.authorization.connection
-        byConnection[connection]?.remove(session.id)
-        if byConnection[connection]?.isEmpty == true { byConnection[connection] = nil }
-        if let predecessor = session.predecessor, byPredecessor[predecessor] == session.id { byPredecessor[predecessor] = nil }
-        withPendingRequest.remove(session.id)
-        childCount -= session.children.count
+    /// Touches only what is another now: most deltas of a session change nothing by which it is found.
+    private mutating func index(_ id: SessionID?, from before: Session?, to after: Session?) {
+        guard let id else { return }
+        if before?.localSPIs != after?.localSPIs {
+            for spi in before?.localSPIs ?? [] { byLocalSPI[spi] = nil }
+            for spi in after?.localSPIs ?? [] { byLocalSPI[spi] = id }
+        }
+        indexChildren(id, from: before?.children ?? [], to: after?.children ?? [])
+        if before?.virtualAddresses != after?.virtualAddresses {
+            for lease in before?.virtualAddresses ?? [] {
+                if byVirtualAddress[lease.address] == id { byVirtualAddress[lease.address] = nil }
+                allByVirtualAddress.remove(id, at: lease.address)
+            }
+            for lease in after?.virtualAddresses ?? [] {
+                byVirtualAddress[lease.address] = id
+                allByVirtualAddress.insert(id, at: lease.address)
+            }
+        }
+        if before?.authorization.remoteIdentity != after?.authorization.remoteIdentity {
+            byRemoteIdentity.move(id, from: before?.authorization.remoteIdentity, to: after?.authorization.remoteIdentity)
+            byRemoteIdentityText.move(
+                id, from: before.map { "\($0.authorization.remoteIdentity)" }, to: after.map { "\($0.authorization.remoteIdentity)" })
+        }
+        byRemoteAddress.move(id, from: before?.remote.address, to: after?.remote.address)
+        byConnection.move(id, from: before?.authorization.connection, to: after?.authorization.connection)
+        byUniqueID.move(id, from: before?.uniqueID, to: after?.uniqueID)
+        if before?.predecessor != after?.predecessor {
+            if let predecessor = before?.predecessor, byPredecessor[predecessor] == id { byPredecessor[predecessor] = nil }
+            if let predecessor = after?.predecessor { byPredecessor[predecessor] = id }
+        }
+        if after?.hasUnfinishedBusiness == true { withPendingRequest.insert(id) } else { withPendingRequest.remove(id) }
+        if let after { highestUniqueIDs.note(after) }
     }
 
-    private mutating func index(_ session: Session) {
-        sessions[session.id] = session
-        for spi in session.localSPIs { byLocalSPI[spi] = session.id }
-        for child in session.children { byInboundSPI[child.inboundSPI] = session.id }
-        for lease in session.virtualAddresses { byVirtualAddress[lease.address] = session.id }
-        byRemoteIdentity[session.authorization.remoteIdentity, default: []].insert(session.id)
-        byConnection[session.authorization.connection, default: []].insert(session.id)
-        if let predecessor = session.predecessor { byPredecessor[predecessor] = session.id }
-        if session.hasPendingRequest || session.movingTo != nil || session.redirects.order?.stage == .prepared {
-            withPendingRequest.insert(session.id)
-        }
-        childCount += session.children.count
+    private mutating func indexChildren(_ id: SessionID, from old: [ChildSA], to new: [ChildSA]) {
+        childCount += new.count - old.count
+        guard !old.lazy.map(\.inboundSPI).elementsEqual(new.lazy.map(\.inboundSPI)) else { return }
+        for child in old { byInboundSPI[child.inboundSPI] = nil }
+        for child in new { byInboundSPI[child.inboundSPI] = id }
     }
 }
 
@@ -261,6 +283,7 @@ extension Session {
     /// The SPIs of ours under which IKE messages for this session arrive.
     public var localSPIs: [UInt64] { ikeSAs.map(\.localSPI) }
     public var hasPendingRequest: Bool { ikeSAs.contains { !$0.pendingRequests.isEmpty || $0.counterSync.pending != nil } }
+    fileprivate var hasUnfinishedBusiness: Bool { hasPendingRequest || movingTo != nil || redirects.order?.stage == .prepared }
 
     /// A rekey leaves one behind, and two rekeys at once leave two; a third is one more than RFC 7296 §2.8.2 knows of.
     public static let otherIKESAsMax = 3

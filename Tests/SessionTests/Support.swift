@@ -73,24 +73,31 @@ extension SessionTable {
 
     /// Everything that can be asked of a table, found anew from its sessions: the indexes must say the same.
     func inconsistency(probing localSPIs: some Sequence<UInt64>, inboundSPIs: some Sequence<UInt32>, identities: [String]) -> String? {
+        let all = Array(sessions.values)
         for spi in localSPIs {
-            let holder = sessions.values.first { $0.localSPIs.contains(spi) }
+            let holder = all.first { $0.localSPIs.contains(spi) }
             if session(localSPI: spi) != holder || isInUse(localSPI: spi) != (holder != nil) { return "IKE SPI \(spi)" }
         }
         for spi in inboundSPIs {
-            let holder = sessions.values.first { $0.child(inboundSPI: spi) != nil }
+            let holder = all.first { $0.child(inboundSPI: spi) != nil }
             if session(inboundSPI: spi) != holder || isInUse(inboundSPI: spi) != (holder != nil) { return "ESP SPI \(spi)" }
         }
         for identity in identities.map({ Identity(text: $0) }) {
-            let holders = sessions.values.filter { $0.authorization.remoteIdentity == identity }.sorted { $0.id < $1.id }
+            let holders = all.filter { $0.authorization.remoteIdentity == identity }.sorted { $0.id < $1.id }
             if sessions(remoteIdentity: identity) != holders { return "identity \(identity)" }
+            if ids(remoteIdentityText: "\(identity)") != holders.map(\.id) { return "text of identity \(identity)" }
         }
-        for one in sessions.values {
+        for one in all {
+            func those(_ isSame: (Session) -> Bool) -> [SessionID] { all.filter(isSame).map(\.id).sorted() }
+            if ids(uniqueID: one.uniqueID) != those({ $0.uniqueID == one.uniqueID }) { return "number \(one.uniqueID)" }
+            if ids(remoteAddress: one.remote.address) != those({ $0.remote.address == one.remote.address }) { return "peer \(one.remote)" }
+            let connection = one.authorization.connection
+            if ids(connection: connection) != those({ $0.authorization.connection == connection }) { return "connection \(connection)" }
             for lease in one.virtualAddresses where session(virtualAddress: lease.address) != one { return "address \(lease.address)" }
         }
-        let pending = sessions.values.filter(\.hasPendingRequest)
+        let pending = all.filter(\.hasPendingRequest)
         if withPendingRequest != Set(pending.map(\.id)) { return "pending requests" }
-        if childCount != sessions.values.map(\.children.count).reduce(0, +) { return "child count" }
+        if childCount != all.map(\.children.count).reduce(0, +) { return "child count" }
         return count == sessions.count ? nil : "count"
     }
 }

@@ -37,17 +37,17 @@ public struct IKEEngine: Sendable {
     var synchronization = SyncWork()
     var deadlines = DeadlineQueue()
     /// When each session whose liveness is watched was last heard of.
-    var lastHeard: [SessionID: Instant] = [:]
+    var lastHeard: GradualDictionary<SessionID, Instant> = [:]
     /// What we want to ask a peer as soon as it has answered the requests before.
     var waiting: [SessionID: [Wish]] = [:]
     /// When each session is next looked at because an SA of it may be due to be replaced or to end.
-    var appointments: [SessionID: Instant] = [:]
+    var appointments: GradualDictionary<SessionID, Instant> = [:]
     /// What went through CHILD SAs since it was last recorded.
-    var unrecorded: [UInt32: Volume] = [:]
+    var unrecorded: GradualDictionary<UInt32, Volume> = [:]
     /// When something last went out to each peer whose NAT mapping of us is kept alive.
-    var lastSent: [SessionID: Instant] = [:]
+    var lastSent: GradualDictionary<SessionID, Instant> = [:]
     /// Where each gateway saw us, as a hash, when we are behind a NAT (RFC 4555 §3.8); the hash holds the SPIs of one IKE SA.
-    var mappings: [SessionID: (localSPI: UInt64, hash: [UInt8])] = [:]
+    var mappings: GradualDictionary<SessionID, (localSPI: UInt64, hash: [UInt8])> = [:]
     /// How often a change of addresses was refused because of a NAT (RFC 4555 §3.9).
     var addressTries: [SessionID: Int] = [:]
     /// The newest request that said something of addresses.

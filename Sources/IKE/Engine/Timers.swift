@@ -243,8 +243,11 @@ extension IKEEngine {
     private func sweepOrder(_ table: SessionTable) -> [SessionID] {
         let all = table.sessions.keys.sorted()
         guard synchronization.needs.replayIncrement != nil else { return all }
-        func hasTraffic(_ id: SessionID) -> Bool { table[id]?.children.contains { $0.inboundTop > 0 } ?? false }
-        return all.filter { !hasTraffic($0) } + all.filter(hasTraffic)
+        var (silent, talking): ([SessionID], [SessionID]) = ([], [])
+        for id in all {
+            if table[id]?.children.contains(where: { $0.inboundTop > 0 }) == true { talking.append(id) } else { silent.append(id) }
+        }
+        return silent + talking
     }
 }
 

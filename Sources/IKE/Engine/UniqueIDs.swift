@@ -5,19 +5,11 @@ struct UniqueIDs {
     private var lastSession: UInt32
     private var lastChild: UInt32
 
-    /// Looks at every session once: a few milliseconds for a hundred thousand.
     init(node: NodeID, table: SessionTable) {
-        let parity = UInt32(node.rawValue)
         // The first numbers are 2 for node 0 and 1 for node 1; 0 means "none" to people.
-        lastSession = node == .zero ? 0 : .max
-        lastChild = lastSession
-        func raise(_ last: inout UInt32, over id: UInt32) {
-            if id % 2 == parity, last == .max || id > last { last = id }
-        }
-        for session in table.sessions.values {
-            raise(&lastSession, over: session.uniqueID)
-            for child in session.children { raise(&lastChild, over: child.uniqueID) }
-        }
+        let none: UInt32 = node == .zero ? 0 : .max
+        lastSession = table.highestUniqueIDs.session[Int(node.rawValue)] ?? none
+        lastChild = table.highestUniqueIDs.child[Int(node.rawValue)] ?? none
     }
 
     mutating func nextSession() -> UInt32 {

@@ -34,12 +34,12 @@ struct KernelDatabase {
     private let thresholds: XFRMReportThresholds
 
     private(set) var gate = GateState.closed
-    private var children: [UInt32: KernelChild] = [:]
+    private var children: GradualDictionary<UInt32, KernelChild> = [:]
     /// Inbound SPIs by what names the outbound SA; of two peers behind one NAT that chose the same SPI, the first one's.
-    private var byOutbound: [XFRMStateID: UInt32] = [:]
+    private var byOutbound: GradualDictionary<XFRMStateID, UInt32> = [:]
     private var policies = KernelPolicies()
     private var traps = KernelTraps()
-    private var groups: [Group: (requestID: UInt32, members: Int)] = [:]
+    private var groups: GradualDictionary<Group, (requestID: UInt32, members: Int)> = [:]
     private var nextRequestID = KernelDatabase.requestIDs.lowerBound
     private var requestIDsInUse: Set<UInt32> = []
     private var installations: UInt64 = 0

@@ -23,7 +23,7 @@ struct KernelPolicies {
     }
 
     /// By the selector of the outward direction.
-    private var claims: [XFRMSelector: [Claim]] = [:]
+    private var claims: GradualDictionary<XFRMSelector, [Claim]> = [:]
 
     var count: Int { claims.count }
 

@@ -263,6 +263,8 @@ public final class PairLink {
     // MARK: Both
 
     private func add(_ channel: any Channel, _ handler: some ChannelHandler, _ connection: PairConnection) throws {
+        try channel.syncOptions?.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: PairLink.readMax))
+        try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(handler)
         try pipeline.addHandler(connection)
@@ -284,6 +286,10 @@ public final class PairLink {
     private func warn(_ message: String, _ fields: [LogLine.Field]) {
         if let line = limiter.pass(LogLine(.warning, message, fields), wallMilliseconds: wallMilliseconds()) { log(line) }
     }
+
+    /// Octets that are read before the loop looks at everything else, heartbeats above all: a few hundred entries, which are some
+    /// milliseconds of work. The peer sends many thousands at once, after a takeover or while it fills a standby.
+    static let readMax = 16_384
 
     static func freebind(_ address: IPAddress) -> ChannelOptions.Types.SocketOption {
         address.isIPv4
