@@ -31,7 +31,7 @@ extension Node {
         }
         for reservation in opening.state.reservations.values { try? table.replace(with: reservation) }
         for departure in opening.state.departures {
-            departures.insert(Departures.Entry(spent: departure.spent, traps: [], trapsEnd: now.instant))
+            _ = departures.insert(Departures.Entry(spent: departure.spent, traps: [], trapsEnd: now.instant))
         }
         var refusals: [String] = []
         for id in opening.state.sessions.keys.sorted() {
