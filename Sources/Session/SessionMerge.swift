@@ -90,6 +90,8 @@ public struct SessionMerge: Sendable {
             session.ikeSA = merged
             givenUp = lost
         }
+        // The session was to end there, with an IKE SA that the peer has replaced since.
+        if other.ikeSA.localSPI != session.ikeSA.localSPI { givenUp += other.ikeSA.pendingRequests.filter { $0.purpose == .deleteIKESA } }
         var rest: [IKESA] = []
         for sa in session.otherIKESAs + other.ikeSAs where !gone.contains(sa.localSPI) && sa.localSPI != session.ikeSA.localSPI {
             // Two answers to one request of the peer's, of which it took one.

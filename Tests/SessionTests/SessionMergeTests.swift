@@ -118,6 +118,21 @@ import Testing
         #expect(!ours.isTheirs && ours.session.localSPIs == [500])
     }
 
+    /// The DELETE of the whole session is wanted in the new IKE SA as well; that of an SA that was replaced here too is not.
+    @Test func sessionThatWasToEnd_whenItsIKESAWasReplacedAtTheOther_isToEndAnew() {
+        let request = Self.request(Self.session.ikeSA.nextSendID, .deleteIKESA)
+        var (ending, rekeyed, done) = (Self.session, Self.session, Self.session)
+        ending.ikeSA.pendingRequests = [request]
+        ending.ikeSA.nextSendID += 1
+        rekeyed.ikeSA = Sample.ikeSA(localSPI: 500)
+        let gone = SessionMerge.Gone(ikeSAs: [100])
+        let wanted = SessionMerge(ours: Copy(ending, silence: .zero), theirs: Copy(rekeyed, silence: nil, gone: gone))
+        #expect(wanted.session.localSPIs == [500] && wanted.givenUp == [request])
+        done.ikeSA = rekeyed.ikeSA
+        done.otherIKESAs = [ending.ikeSA]
+        #expect(SessionMerge(ours: Copy(done, silence: .zero), theirs: Copy(rekeyed, silence: nil)).givenUp.isEmpty)
+    }
+
     @Test func ikeSAsThatBothMade_standBesideEachOther_theLaterOneIsCurrent() {
         var (ours, theirs) = (Self.session, Self.session)
         ours.ikeSA = Sample.ikeSA(localSPI: 500)
