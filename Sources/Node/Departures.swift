@@ -1,4 +1,5 @@
 import IKE
+import Pair
 import Session
 
 /// Sessions that left for other gateways: what is kept of them so that nothing of theirs goes out in clear meanwhile, and so that no older
@@ -21,6 +22,9 @@ struct Departures {
     private(set) var nextDeadline: Instant?
 
     var traps: [TrapPolicy] { Array(entries.flatMap(\.traps).suffix(Departures.trapsMax)) }
+
+    /// As they are kept on disk, the oldest first.
+    var stored: [StoredDeparture] { entries.map { StoredDeparture(spent: $0.spent) } }
 
     mutating func insert(_ entry: Entry) {
         if entries.count >= Departures.countMax { entries.removeFirst() }

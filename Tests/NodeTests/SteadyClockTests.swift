@@ -1,3 +1,4 @@
+import Control
 import Pair
 import Session
 import Testing
