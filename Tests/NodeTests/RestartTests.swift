@@ -423,13 +423,11 @@ extension RestartTests {
         let (world, _) = Self.connected()
         world.connect(World.EndUser(1, in: world))
         world.run(for: 100)
-        // The standby's: the active's answer waits for it.
+        // The standby's: the active's answer waits for it, until a commit takes too long.
         world.disks[1]?.latency = 20_000_000_000
         let names = world.nodes[0]!.table.sessions.values.map { "\($0.uniqueID)" }
         let tokens = names.map { world.request(0, .get(GetRequest(name: $0, detach: true))) }
-        world.run(for: 4_000)
-        #expect(tokens.allSatisfy { world.responses[$0] == nil })
-        world.run(for: 2_000)
+        world.run(for: 6_000)
         #expect(tokens.allSatisfy { world.responses[$0] != nil })
         #expect(world.status(1).stateError == "the disk does not answer")
         world.disks[1]?.latency = 4_000_000
@@ -447,23 +445,5 @@ extension RestartTests {
         let token = world.request(0, .get(GetRequest(name: name, detach: true)))
         guard case .context(let refusal)? = world.responses[token]?.last else { return #expect(Bool(false)) }
         #expect(!refusal.success)
-    }
-
-    /// The first is not forgotten because a second came.
-    @Test func detach_ofTwo_answersWhenBothAreForgotten() {
-        let (world, _) = Self.connected()
-        world.connect(World.EndUser(1, in: world))
-        world.run(for: 100)
-        world.disks[1]?.latency = 50_000_000
-        let names = world.nodes[0]!.table.sessions.values.map { "\($0.uniqueID)" }
-        let first = world.request(0, .get(GetRequest(name: names[0], detach: true)))
-        world.run(for: 20)
-        let second = world.request(0, .get(GetRequest(name: names[1], detach: true)))
-        var waited = 0
-        while world.responses[first] == nil || world.responses[second] == nil, waited < 1_000 {
-            world.run(for: 1)
-            waited += 1
-        }
-        #expect(waited < 1_000 && world.disks.allSatisfy { $0!.durable.sessions.isEmpty })
     }
 }
