@@ -446,4 +446,22 @@ extension RestartTests {
         guard case .context(let refusal)? = world.responses[token]?.last else { return #expect(Bool(false)) }
         #expect(!refusal.success)
     }
+
+    /// The first is not forgotten because a second came.
+    @Test func detach_ofTwo_answersWhenBothAreForgotten() {
+        let (world, _) = Self.connected()
+        world.connect(World.EndUser(1, in: world))
+        world.run(for: 100)
+        world.disks[1]?.latency = 6_000_000
+        let names = world.nodes[0]!.table.sessions.values.map { "\($0.uniqueID)" }
+        let first = world.request(0, .get(GetRequest(name: names[0], detach: true)))
+        world.run(for: 3)
+        let second = world.request(0, .get(GetRequest(name: names[1], detach: true)))
+        var waited = 0
+        while world.responses[first] == nil || world.responses[second] == nil, waited < 1_000 {
+            world.run(for: 1)
+            waited += 1
+        }
+        #expect(waited < 1_000 && world.disks.allSatisfy { $0!.durable.sessions.isEmpty })
+    }
 }
