@@ -22,7 +22,9 @@ struct DataPlanePlan {
     }
 
     func numbers(of child: ChildSA, in session: Session) -> LeasedNumbers {
-        let lease = isOwner ? child.lease : lease(.next, after: child)
+        // The slice that the disk says was come to is a former life's, also while the table has it for the owner's.
+        let isSpent = spentSlices[child.inboundSPI].map { child.lease.slice <= $0 } ?? false
+        let lease = isOwner && !isSpent ? child.lease : lease(.next, after: child)
         var numbers = lease.numbers(extended: child.algorithms.extendedSequenceNumbers)
         // Another gateway sends for it still: this one may not, and stands where it will begin.
         if session.isArriving { numbers.limit = min(numbers.limit, numbers.next - 1) }

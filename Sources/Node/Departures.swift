@@ -1,5 +1,6 @@
 import DequeModule
 import IKE
+import Pair
 import Session
 
 /// Sessions that left for other gateways: what is kept of them so that nothing of theirs goes out in clear meanwhile, and so that no older
@@ -30,6 +31,9 @@ struct Departures {
 
     /// Those of the latest.
     var traps: [TrapPolicy] { Array(trapping.suffix(Departures.trapsMax).flatMap { self[$0].traps }.suffix(Departures.trapsMax)) }
+
+    /// As they are kept on disk, the oldest first.
+    var stored: [StoredDeparture] { entries.map { StoredDeparture(spent: $0.spent) } }
 
     private subscript(number: Int) -> Entry {
         get { entries[number - forgotten] }

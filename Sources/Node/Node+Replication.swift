@@ -194,6 +194,7 @@ extension Node {
                 if let peer = link.peer { noteContact(with: peer, now: now) }
                 // What has to look at every session is done now, not in the takeover (law 6).
                 ike.prepare(table: table)
+                noteInStep()
                 log(.notice, "everything the active knows is here", [.init("sessions", "\(table.count)")])
                 note(.pairState, "in step with the active: \(table.count) sessions", now: now)
                 tellRole(now: now)

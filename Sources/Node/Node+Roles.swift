@@ -55,6 +55,9 @@ extension Node {
             if isNewLife { log(.info, "the peer is heard", [.init("path", "\(path)"), .init("role", heartbeat.role.name)]) }
             noteSplit(heartbeat, now: now)
             reserveEpochs(above: heartbeat.epoch)
+            // All of ours come into the table page by page before it is decided who begins: in one go they would keep heartbeats away for
+            // seconds. The peer says so again with each heartbeat, and the pages come to an end.
+            if state.isRestoring, roles.role == .starting, heartbeat.role == .starting { return roles.wait(at: now.instant) }
             perform(roles.heartbeat(heartbeat, at: now.instant), now: now)
         } catch {
             counters.heartbeatsRejected[error, default: 0] += 1

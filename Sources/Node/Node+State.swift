@@ -2,7 +2,7 @@ import Context
 import Control
 import DequeModule
 import IKE
-public import Pair
+import Pair
 public import Session
 
 /// Sessions that are kept on disk, so that they outlive the loss of both daemons at once, or of the only one.
@@ -98,6 +98,7 @@ extension Node {
 
     /// Puts the sessions of the disk into the table and the data plane, silent and armed as a standby's, page by page.
     mutating func workOnRestoring(now: Now) {
+        if roles.role == .standby { standByRestored() }
         guard let due = state.nextRestore, now.instant >= due else { return }
         restore(StateWork.restorePage, now: now)
         guard state.stored.isEmpty else {
@@ -115,6 +116,8 @@ extension Node {
         var commands: [DataPlaneCommand] = []
         for _ in 0..<min(count, state.stored.count) {
             let session = state.stored.removeFirst()
+            // The active has told of it, or it came before from there.
+            guard !state.told.contains(session.id), table[session.id] == nil else { continue }
             guard let applied = try? table.apply(SessionDelta(session: session.id, changes: [.created(session)])) else {
                 counters.stateSessionsRefused += 1
                 log(.warning, "a session of the disk does not fit", [.init("session", "\(session.id)")])
@@ -128,16 +131,26 @@ extension Node {
             commands += plan.commands(for: applied)
         }
         if !commands.isEmpty { effects.append(.dataPlane(commands)) }
-        if state.stored.isEmpty { state.nextRestore = nil }
+        if state.stored.isEmpty { endRestoring() }
     }
 
-    /// The peer is active, and knows all that matters: what is not in the table yet does not come into it.
-    mutating func leaveStored() {
+    private mutating func endRestoring() {
+        state.nextRestore = nil
+        state.told = []
+    }
+
+    /// The peer is active, and has gone on since. Until all that it knows is here the disk's sessions go on coming: it may die before, and
+    /// they are all that there is then. Once in step what is not in the table yet does not come into it.
+    private mutating func standByRestored() {
+        state.isRestoredOnly = false
+        guard state.isRestoring, receiver.isInStep else { return }
         for session in state.stored { state.mark(session.id) }
         state.stored = []
-        state.nextRestore = nil
-        state.isRestoredOnly = false
+        endRestoring()
     }
+
+    /// Nothing is missing here any more.
+    mutating func noteInStep() { state.forgetChildren(except: table) }
 
     /// This node is owner in this epoch.
     mutating func noteOwnership(now: Now) {
@@ -155,13 +168,14 @@ extension Node {
     /// On both nodes: a session changed.
     mutating func noteStored(_ applied: AppliedDelta, now: Now) {
         guard state.isOpen else { return }
+        if state.isRestoring { state.told.insert(applied.delta.session) }
         let isLazy = applied.delta.changes.allSatisfy(\.isCounter)
         if isLazy { state.markLazily(applied.delta.session, at: now.instant) } else { state.mark(applied.delta.session) }
         guard !isLazy else { return }
         for child in applied.after?.children ?? [] { checkReach(of: child) }
         guard let before = applied.before else { return }
         for child in before.children where applied.after?.child(inboundSPI: child.inboundSPI) == nil {
-            state.forgetChild(child.inboundSPI)
+            state.forgetChild(child.inboundSPI, mayComeBack: !isOwner && !receiver.isInStep)
         }
         guard applied.after == nil else { return }
         for lease in before.virtualAddresses where table.reservations[lease.address] != nil { state.mark(lease.address) }
@@ -199,10 +213,23 @@ extension Node {
     mutating func workOnState(now: Now) {
         guard state.isOpen else { return }
         noteEpoch()
-        if roles.role == .standby, state.isRestoring || state.isRestoredOnly { leaveStored() }
+        noticeHanging(now: now)
         let hostTime = Now(instant: now.instant, wallMilliseconds: clock.hostMilliseconds)
         guard let order = state.takeOrder(table: table, node: configuration.id, now: hostTime) else { return }
         effects.append(.state(order))
+    }
+
+    private mutating func noticeHanging(now: Now) {
+        guard state.noteHanging(at: now.instant) else { return }
+        log(.error, "the state directory does not answer; going on without")
+        note(.state, "the state directory does not answer; going on without", now: now)
+        guard !state.waiters.isEmpty || state.heldAcknowledgement != nil else { return }
+        // Nobody waits for ever. When the disk works again what it had is removed.
+        discardState("a session left, and the disk does not answer")
+        log(
+            .error,
+            "a session that left is still on the disk, which hangs: empty the state directory if this node ends before it works again")
+        releaseForgotten(isForced: true, now: now)
     }
 
     private mutating func noteEpoch() {
@@ -220,7 +247,9 @@ extension Node {
             note(.state, "the state directory can be written again, after \(seconds) s", now: now)
         }
         counters.stateBatchesWritten += 1
+        let wasDiscarding = state.isDiscarding
         state.done(table: table, at: now.instant)
+        if wasDiscarding { markDepartures() }
         roles.mayUse(upTo: state.writtenLimit)
         releaseForgotten(now: now)
     }
@@ -231,8 +260,9 @@ extension Node {
             log(.error, "cannot write to the state directory; going on without", [.init("reason", reason)])
             note(.state, "cannot write to the state directory: \(reason); going on without, and trying again", now: now)
         }
-        let wasDiscarding = if case .discard = state.outstanding { true } else { false }
-        state.failed(reason, at: now.instant)
+        let wasDiscarding = state.isDiscarding
+        state.failed(reason, table: table, at: now.instant)
+        if wasDiscarding { markDepartures() }
         roles.mayUse(upTo: state.writtenLimit)
         guard wasDiscarding || state.writtenLimit == nil else {
             // What waits must not come back from the disk.
@@ -245,6 +275,9 @@ extension Node {
         }
         releaseForgotten(isForced: true, now: now)
     }
+
+    /// The file begins from nothing: what left is still not to come back from elsewhere.
+    private mutating func markDepartures() { for departure in departures.stored { state.mark(departure) } }
 
     // MARK: - What waits for the disk
 
@@ -265,7 +298,7 @@ extension Node {
         for waiter in ready {
             release(commands: [], datagrams: [], messages: waiter.messages, responses: waiter.responses, now: now)
         }
-        guard let held = state.heldAcknowledgement, isForced || state.hasForgotten(held.session) else { return }
+        guard let held = state.heldAcknowledgement, isForced || held.sessions.allSatisfy(state.hasForgotten) else { return }
         state.heldAcknowledgement = nil
         if !isOwner { effects.append(.frame(.acknowledge(index: held.index))) }
     }
@@ -279,9 +312,10 @@ extension Node {
     /// The active answers when both disks have forgotten a session: this one's entry is acknowledged, and those after it, when it has.
     mutating func holdsAcknowledgement(of entry: LogEntry, index: UInt64) -> Bool {
         guard state.isOpen else { return false }
-        if state.heldAcknowledgement != nil { state.heldAcknowledgement?.index = index }
-        if case .delta(let delta) = entry, delta.isDetachment, !state.hasForgotten(delta.session) {
-            state.heldAcknowledgement = (delta.session, index)
+        state.heldAcknowledgement?.index = index
+        // One that hangs may never have forgotten anything; `noticeHanging` has told.
+        if case .delta(let delta) = entry, delta.isDetachment, !state.isHanging, !state.hasForgotten(delta.session) {
+            state.heldAcknowledgement = ((state.heldAcknowledgement?.sessions ?? []).union([delta.session]), index)
         }
         return state.heldAcknowledgement != nil
     }
@@ -289,15 +323,17 @@ extension Node {
     // MARK: - The end
 
     /// All that is not on the disk, for the daemon's end; nothing is to be handed in any more.
-    public mutating func lastStateBatches(now: Now) -> [StateBatch] {
-        guard state.isOpen, !state.wantsDiscard else { return [] }
-        if case .batch(let batch) = state.outstanding { for session in batch.sessions { state.mark(session.id) } }
-        var out: [StateBatch] = []
+    public mutating func lastStateOrders(now: Now) -> [StateOrder] {
+        guard state.isOpen else { return [] }
+        // The removal may be under way, and not come to its end any more.
+        guard !state.wantsDiscard else { return [.discard] }
+        state.takeBack()
+        var out: [StateOrder] = []
         let head = StateHead(
             node: configuration.id, epoch: state.epoch, epochLimit: state.limit, atWallMilliseconds: clock.hostMilliseconds)
         repeat {
-            out.append(state.takeBatch(head, table: table, at: now.instant + StateWork.lazyDelay))
-        } while state.queuedCount > 0
+            out.append(.write(state.takeBatch(head, table: table, at: now.instant + StateWork.lazyDelay)))
+        } while !state.isEmpty
         return out
     }
 }

@@ -58,6 +58,8 @@ struct StateWork {
     static let restorePause: Duration = .milliseconds(1)
     /// A clock that is further behind than this when a node starts cannot say which sessions are over.
     static let clockToleranceMilliseconds: Int64 = 600_000
+    /// A disk that has not answered for so long hangs, for people: longer than one takes that is busy or remaps a sector.
+    static let hangTime: Duration = .seconds(5)
 
     enum Outstanding {
         case batch(StateBatch)
@@ -91,26 +93,35 @@ struct StateWork {
     private var writtenSlices: [UInt32: UInt64] = [:]
 
     private(set) var outstanding: Outstanding?
+    private var outstandingSince: Instant?
+    /// The last order has not been answered for `hangTime`.
+    private(set) var isHanging = false
     private(set) var nextTurn: Instant?
     private(set) var error: String?
     private(set) var errorSince: Instant?
     private(set) var wantsDiscard = false
     var waiters: [Waiter] = []
-    /// An acknowledgement, and those after it, that wait until the disk has forgotten a session.
-    var heldAcknowledgement: (session: SessionID, index: UInt64)?
+    /// An acknowledgement, and those after it, that wait until the disk has forgotten these sessions.
+    var heldAcknowledgement: (sessions: Set<SessionID>, index: UInt64)?
 
     /// Sessions of the disk that are not in the table yet.
     var stored: Deque<Session> = []
     var nextRestore: Instant?
+    /// Sessions of which the active has told meanwhile: what the disk says of them does not count any more.
+    var told: Set<SessionID> = []
     var restoredCount = 0
     /// The table has nothing but what was on the disk.
     var isRestoredOnly = false
     var spentSlices: [UInt32: UInt64] = [:]
 
     var isRestoring: Bool { !stored.isEmpty }
+    /// The disk is about to remove all that it has.
+    var isDiscarding: Bool { if case .discard = outstanding { true } else { false } }
     /// What is forgotten does not come back.
     var canForget: Bool { !isOpen || error == nil }
     var queuedCount: Int { urgent.count + lazy.count }
+    /// Nothing is to be written any more.
+    var isEmpty: Bool { queuedCount == 0 && departures.isEmpty && reservations.isEmpty }
     var onDiskCount: Int { onDisk.count }
     /// Sessions that are not written as they are, but for counters.
     var unwrittenCount: Int {
@@ -123,9 +134,11 @@ struct StateWork {
     var nextDeadline: Instant? {
         guard isOpen else { return nil }
         let next: Instant? =
-            outstanding != nil ? nil : hasUrgentWork ? nextTurn : lazy.first.map { max($0.due, nextTurn ?? $0.due) }
+            outstanding != nil ? hangsAt : hasUrgentWork ? nextTurn : lazy.first.map { max($0.due, nextTurn ?? $0.due) }
         return [next, nextRestore].compactMap { $0 }.min()
     }
+
+    private var hangsAt: Instant? { isHanging ? nil : outstandingSince.map { $0 + StateWork.hangTime } }
 
     mutating func open(_ opening: StateOpening, at now: Instant) {
         isOpen = true
@@ -164,15 +177,27 @@ struct StateWork {
 
     mutating func mark(_ address: IPAddress) { reservations.insert(address) }
 
-    /// Whether a node that goes on to this slice of a CHILD SA is further than a life that begins with what is on the disk would leave behind.
+    /// Whether a node that goes on to this slice of a CHILD SA is further than a life that begins with what is on the disk would leave behind:
+    /// such a life uses those above the slice with which it begins (`DataPlanePlan.numbers`).
     func isTooFar(_ lease: Lease, of spi: UInt32, node: NodeID) -> Bool {
         guard writtenLimit != nil, let written = writtenSlices[spi] else { return false }
         return lease.slice > StoredState.advanced(Lease(slice: written), for: node).slice
     }
 
-    mutating func forgetChild(_ spi: UInt32) {
+    /// An SA is gone.
+    ///
+    /// - Parameter mayComeBack: a standby is being filled, and may only have been emptied for that: what was used under the SA's keys is used.
+    mutating func forgetChild(_ spi: UInt32, mayComeBack: Bool) {
+        guard !mayComeBack else { return }
         writtenSlices[spi] = nil
         spentSlices[spi] = nil
+    }
+
+    /// All SAs that there are are in the table.
+    mutating func forgetChildren(except table: SessionTable) {
+        guard !spentSlices.isEmpty else { return }
+        writtenSlices = writtenSlices.filter { table.session(inboundSPI: $0.key) != nil }
+        spentSlices = spentSlices.filter { table.session(inboundSPI: $0.key) != nil }
     }
 
     /// This epoch is in use, or may be soon.
@@ -197,14 +222,26 @@ struct StateWork {
     mutating func takeOrder(table: SessionTable, node: NodeID, now: Now) -> StateOrder? {
         guard isOpen, outstanding == nil, let turn = nextTurn, now.instant >= turn else { return nil }
         if wantsDiscard {
-            outstanding = .discard
+            begin(.discard, at: now.instant)
             return .discard
         }
         guard hasUrgentWork || lazy.first.map({ $0.due <= now.instant }) == true else { return nil }
         let head = StateHead(node: node, epoch: epoch, epochLimit: limit, atWallMilliseconds: now.wallMilliseconds)
         let batch = takeBatch(head, table: table, at: now.instant)
-        outstanding = .batch(batch)
+        begin(.batch(batch), at: now.instant)
         return .write(batch)
+    }
+
+    private mutating func begin(_ order: Outstanding, at now: Instant) { (outstanding, outstandingSince) = (order, now) }
+
+    private mutating func end() { (outstanding, outstandingSince, isHanging) = (nil, nil, false) }
+
+    /// - Returns: whether the disk turns out to hang.
+    mutating func noteHanging(at now: Instant) -> Bool {
+        guard let hangsAt, outstanding != nil, now >= hangsAt else { return false }
+        isHanging = true
+        noteFailure("the disk does not answer", at: now)
+        return true
     }
 
     mutating func takeBatch(_ head: StateHead, table: SessionTable, at now: Instant) -> StateBatch {
@@ -258,7 +295,7 @@ struct StateWork {
         case .discard: discarded(table)
         case nil: break
         }
-        outstanding = nil
+        end()
     }
 
     private mutating func written(_ batch: StateBatch) {
@@ -274,29 +311,35 @@ struct StateWork {
         writtenLimit = nil
         onDisk = []
         writtenSlices = [:]
+        // Those that the node still knows of are marked by it.
+        departures = []
         isHeadDirty = true
         for id in table.sessions.keys.sorted() { mark(id) }
         for reservation in table.reservations.all where reservation.offlineSince != nil { mark(reservation.address) }
     }
 
     /// The last order could not be carried out: what it had is written later, as it is then.
-    mutating func failed(_ reason: String, at now: Instant) {
+    mutating func failed(_ reason: String, table: SessionTable, at now: Instant) {
         nextTurn = now + StateWork.retryPause
         switch outstanding {
-        case .batch(let batch):
-            for session in batch.sessions { mark(session.id) }
-            for id in batch.ended { mark(id) }
-            for departure in batch.departures.reversed() { departures.prepend(departure) }
-            reservations.formUnion(batch.reservations.map(\.address))
-            isHeadDirty = true
-        case .discard:
-            // A service that stops for its disk is no better than one that has none: the operator is told.
-            wantsDiscard = false
-            writtenLimit = nil
+        case .batch: takeBack()
+        // A service that stops for its disk is no better than one that has none: the operator is told. The next that is written takes
+        // the place of all that is there.
+        case .discard: discarded(table)
         case nil: break
         }
-        outstanding = nil
+        end()
         noteFailure(reason, at: now)
+    }
+
+    /// What is being written is to be written again.
+    mutating func takeBack() {
+        guard case .batch(let batch) = outstanding else { return }
+        for session in batch.sessions { mark(session.id) }
+        for id in batch.ended { mark(id) }
+        for departure in batch.departures.reversed() { departures.prepend(departure) }
+        reservations.formUnion(batch.reservations.map(\.address))
+        isHeadDirty = true
     }
 
     private mutating func noteFailure(_ reason: String, at now: Instant) {

@@ -11,6 +11,10 @@ struct FakeDisk {
     var pending: StateOrder?
     /// Nothing can be written any more; what is there can be removed.
     var isFull = false
+    /// Nothing can be written, and nothing removed.
+    var isBroken = false
+    /// What could not be removed is not added to: the next write takes its place.
+    private var beginsAnew = false
     /// How long a write takes until it is durable.
     var latency: UInt64 = 4_000_000
     /// Names the life of the node that writes: what one has ordered answers no other.
@@ -18,10 +22,17 @@ struct FakeDisk {
 
     mutating func carryOut(_ order: StateOrder) -> StateEvent {
         switch order {
+        case .discard where isBroken:
+            beginsAnew = true
+            return .failed("input/output error")
+        case .write where isBroken: return .failed("input/output error")
         case .discard: durable = StoredState()
         case .write where isFull: return .failed("no space left on device")
-        case .write(let batch): durable.apply(batch)
+        case .write(let batch):
+            if beginsAnew { durable = StoredState() }
+            durable.apply(batch)
         }
+        beginsAnew = false
         return .done
     }
 }

@@ -18,7 +18,7 @@ import Testing
     }
 
     /// A pair with one connected client, in step.
-    private static func connected(_ change: (inout World.Options) -> Void = { _ in }) -> (World, World.EndUser) {
+    fileprivate static func connected(_ change: (inout World.Options) -> Void = { _ in }) -> (World, World.EndUser) {
         let world = world(change)
         let user = World.EndUser(in: world)
         world.startPair()
@@ -27,7 +27,7 @@ import Testing
         return (world, user)
     }
 
-    private func lose(_ world: World, after milliseconds: UInt64 = 50) {
+    fileprivate func lose(_ world: World, after milliseconds: UInt64 = 50) {
         world.run(for: milliseconds)
         world.kill(0)
         world.kill(1)
@@ -308,5 +308,160 @@ import Testing
         world.run(for: 2_000)
         #expect(world.nodes[0]!.table.count == 400 && world.role(0) == .active)
         #expect(world.planes[0].sas.count == 400)
+    }
+}
+
+/// Disks that fail at the wrong moment, and starts that are slow.
+extension RestartTests {
+    private static func sessions(_ count: Int) -> World {
+        let (world, user) = connected()
+        for number in 1..<count {
+            let other = World.EndUser(number, in: world)
+            world.connect(other)
+            world.users = [user]
+        }
+        world.run(for: 500)
+        return world
+    }
+
+    @Test func start_thatReadsManySessions_decidesWhenAllAreThere() {
+        let world = Self.sessions(300)
+        lose(world)
+        world.start(0)
+        // The next page comes after the time that a node listens when it starts.
+        world.nodes[0]?.state.nextRestore = world.time.instant + .milliseconds(1_500)
+        world.start(1)
+        world.run(for: 1_400)
+        #expect(world.role(0) == .starting && world.role(1) == .starting)
+        #expect(world.nodes[0]!.table.count == StateWork.restorePage, "the rest does not come in one go")
+        world.run(for: 2_000)
+        #expect(world.role(0) == .active && world.nodes[0]!.table.count == 300 && world.pairState(0) == "paired")
+    }
+
+    @Test func standby_thatIsNotFilledYet_keepsWhatIsOnItsDisk() {
+        let world = Self.sessions(300)
+        lose(world)
+        world.allowLoss("both were lost")
+        world.start(0)
+        world.run(for: 3_000)
+        #expect(world.role(0) == .active)
+        world.cutLink()
+        world.start(1)
+        world.nodes[1]?.state.nextRestore = world.time.instant + .milliseconds(500)
+        world.run(for: 400)
+        #expect(world.role(1) == .standby && world.disks[1]!.durable.sessions.count == 300)
+        world.kill(0)
+        world.run(for: 1_000)
+        #expect(world.role(1) == .active && world.nodes[1]!.table.count == 300)
+        #expect(world.disks[1]!.durable.sessions.count == 300)
+    }
+
+    @Test func owner_usesNoSliceWithWhichItsLifeBegan() throws {
+        let (world, _) = Self.connected()
+        let node = try #require(world.nodes[0])
+        let session = try #require(node.table.sessions.values.first)
+        var child = session.children[0]
+        var plan = node.plan
+        plan.spentSlices = [child.inboundSPI: 34]
+        let isExtended = child.algorithms.extendedSequenceNumbers
+        child.lease = Lease(slice: 34)
+        #expect(plan.numbers(of: child, in: session).next > child.lease.numbers(extended: isExtended).limit)
+        #expect(plan.numbers(of: child, in: session) == plan.lease(.next, after: child).numbers(extended: isExtended))
+        child.lease = Lease(slice: 36)
+        #expect(plan.numbers(of: child, in: session) == child.lease.numbers(extended: isExtended))
+    }
+
+    @Test func slices_ofAFormerLife_outliveThatAStandbyIsEmptiedToBeFilled() {
+        var work = StateWork()
+        work.spentSlices = [7: 34]
+        work.forgetChild(7, mayComeBack: true)
+        #expect(work.spentSlices == [7: 34])
+        work.forgetChildren(except: SessionTable())
+        #expect(work.spentSlices.isEmpty)
+    }
+
+    @Test func removal_thatFails_isFollowedByAllThatThereIs() {
+        let (world, _) = Self.connected()
+        world.connect(World.EndUser(1, in: world))
+        world.run(for: 100)
+        world.disks[0]?.isBroken = true
+        world.nodes[0]?.state.discard()
+        world.run(for: 1_500)
+        #expect(world.status(0).counters["state_write_failures"] ?? 0 >= 1)
+        world.disks[0]?.isBroken = false
+        world.run(for: 2_000)
+        #expect(world.disks[0]!.durable.sessions.count == 2 && world.status(0).stateError == "")
+    }
+
+    @Test func removal_keepsWhatLeft_outOfTheNextFile() {
+        let (world, _) = Self.connected()
+        let token = world.request(0, .get(GetRequest(name: "road", detach: true)))
+        world.run(for: 200)
+        guard case .context? = world.responses[token]?.last else { return #expect(Bool(false)) }
+        let departures = world.disks[0]!.durable.departures
+        #expect(departures.count == 1)
+        world.nodes[0]?.state.discard()
+        world.run(for: 500)
+        #expect(world.disks[0]!.durable.departures == departures)
+    }
+
+    @Test func end_whileWritingAndWhileRemoving_leavesNothingOpen() {
+        let (world, _) = Self.connected()
+        world.disks[0]?.latency = 2_000_000_000
+        _ = world.request(0, .get(GetRequest(name: "road", detach: true)))
+        world.run(for: 50)
+        var node = world.nodes[0]!
+        var left = world.disks[0]!.durable
+        for case .write(let batch) in node.lastStateOrders(now: world.time) { left.apply(batch) }
+        #expect(left.sessions.isEmpty && left.departures.count == 1, "what was on its way is written again")
+        var other = world.nodes[0]!
+        other.state.discard()
+        #expect(other.lastStateOrders(now: world.time) == [.discard])
+    }
+
+    @Test func disk_thatHangs_isTold_andKeepsNobodyWaiting() {
+        let (world, _) = Self.connected()
+        world.connect(World.EndUser(1, in: world))
+        world.run(for: 100)
+        // The standby's: the active's answer waits for it, until a commit takes too long.
+        world.disks[1]?.latency = 20_000_000_000
+        let names = world.nodes[0]!.table.sessions.values.map { "\($0.uniqueID)" }
+        let tokens = names.map { world.request(0, .get(GetRequest(name: $0, detach: true))) }
+        world.run(for: 6_000)
+        #expect(tokens.allSatisfy { world.responses[$0] != nil })
+        #expect(world.status(1).stateError == "the disk does not answer")
+        world.disks[1]?.latency = 4_000_000
+        world.run(for: 20_000)
+        #expect(world.status(1).stateError == "" && world.disks[1]!.durable.sessions.isEmpty)
+    }
+
+    @Test func owner_whoseDiskHangs_letsNoSessionLeave() {
+        let (world, _) = Self.connected()
+        world.disks[0]?.latency = 20_000_000_000
+        world.connect(World.EndUser(1, in: world))
+        world.run(for: 6_000)
+        #expect(world.status(0).stateError == "the disk does not answer")
+        let name = "\(world.nodes[0]!.table.sessions.values.first!.uniqueID)"
+        let token = world.request(0, .get(GetRequest(name: name, detach: true)))
+        guard case .context(let refusal)? = world.responses[token]?.last else { return #expect(Bool(false)) }
+        #expect(!refusal.success)
+    }
+
+    /// The first is not forgotten because a second came.
+    @Test func detach_ofTwo_answersWhenBothAreForgotten() {
+        let (world, _) = Self.connected()
+        world.connect(World.EndUser(1, in: world))
+        world.run(for: 100)
+        world.disks[1]?.latency = 6_000_000
+        let names = world.nodes[0]!.table.sessions.values.map { "\($0.uniqueID)" }
+        let first = world.request(0, .get(GetRequest(name: names[0], detach: true)))
+        world.run(for: 3)
+        let second = world.request(0, .get(GetRequest(name: names[1], detach: true)))
+        var waited = 0
+        while world.responses[first] == nil || world.responses[second] == nil, waited < 1_000 {
+            world.run(for: 1)
+            waited += 1
+        }
+        #expect(waited < 1_000 && world.disks.allSatisfy { $0!.durable.sessions.isEmpty })
     }
 }

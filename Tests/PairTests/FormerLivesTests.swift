@@ -66,4 +66,26 @@ import Testing
         _ = standby.heartbeat(heartbeat(of: active, .zero), at: Self.start)
         #expect(standby.takeHandover(epoch: 73, at: Self.start) == [.takeOver(cause: .switchover, epoch: 73)])
     }
+
+    /// Its own disk does not let it outbid what the standby has spent; it can hand over all the same.
+    @Test func activeWhoseDiskFails_handsOverAboveWhatTheStandbySpent() throws {
+        var standby = machine(.one, FormerLives(epoch: 0, spent: 70))
+        var active = machine(.zero, nil)
+        active.mayUse(upTo: 34)
+        _ = active.ownAlone(at: Self.start)
+        _ = standby.heartbeat(heartbeat(of: active, .zero), at: Self.start)
+        _ = active.heartbeat(heartbeat(of: standby, .one), at: Self.start)
+        let offer = active.beginHandover(at: Self.start)
+        let offered = try #require(offer)
+        #expect(offered > 70 && active.epoch == 2)
+        #expect(standby.takeHandover(epoch: offered, at: Self.start) == [.takeOver(cause: .switchover, epoch: offered)])
+        #expect(active.handoverAccepted(epoch: offered, at: Self.start) == [.stepDown(cause: .switchover, epoch: offered)])
+    }
+
+    @Test func start_thatCannotBeDecidedYet_isNotEndedBySilence() {
+        var waiting = machine(.zero, FormerLives(epoch: 6, spent: 40))
+        for tenth in 1...30 { waiting.wait(at: Self.start + .milliseconds(100 * tenth)) }
+        #expect(waiting.deadline(at: Self.start + .milliseconds(3_999)).isEmpty)
+        #expect(waiting.deadline(at: Self.start + .milliseconds(4_000)) == [.takeOver(cause: .alone, epoch: 42)])
+    }
 }

@@ -164,4 +164,17 @@ import Testing
         state.apply(one)
         #expect(state.departures.count == StoredState.departuresMax)
     }
+
+    /// The disk has written the end of the last record and not its beginning.
+    @Test func file_whoseLastRecordBeginsWithZeros_isTakenForCut() throws {
+        let (bytes, ends) = try Self.file(Self.batches + [StateBatch(head: Self.head(12), sessions: (10..<30).map(Self.session))])
+        let sector = (ends[4] / 512 + 1) * 512
+        try #require(sector < bytes.count - 512 && sector > ends[4] + 16)
+        func file(zeros range: Range<Int>) -> [UInt8] {
+            bytes[..<range.lowerBound] + [UInt8](repeating: 0, count: range.count) + bytes[range.upperBound...]
+        }
+        for end in [sector, sector + 512] { #expect(try read(file(zeros: ends[4]..<end)) == Self.state(Self.batches)) }
+        // No disk leaves that behind.
+        #expect(throws: StateFileError.damaged(offset: ends[4])) { try self.read(file(zeros: ends[4]..<ends[4] + 16)) }
+    }
 }

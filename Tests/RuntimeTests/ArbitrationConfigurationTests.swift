@@ -82,6 +82,17 @@ import Testing
         for (text, what) in faults { #expect(Self.problem(text).contains(what), "\(text): \(Self.problem(text))") }
     }
 
+    @Test func peer_ofOurOwnName_isAFault() throws {
+        let folder = try pairFolder()
+        let text = try #require(readText("\(samples)/sg1.toml")).replacing("peer = \"sg2\"", with: "peer = \"sg1\"")
+        do {
+            _ = try Configuration.load(path: folder.write("sg1.toml", text))
+            Issue.record("it was taken")
+        } catch {
+            #expect("\(error)".contains("pair.peer: \"sg1\" is this node's own name"))
+        }
+    }
+
     /// A host gives up what it has, whatever is wrong with whom it would ask.
     @Test func fencingOfThisHost_doesNotMind() throws {
         let folder = try pairFolder()

@@ -101,14 +101,14 @@ struct FakeVolume: StateVolume, ~Copyable {
 @Suite struct StateFilesTests {
     static let key = SecretBytes([UInt8](repeating: 0x21, count: 32))
 
-    private static func store(_ contents: FakeVolume.Contents, key: SecretBytes = key, node: NodeID = .zero) -> StateFiles<FakeVolume> {
+    fileprivate static func store(_ contents: FakeVolume.Contents, key: SecretBytes = key, node: NodeID = .zero) -> StateFiles<FakeVolume> {
         StateFiles(volume: FakeVolume(contents: contents), master: key, node: node, random: .system)
     }
 
     private static func head(_ epoch: Epoch) -> StateHead { StateHead(node: .zero, epoch: epoch, epochLimit: 40, atWallMilliseconds: 9) }
 
     /// A session of no more than its name and some weight.
-    private static func batch(_ ids: [UInt64], epoch: Epoch = 2, ended: [UInt64] = []) -> StateBatch {
+    fileprivate static func batch(_ ids: [UInt64], epoch: Epoch = 2, ended: [UInt64] = []) -> StateBatch {
         StateBatch(head: head(epoch), sessions: ids.map(session), ended: ended.map(SessionID.init(rawValue:)))
     }
 
@@ -128,7 +128,7 @@ struct FakeVolume: StateVolume, ~Copyable {
             encapsulation: false, localBehindNAT: false, remoteBehindNAT: false, ikeSA: sa, establishedWallMilliseconds: 7)
     }
 
-    private func ids(_ contents: FakeVolume.Contents, key: SecretBytes = key) -> [UInt64] {
+    fileprivate func ids(_ contents: FakeVolume.Contents, key: SecretBytes = key) -> [UInt64] {
         var store = Self.store(contents, key: key)
         return store.open(at: 100).state.sessions.keys.map(\.rawValue).sorted()
     }
@@ -300,6 +300,27 @@ struct FakeVolume: StateVolume, ~Copyable {
         contents.failing = []
         guard case .done = store.carryOut(.write(Self.batch([70]))) else { return #expect(Bool(false)) }
         #expect(self.ids(contents.afterPowerCut()).count == 65)
+    }
+}
+
+extension StateFilesTests {
+    /// What has the name is the new file, and it is gone on with.
+    @Test func file_thatIsWrittenAnew_andWhoseNameIsNotOnTheDisk_isNotAddedToWithTheOldKey() {
+        let contents = FakeVolume.Contents()
+        var store = Self.store(contents)
+        _ = store.open(at: 5)
+        contents.failing = ["syncNames"]
+        let ids = (1...64).map { UInt64($0) }
+        var failures = 0
+        for _ in 0..<400 where failures < 2 {
+            if case .failed = store.carryOut(.write(Self.batch(ids))) { failures += 1 }
+        }
+        #expect(failures == 2, "nothing is added while a power cut could bring the old file back")
+        contents.failing = []
+        for id in UInt64(70)...72 {
+            guard case .done = store.carryOut(.write(Self.batch([id]))) else { return #expect(Bool(false)) }
+        }
+        #expect(self.ids(contents.afterPowerCut()) == ids + [70, 71, 72])
     }
 }
 

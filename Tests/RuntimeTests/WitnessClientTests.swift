@@ -64,12 +64,12 @@ private final class Client: Sendable {
     private let loop: any EventLoop
     private let client: NIOLoopBoundBox<WitnessClient?>
 
-    init(_ name: String, _ settings: WitnessSettings, keepsAlive: Bool = true) async throws {
+    init(_ name: String, id: NodeID = .zero, _ settings: WitnessSettings, keepsAlive: Bool = true) async throws {
         loop = group.next()
         client = .makeEmptyBox(eventLoop: loop)
         try await loop.submit {
             let made = try WitnessClient(
-                settings, name: name, eventLoop: self.loop, log: { line in self.lines.withLock { $0.append(line) } })
+                settings, id: id, name: name, eventLoop: self.loop, log: { line in self.lines.withLock { $0.append(line) } })
             self.client.value = made
             if keepsAlive { made.start() }
         }.get()
@@ -207,6 +207,35 @@ extension ArbiterAnswer {
         try await client.stop()
     }
 
+    /// Somebody has copied the configuration: a former life of the one is none of the other's.
+    @Test(.enabled(if: Etcd.isInstalled)) func claimOfTheOtherNode_isNotTakenByOneOfTheSameName() async throws {
+        let etcd = Etcd()
+        let first = try await Client("sg1", id: .zero, Self.settings([etcd.url]))
+        let second = try await Client("sg1", id: .one, Self.settings([etcd.url]))
+        #expect(try await Self.claimed(first, 4).isGranted)
+        #expect(try await second.claim(5) == .refused(holder: "sg1"))
+        try await first.stop()
+        try await second.stop()
+    }
+
+    /// Slower with a password than with all else, as etcd is; and its users change once.
+    @Test func etcdWithUsers_isAskedForATokenAnew_andHasTimeForIt() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let tokens = Counted()
+        let server = try await ServerBootstrap(group: group).childChannelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(EtcdWithUsers(tokens)) }
+        }.bind(host: "127.0.0.1", port: 0).get()
+        var settings = Self.settings(["http://127.0.0.1:\(server.localAddress!.port!)"], timeout: .milliseconds(500))
+        (settings.username, settings.password) = ("tandem", SecretBytes(Array("secret".utf8)))
+        let client = try await Client("sg1", settings, keepsAlive: false)
+        #expect(try await Self.claimed(client, 4).isGranted)
+        #expect(tokens.count.withLock { $0 } >= 2)
+        #expect(client.lines.withLock { $0.contains { line in line.fields.contains { $0.value.contains("revision is old") } } })
+        try await client.stop()
+        try await server.close()
+        try await group.shutdownGracefully()
+    }
+
     /// Whatever is there, it is no grant.
     @Test func serverThatTalksNonsense_isUnanswered() async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -250,6 +279,46 @@ extension ArbiterAnswer {
         ] {
             #expect(WitnessSettings.Endpoint(wrong) == nil, "\(wrong)")
         }
+    }
+}
+
+private final class Counted: Sendable { let count = Mutex(0) }
+
+/// The first token that it gave is of no use any more.
+private final class EtcdWithUsers: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+    private let tokens: Counted
+    private var request = ""
+    init(_ tokens: Counted) { self.tokens = tokens }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        request += String(buffer: unwrapInboundIn(data))
+        guard request.hasSuffix("}") else { return }
+        defer { request = "" }
+        if request.contains("/v3/auth/authenticate") {
+            let number = tokens.count.withLock { count in
+                count += 1
+                return count
+            }
+            let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+            // Longer than any other request may take.
+            context.eventLoop.scheduleTask(in: .milliseconds(900)) {
+                let (handler, context) = bound.value
+                handler.say("200 OK", "{\"token\":\"t\(number)\"}", context)
+            }
+        } else if request.contains("Authorization: t1\r\n") {
+            say("400 Bad Request", "{\"error\":\"etcdserver: auth store revision is old\",\"code\":3}", context)
+        } else if request.contains("/v3/lease/") {
+            say("200 OK", "{\"ID\":\"7\",\"TTL\":\"2\"}", context)
+        } else {
+            say("200 OK", "{\"header\":{\"revision\":\"3\"},\"succeeded\":true}", context)
+        }
+    }
+
+    private func say(_ status: String, _ body: String, _ context: ChannelHandlerContext) {
+        let text = "HTTP/1.1 \(status)\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: text)), promise: nil)
     }
 }
 

@@ -122,6 +122,8 @@ public struct RoleMachine: Sendable {
     private var arbitration: Arbitration
     /// Since when the peer says that it stands by as well; only looked at with a witness.
     private var peerIdleSince: Instant?
+    /// The highest epoch that the peer has named while we owned: what we may not outbid, it can still be offered.
+    private var peerKnows: Epoch = 0
 
     public init(node: NodeID, timing: RoleTiming, arbitration plan: ArbitrationPlan = .none, now: Instant) {
         self.node = node
@@ -182,6 +184,7 @@ public struct RoleMachine: Sendable {
         epoch = max(epoch, heartbeat.epoch)
         switch state {
         case .active, .handingOver:
+            peerKnows = max(peerKnows, heartbeat.epoch)
             guard heartbeat.role == .active, heartbeat.epoch > known else {
                 epoch = known
                 // A peer of a higher epoch that is not active any more: outbid it, so that the highest epoch is the owner's.
@@ -215,6 +218,12 @@ public struct RoleMachine: Sendable {
         guard case .starting = state, !isSeeking else { return false }
         state = .starting(until: now + timing.grace(for: node))
         return true
+    }
+
+    /// The peer has just started as well, and it cannot be said yet who begins: the node listens on.
+    public mutating func wait(at now: Instant) {
+        guard case .starting(let until) = state, !isSeeking else { return }
+        state = .starting(until: max(until, now + timing.grace(for: node)))
     }
 
     /// The peer said on the link what it is, which a starting node hears before any heartbeat counts. From an active one it may be
@@ -293,7 +302,8 @@ public struct RoleMachine: Sendable {
     public mutating func beginHandover(at now: Instant) -> Epoch? {
         guard case .active = state else { return nil }
         // Not the next one, which the peer would take by itself if it missed us: whoever is heard in the offered epoch has accepted.
-        let offered = RoleMachine.next(after: epoch, for: node.peer) + 2
+        // The peer uses it, whose disk has what it named and a reserve above.
+        let offered = RoleMachine.next(after: max(epoch, peerKnows), for: node.peer) + 2
         state = .handingOver(to: offered, until: now + timing.handoverTime)
         return offered
     }

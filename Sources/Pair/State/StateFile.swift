@@ -45,6 +45,10 @@ public enum StateFile {
     /// What a batch may have: as a frame of the pair's link, and the small things beside its page.
     public static let contentBytesMax = PairProtocol.frameBytesMax + (2 << 20)
     public static let tagCount = 16
+    /// A record with its header.
+    public static let recordCountMax = recordHeaderCount + contentBytesMax + tagCount
+    /// What a disk writes at once, at least.
+    static let sectorCount = 512
     public static let saltCount = 32
     /// Octets of a master key at least: as many as its cipher's key has.
     public static let masterKeyCountMin = 32
@@ -169,7 +173,12 @@ public struct StateFileReader {
         guard start.count == StateFile.recordHeaderCount else { return cut(rest) }
         guard let (length, next) = cipher.numbers(start: start) else {
             // A file that grew before its content came has zeros there.
-            guard try isZero(from: offset + StateFile.recordHeaderCount) else { throw .damaged(offset: offset) }
+            if try isZero(from: offset + StateFile.recordHeaderCount) { return cut(rest) }
+            // So has one of whose last record the end came before the beginning: no sector of a disk is written by halves.
+            let sector = (offset / StateFile.sectorCount + 1) * StateFile.sectorCount
+            guard start.allSatisfy({ $0 == 0 }), rest <= StateFile.recordCountMax, try isZero(from: offset, to: sector) else {
+                throw .damaged(offset: offset)
+            }
             return cut(rest)
         }
         guard length >= StateFile.tagCount, length <= StateFile.contentBytesMax + StateFile.tagCount, next > number else {
@@ -195,10 +204,11 @@ public struct StateFileReader {
         return nil
     }
 
-    private func isZero(from start: Int) throws(StateFileError) -> Bool {
+    private func isZero(from start: Int, to end: Int = .max) throws(StateFileError) -> Bool {
         var position = start
-        while position < size {
-            let piece = try source(position, min(65_536, size - position))
+        let end = min(size, end)
+        while position < end {
+            let piece = try source(position, min(65_536, end - position))
             guard !piece.isEmpty, piece.allSatisfy({ $0 == 0 }) else { return piece.isEmpty }
             position += piece.count
         }

@@ -20,7 +20,7 @@ final class Arbiter {
 
     /// - Throws: when the witness's certificates or key are of no use.
     init(
-        _ settings: ArbitrationSettings, node: String, peer: String, eventLoop: any EventLoop, log: @escaping (LogLine) -> Void,
+        _ settings: ArbitrationSettings, id: NodeID, node: String, peer: String, eventLoop: any EventLoop, log: @escaping (LogLine) -> Void,
         answered: @escaping (QuestionNumber, ArbiterAnswer) -> Void
     ) throws {
         self.settings = settings
@@ -28,7 +28,7 @@ final class Arbiter {
         self.eventLoop = eventLoop
         self.log = log
         self.answered = answered
-        witness = try settings.witness.map { try WitnessClient($0, name: node, eventLoop: eventLoop, log: log) }
+        witness = try settings.witness.map { try WitnessClient($0, id: id, name: node, eventLoop: eventLoop, log: log) }
     }
 
     func start() {

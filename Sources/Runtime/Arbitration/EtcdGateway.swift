@@ -58,6 +58,9 @@ final class EtcdGateway {
         .nanoseconds((settings.timeout / min(2, settings.endpoints.count)).inNanoseconds)
     }
 
+    /// An etcd that checks a password by bcrypt, as it does, takes a tenth of a second, or several when it is busy.
+    static let authenticationPatience: TimeAmount = .seconds(2)
+
     /// - Parameter completion: called once, later.
     func post(_ path: String, _ body: JSON, _ completion: @escaping Completion) {
         queue.append(Request(path: path, body: body, completion: completion, tries: min(2, settings.endpoints.count)))
@@ -66,7 +69,7 @@ final class EtcdGateway {
 
     /// Somebody waits for what is behind the request that is under way: a member that hangs is left soon.
     func hurry() {
-        guard current != nil else { return }
+        guard let current, !current.isAuthentication else { return }
         arm(.nanoseconds(patience.nanoseconds / 4))
     }
 
@@ -81,7 +84,7 @@ final class EtcdGateway {
         if settings.username != nil, token == nil, !queue[0].isAuthentication { return authenticate() }
         let request = queue.removeFirst()
         current = request
-        arm(patience)
+        arm(request.isAuthentication ? EtcdGateway.authenticationPatience : patience)
         let connection = usable()
         connection.post(request.path, request.body, token: request.isAuthentication ? nil : token) { result in
             self.completed(result, of: connection)
@@ -129,7 +132,9 @@ final class EtcdGateway {
                 return startNext()
             }
         }
-        if case .failure(.refused(let status, _)) = result, status == 401 || status == 403 { token = nil }
+        // 400 also says that users have changed since ("auth store revision is old"). Whoever asks again is authenticated first; what was
+        // refused is not repeated here.
+        if case .failure(.refused(let status, _)) = result, settings.username != nil, [400, 401, 403].contains(status) { token = nil }
         request.completion(result)
         startNext()
     }

@@ -10,7 +10,8 @@ import Session
 /// last renewal that was answered was sent. Belongs to the node's event loop.
 final class WitnessClient {
     private let settings: WitnessSettings
-    private let name: String
+    /// What a claim says of us: two nodes of one name are two.
+    private let holder: String
     private let gateway: EtcdGateway
     private let eventLoop: any EventLoop
     private let log: (LogLine) -> Void
@@ -25,11 +26,13 @@ final class WitnessClient {
     private var isReached: Bool?
     private(set) var counters: [String: UInt64] = [:]
 
-    /// - Parameter name: the node's, which a claim says.
+    /// - Parameters:
+    ///   - id: the node's, which a claim says.
+    ///   - name: beside it, for people.
     /// - Throws: when certificates or the key are of no use.
-    init(_ settings: WitnessSettings, name: String, eventLoop: any EventLoop, log: @escaping (LogLine) -> Void) throws {
+    init(_ settings: WitnessSettings, id: NodeID, name: String, eventLoop: any EventLoop, log: @escaping (LogLine) -> Void) throws {
         self.settings = settings
-        self.name = name
+        holder = "\(id.rawValue) \(name)"
         self.eventLoop = eventLoop
         self.log = log
         gateway = try EtcdGateway(settings, eventLoop: eventLoop)
@@ -67,7 +70,13 @@ final class WitnessClient {
 
     private func post(_ path: String, _ body: JSON, _ completion: @escaping EtcdGateway.Completion) {
         gateway.post(path, body) { result in
-            if case .failure(.unreachable(let reason)) = result { self.reached(false, reason) } else { self.reached(true, "") }
+            switch result {
+            case .success: self.reached(true, "")
+            case .failure(.unreachable(let reason)): self.reached(false, reason)
+            // A lease that has run out is not found, which is an answer; that we may not ask is none.
+            case .failure(.refused(404, _)): self.reached(true, "")
+            case .failure(let failure): self.reached(false, failure.text)
+            }
             completion(result)
         }
     }
@@ -162,7 +171,7 @@ final class WitnessClient {
         _ epoch: Epoch, if condition: EtcdMessages.Condition, triesLeft: Int, _ finish: @escaping (ArbiterAnswer) -> Void
     ) {
         guard triesLeft > 0, let lease else { return finish(.unanswered(reason: "its lease is gone")) }
-        post("/v3/kv/txn", EtcdMessages.put(settings.key, "\(epoch) \(name)", lease: lease.id, if: condition)) { result in
+        post("/v3/kv/txn", EtcdMessages.put(settings.key, "\(epoch) \(holder)", lease: lease.id, if: condition)) { result in
             switch result {
             case .failure(.unreachable(let reason)): finish(.unanswered(reason: reason))
             case .failure(let failure):
@@ -190,9 +199,9 @@ final class WitnessClient {
         guard let entry else { return create(epoch, triesLeft: triesLeft - 1, finish) }
         let holder = entry.value.split(separator: " ", maxSplits: 1).last.map(String.init) ?? ""
         if entry.lease == lease?.id, entry.revision == revision { return granted(entry.revision, finish) }
-        guard entry.lease == lease?.id || holder == name else {
+        guard entry.lease == lease?.id || holder == self.holder else {
             revision = nil
-            return finish(.refused(holder: holder))
+            return finish(.refused(holder: holder.split(separator: " ", maxSplits: 1).last.map(String.init) ?? ""))
         }
         // Written anew: a release that is still under way then no longer fits.
         put(epoch, if: .modified(revision: entry.revision), triesLeft: triesLeft - 1, finish)

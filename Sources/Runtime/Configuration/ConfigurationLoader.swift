@@ -90,7 +90,7 @@ struct Sections {
     func read() -> Configuration? {
         root.allow(Sections.names)
         let (name, id) = node()
-        let pair = pairSection()
+        let pair = pairSection(node: name)
         let arbitration = arbitration(hasPair: pair != nil)
         let served = addresses(node: name, peer: pair?.node.peerName)
         let transfer = transferSection(pair: pair?.link)

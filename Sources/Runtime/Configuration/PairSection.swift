@@ -9,7 +9,8 @@ struct PairSection {
 }
 
 extension Sections {
-    func pairSection() -> PairSection? {
+    /// - Parameter name: this node's.
+    func pairSection(node name: String?) -> PairSection? {
         guard let table = root.subtable("pair") else { return nil }
         table.allow(
             ["peer", "certificate", "key", "peer_certificate", "heartbeat", "commit", "replay_protection", "path"] + Sections.preferenceKeys
@@ -19,6 +20,9 @@ extension Sections {
         }
         if !table.has("peer") { table.missing("peer", "peer = \"sg2\"") }
         let peerName = table.nonEmptyString("peer")
+        if let peerName, peerName == name {
+            table.problem("peer", "\"\(peerName)\" is this node's own name", "name the other node, as its [node] name does")
+        }
         let files = pairFiles(table)
         let certificate = certificate(table, "certificate")
         let peerCertificates = certificate.flatMap { self.peerCertificates(table, own: $0) }

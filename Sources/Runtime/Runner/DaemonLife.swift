@@ -222,8 +222,9 @@ final class DaemonLife {
         let log = log
         let runner = runner
         let arbiter = try Arbiter(
-            configuration.arbitration, node: configuration.node.name, peer: configuration.node.pair?.peerName ?? "", eventLoop: eventLoop,
-            log: { log.write($0) }, answered: { runner.submit(.arbitration($0, $1)) })
+            configuration.arbitration, id: configuration.node.id, node: configuration.node.name,
+            peer: configuration.node.pair?.peerName ?? "", eventLoop: eventLoop, log: { log.write($0) },
+            answered: { runner.submit(.arbitration($0, $1)) })
         runner.world.arbiter = arbiter
         arbiter.start()
     }
@@ -300,7 +301,7 @@ final class DaemonLife {
 
 extension DaemonLife {
     private func endState() {
-        guard let reason = runner.world.state?.stop(last: runner.lastStateBatches()) else { return }
+        guard let reason = runner.world.state?.stop(last: runner.lastStateOrders()) else { return }
         log.write(LogLine(.error, "the last changes are not on the disk", [.init("reason", reason)]))
     }
 }

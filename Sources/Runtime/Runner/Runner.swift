@@ -265,7 +265,7 @@ final class Runner {
     }
 
     /// What the disk does not have yet, at the daemon's end.
-    func lastStateBatches() -> [StateBatch] { node.lastStateBatches(now: Runner.now()) }
+    func lastStateOrders() -> [StateOrder] { node.lastStateOrders(now: Runner.now()) }
 
     private func runHook(_ call: HookCall) {
         let log = world.log

@@ -33,6 +33,8 @@ struct StateFiles<Volume: StateVolume & ~Copyable>: ~Copyable {
     private var head: StateHead?
     /// What the kernel has of the file may not be what is on the disk: nothing is to be added to it.
     private var isDoubtful = false
+    /// The file that is being written anew has the name already, whether or not that would outlive a power cut.
+    private var hasTakenPlace = false
     /// A file that could not be written anew is tried again when it has grown to here.
     private var compactsAt = 0
 
@@ -186,6 +188,7 @@ struct StateFiles<Volume: StateVolume & ~Copyable>: ~Copyable {
 
     private mutating func begin() throws(StateVolumeError) {
         (latest, departures, head, number) = ([:], [], nil, 0)
+        hasTakenPlace = false
         let new = StateFileCipher(master: master, random: random)
         try volume.create(StateFileName.new)
         try volume.write(new.header, at: 0)
@@ -201,6 +204,7 @@ struct StateFiles<Volume: StateVolume & ~Copyable>: ~Copyable {
     private mutating func finish() throws(StateVolumeError) {
         try volume.sync()
         try volume.rename(StateFileName.new, to: StateFileName.current)
+        hasTakenPlace = true
         try volume.syncNames()
         (base, isDoubtful, compactsAt) = (offset, false, 0)
     }
@@ -230,6 +234,11 @@ struct StateFiles<Volume: StateVolume & ~Copyable>: ~Copyable {
             repeat { try add(takePage(&page)) } while !page.sessions.isEmpty || !page.reservations.isEmpty
             try finish()
         } catch {
+            if hasTakenPlace {
+                // What has the name is the new file, but a power cut may bring the old one back: nothing is added before that is settled.
+                (base, isDoubtful) = (offset, true)
+                throw error
+            }
             // The old file is as it was.
             (cipher, offset, number) = former
             (latest, departures, self.head) = (wanted, kept, head)

@@ -49,11 +49,11 @@ final class StateStore: Sendable {
     /// Waits for the disk, and writes what is left.
     ///
     /// - Returns: what could not be done, for people.
-    func stop(last batches: [StateBatch]) -> String? {
+    func stop(last orders: [StateOrder]) -> String? {
         try? thread.syncShutdownGracefully()
         return files.withLock { files in
-            for batch in batches {
-                if case .failed(let reason) = files.carryOut(.write(batch)) { return reason }
+            for order in orders {
+                if case .failed(let reason) = files.carryOut(order) { return reason }
             }
             return nil
         }
