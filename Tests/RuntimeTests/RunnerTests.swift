@@ -99,7 +99,8 @@ private final class Ear: ChannelInboundHandler, Sendable {
         try await end.perform { $0.submit(.started(dataPlane: "recording", reason: "test")) }
         let status = try #require(try await end.status())
         #expect(status.role == "active")
-        #expect(status.counters["runtime_dataplane_failures"] == 2)
+        // What was refused is tried again.
+        #expect(status.counters["runtime_dataplane_failures"] ?? 0 >= 2)
         try await end.group.shutdownGracefully()
     }
 
