@@ -44,6 +44,7 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="few samples and small counts: minutes, and nothing to quote")
     parser.add_argument("--counts", type=numbers, help="other numbers of sessions, as 10,100")
     parser.add_argument("--full-table", action="store_true", help="the paper's table I with its own pauses and sizes: half an hour")
+    parser.add_argument("--repeats", type=int, help="of each act in takeover and blackouts (in full: 8)")
     parser.add_argument("--soak", type=float, help=f"seconds of the soak ({SOAK_S}, or {SOAK_QUICK_S} with --quick)")
     parser.add_argument("--render", action="store_true", help="measure nothing: figures, plots and pages from the data kept")
     parser.add_argument("--record", action="store_true", help="write Docs/benchmarks.json and the table in Docs/benchmarks.md as well")
@@ -52,9 +53,23 @@ def parse():
     options.build, options.out = os.path.abspath(options.build), os.path.abspath(options.out)
     options.soak = options.soak or (SOAK_QUICK_S if options.quick else SOAK_S)
     options.dataplane, options.heartbeat = "user", None
-    if options.record and (options.quick or options.counts):
-        parser.error("--record is for a full run, without --quick and --counts")
+    if options.record and options.quick:
+        parser.error("--record is for a run with enough samples, without --quick")
     return options
+
+
+def shortened(part, options):
+    """How this run of a part is less than the full one, for the record; empty when it is not."""
+    said = []
+    if options.quick:
+        said.append("quick")
+    if options.counts and part in ("contexts", "establishment", "takeover", "kernel", "soak"):
+        said.append(f"sessions {','.join(map(str, options.counts))}")
+    if options.repeats and part in ("takeover", "blackouts"):
+        said.append(f"{options.repeats} repeats instead of 8")
+    if part == "soak" and options.soak < SOAK_S:
+        said.append(f"{options.soak:.0f} s instead of {SOAK_S}")
+    return "; ".join(said)
 
 
 def names(text):
@@ -89,7 +104,7 @@ def perform(options):
     for part, why in failed.items():
         print(f"failed: {part}: {why}", file=sys.stderr)
     if options.record:
-        figures.check_recordable(kept, PARTS, failed)
+        figures.check_recordable(kept, failed)
         write(os.path.join(DOCS, "benchmarks.json"), result)
         print(document.write(os.path.join(DOCS, "benchmarks.md"), result))
     return 1 if failed else 0
@@ -112,7 +127,7 @@ def measure_all(options, folder):
         if problems := data.pop("problems", None):
             failed[part] = "; ".join(problems)
         write(os.path.join(folder, f"{part}.json"), {
-            "part": part, "quick": bool(options.quick or options.counts), "seconds": round(time.monotonic() - began, 1),
+            "part": part, "quick": options.quick, "shortened": shortened(part, options), "seconds": round(time.monotonic() - began, 1),
             "machine": {**machine.facts(options), "load_before": load}, "data": data})
         print(f"  {time.monotonic() - began:.0f} s", flush=True)
     return failed

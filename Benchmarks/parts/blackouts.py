@@ -78,7 +78,7 @@ EAGER = """\
 
 
 def measure(options):
-    repeats = QUICK_REPEATS if options.quick else REPEATS
+    repeats = options.repeats or (QUICK_REPEATS if options.quick else REPEATS)
     out = {"tandem": _pair(options, repeats), "ha_plugin": {}, "cold_standby": {}}
     for index in range(repeats * len(KINDS)):
         # Each in a laboratory of its own, in turn: neither plugin nor client is to know of the act before.

@@ -47,7 +47,7 @@ def measure(options):
 
         for count in counts:
             every[count] = attempt(count, lambda: Series(stack.enter_context(common.laboratory(options)), count))
-        for kind in itertools.islice(itertools.cycle(KINDS), 2 * (QUICK_REPEATS if options.quick else REPEATS)):
+        for kind in itertools.islice(itertools.cycle(KINDS), 2 * (options.repeats or (QUICK_REPEATS if options.quick else REPEATS))):
             for count, series in every.items():
                 attempt(count, lambda: series.takeover(kind))
         for count, series in every.items():

@@ -23,6 +23,7 @@ def table(result):
     facts = result["parts"][next(iter(result["parts"]))]["machine"]
     where = ", ".join(str(facts[key]) for key in ("date", "processor", "kernel", "distribution") if key in facts)
     lines += ["", f"Measured on {facts['cores']} cores: {where}."]
+    lines += [f"Shortened: {part} ({each['shortened']})." for part, each in result["parts"].items() if each["shortened"]]
     if result["not_measured"]:
         lines.append(f"Not measured: {', '.join(f'`{key}`' for key in result['not_measured'])}.")
     return "\n".join(lines)

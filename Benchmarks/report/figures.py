@@ -32,7 +32,7 @@ def result(found, kept, failed):
             **({"target": figure.target, "reached": figure.reached(value)} if figure.target else {})} for figure, value, quick in found],
         "targets_missed": [figure.key for figure, value, _ in found if figure.reached(value) is False],
         "not_measured": [figure.key for figure in FIGURES if figure.key not in {each.key for each, _, _ in found}],
-        "parts": {part: {key: each[key] for key in ("quick", "seconds", "machine")} for part, each in kept.items()},
+        "parts": {part: {key: each.get(key) for key in ("quick", "shortened", "seconds", "machine")} for part, each in kept.items()},
         "failed_parts": failed}
 
 
@@ -46,12 +46,10 @@ def show(result):
         print(f"  not measured: {', '.join(result['not_measured'])}")
 
 
-def check_recordable(kept, parts, failed):
-    """Raises SystemExit when what is kept is no full run of every part, or a part has just failed."""
-    missing = [part for part in parts if part not in kept]
+def check_recordable(kept, failed):
+    """Raises SystemExit when what is kept is of a quick run, or a part has just failed. A part that is missing or shortened is named."""
     quick = [part for part, each in kept.items() if each["quick"]]
-    if missing or quick or failed:
+    if quick or failed or not kept:
         raise SystemExit(
-            f"not recorded: missing {', '.join(missing) or 'nothing'}; only quick: {', '.join(quick) or 'nothing'}; "
-            f"failed: {', '.join(failed) or 'nothing'}. "
-            "Measure these in full (`--only`), then `--render --record`")
+            f"not recorded: only quick: {', '.join(quick) or 'nothing'}; failed: {', '.join(failed) or 'nothing'}. "
+            "Measure these again (`--only`), then `--render --record`")

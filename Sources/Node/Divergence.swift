@@ -23,6 +23,11 @@ struct Divergence {
         var isGone: Bool
     }
 
+    private struct OutboundSA: Hashable {
+        var session: SessionID
+        var spi: UInt32
+    }
+
     struct EndedIKESA {
         var ids: MessageIDs
         var isGone: Bool
@@ -38,6 +43,8 @@ struct Divergence {
     private(set) var endings: [SessionID: Ending] = [:]
     private(set) var children: [UInt32: EndedChild] = [:]
     private(set) var ikeSAs: [UInt64: EndedIKESA] = [:]
+    /// The peers' SPIs of those that are gone.
+    private var goneOutbound: Set<OutboundSA> = []
     /// The highest lease of a CHILD SA that ended and is not remembered.
     private var forgottenLease: Lease?
 
@@ -72,7 +79,9 @@ struct Divergence {
         if let after = applied.after {
             touched.insert(id)
             endings[id] = nil
-            for child in after.children { children[child.inboundSPI] = nil }
+            for child in after.children where children.removeValue(forKey: child.inboundSPI) != nil {
+                goneOutbound.remove(OutboundSA(session: id, spi: child.outboundSPI))
+            }
             for sa in after.ikeSAs { ikeSAs[sa.localSPI] = nil }
         } else {
             touched.remove(id)
@@ -85,6 +94,7 @@ struct Divergence {
         for child in before.children where after?.child(inboundSPI: child.inboundSPI) == nil {
             if children.count < Divergence.endingsMax {
                 children[child.inboundSPI] = EndedChild(lease: child.lease, isGone: after != nil)
+                if after != nil { goneOutbound.insert(OutboundSA(session: before.id, spi: child.outboundSPI)) }
             } else {
                 forgottenLease = Lease(slice: max(forgottenLease?.slice ?? 0, child.lease.slice))
             }
@@ -105,6 +115,9 @@ struct Divergence {
         var gone = SessionMerge.Gone()
         for copy in copies {
             for child in copy.children where children[child.inboundSPI]?.isGone == true { gone.children.insert(child.inboundSPI) }
+            for child in copy.children where goneOutbound.contains(OutboundSA(session: copy.id, spi: child.outboundSPI)) {
+                gone.outboundSPIs.insert(child.outboundSPI)
+            }
             for sa in copy.ikeSAs where ikeSAs[sa.localSPI]?.isGone == true { gone.ikeSAs.insert(sa.localSPI) }
         }
         return gone

@@ -120,14 +120,8 @@ extension Node {
 
     private mutating func replicateReplay(_ reports: [ReplayReport], now: Now) {
         for report in reports {
-            guard let session = table.session(inboundSPI: report.inboundSPI) else { continue }
-            let change = SessionChange.inboundAdvanced(inboundSPI: report.inboundSPI, top: report.top)
-            // Applied as on the standby; a report that does not fit any more needs no counter there either.
-            guard let applied = try? table.apply(SessionDelta(session: session.id, changes: [change])) else {
-                counters.applyErrors += 1
-                continue
-            }
-            noteStored(applied, now: now)
+            // Applied as on the standby.
+            if let advance = table.advance(inboundSPI: report.inboundSPI, to: report.top) { noteAdvance(advance, now: now) }
         }
         replicate(.replay(reports), now: now)
     }

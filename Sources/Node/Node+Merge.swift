@@ -325,7 +325,9 @@ extension Node {
         }
         // Before any of them ends: the peer must not be left with neither.
         for lease in session.virtualAddresses {
-            guard let holder = table.session(virtualAddress: lease.address), !rivals.contains(where: { $0.id == holder.id }) else { continue }
+            guard let holder = table.session(virtualAddress: lease.address), !rivals.contains(where: { $0.id == holder.id }) else {
+                continue
+            }
             guard isLater(item, than: holder, now: now) else {
                 return refuse(session, "its address \(lease.address) is another peer's", now: now)
             }

@@ -175,12 +175,13 @@ extension Node {
             let wasInStep = receiver.isInStep
             let applied = try take(frame)
             standBy(frame, applied: applied, now: now)
-            let commands = applied.flatMap { plan.commands(for: $0) }
+            var commands = applied.flatMap { plan.commands(for: $0) }
+            if case .entry(_, .replay(let reports)) = frame { commands += advance(reports, now: now) }
             for change in applied {
                 forgetTraffic(of: change)
                 roads.note(change, configuration.nodeAddresses)
-                noteTraffic(of: change, at: now.instant)
                 followSelectors(of: change)
+                noteTraffic(of: change, at: now.instant)
                 settleHooks(for: change)
                 noteDeparture(change, now: now)
                 noteStored(change, now: now)
@@ -201,6 +202,19 @@ extension Node {
             }
         } catch {
             closeLink(error.text)
+        }
+    }
+
+    /// The owner's counters of what came in: the standby's windows follow.
+    private mutating func advance(_ reports: [ReplayReport], now: Now) -> [DataPlaneCommand] {
+        let plan = plan
+        return reports.compactMap { report in
+            guard let advance = table.advance(inboundSPI: report.inboundSPI, to: report.top) else { return nil }
+            noteAdvance(advance, now: now)
+            if !configuration.nodeAddresses.isEmpty { recentTraffic.note(advance.session, at: now.instant) }
+            // Only then more than the SA itself is to be looked at.
+            let top = isStrict ? table[advance.session].map { plan.inboundTop(of: advance.child, in: $0) } : nil
+            return .advanceInbound(inboundSPI: report.inboundSPI, top: top ?? advance.child.inboundTop)
         }
     }
 

@@ -183,6 +183,13 @@ extension Node {
         state.mark(StoredDeparture(spent: Dictionary(before.ikeSAs.map { ($0.localSPI, $0.epochShift.spent) }) { max($0, $1) }))
     }
 
+    /// On both nodes: a data plane's counter moved on.
+    mutating func noteAdvance(_ advance: SessionTable.Advance, now: Now) {
+        guard state.isOpen else { return }
+        if state.isRestoring { state.told.insert(advance.session) }
+        state.markLazily(advance.session, at: now.instant)
+    }
+
     /// Numbers that this node uses, or as a standby would use at once when it took over unprepared, must lie below those of a life that
     /// begins with what is on the disk.
     private mutating func checkReach(of child: ChildSA) {

@@ -32,15 +32,19 @@ public struct StateOpening: Sendable {
     public var problem: String?
     /// Nothing could be written: there is no record of this life yet.
     public var isReadOnly: Bool
+    /// The slices of CHILD SAs that former lives may have come to, also of those sessions that are not gone on with.
+    public var spentSlices: [UInt32: UInt64]
 
     public init(
-        state: StoredState, spent: Epoch, writtenAtWallMilliseconds: Int64?, problem: String? = nil, isReadOnly: Bool = false
+        state: StoredState, spent: Epoch, writtenAtWallMilliseconds: Int64?, problem: String? = nil, isReadOnly: Bool = false,
+        spentSlices: [UInt32: UInt64]? = nil
     ) {
         self.state = state
         self.spent = spent
         self.writtenAtWallMilliseconds = writtenAtWallMilliseconds
         self.problem = problem
         self.isReadOnly = isReadOnly
+        self.spentSlices = spentSlices ?? state.slices
     }
 }
 
@@ -149,12 +153,8 @@ struct StateWork {
         // This life goes on without what is there, and may take SAs of it from the peer.
         wantsDiscard = opening.isReadOnly
         isHeadDirty = opening.isReadOnly
-        for session in opening.state.sessions.values {
-            for child in session.children {
-                spentSlices[child.inboundSPI] = child.lease.slice
-                writtenSlices[child.inboundSPI] = child.lease.slice
-            }
-        }
+        spentSlices = opening.spentSlices
+        writtenSlices = opening.state.slices
         if opening.isReadOnly, let problem = opening.problem { noteFailure(problem, at: now) }
     }
 

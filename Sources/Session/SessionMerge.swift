@@ -8,11 +8,14 @@ public struct SessionMerge: Sendable {
     public struct Gone: Hashable, Sendable {
         /// Inbound SPIs of CHILD SAs.
         public var children: Set<UInt32>
+        /// The peer's SPIs of CHILD SAs, where they are known: what both nodes made of one request of its is gone with either.
+        public var outboundSPIs: Set<UInt32>
         /// Our SPIs of IKE SAs.
         public var ikeSAs: Set<UInt64>
 
-        public init(children: Set<UInt32> = [], ikeSAs: Set<UInt64> = []) {
+        public init(children: Set<UInt32> = [], outboundSPIs: Set<UInt32> = [], ikeSAs: Set<UInt64> = []) {
             self.children = children
+            self.outboundSPIs = outboundSPIs
             self.ikeSAs = ikeSAs
         }
     }
@@ -43,11 +46,12 @@ public struct SessionMerge: Sendable {
         isTheirs = SessionMerge.isLater(theirs, than: ours)
         let (later, other) = isTheirs ? (theirs, ours) : (ours, theirs)
         let gone = Gone(
-            children: later.gone.children.union(other.gone.children), ikeSAs: later.gone.ikeSAs.union(other.gone.ikeSAs))
+            children: later.gone.children.union(other.gone.children),
+            outboundSPIs: later.gone.outboundSPIs.union(other.gone.outboundSPIs), ikeSAs: later.gone.ikeSAs.union(other.gone.ikeSAs))
         session = later.session
         session.isArriving = later.session.isArriving && other.session.isArriving
         session.predecessor = later.session.predecessor ?? other.session.predecessor
-        session.children = SessionMerge.children(later.session, other.session, gone: gone.children)
+        session.children = SessionMerge.children(later.session, other.session, gone: gone)
         mergeIKESAs(other.session, gone: gone.ikeSAs)
     }
 
@@ -66,7 +70,7 @@ public struct SessionMerge: Sendable {
 
     // MARK: - CHILD SAs
 
-    private static func children(_ later: Session, _ other: Session, gone: Set<UInt32>) -> [ChildSA] {
+    private static func children(_ later: Session, _ other: Session, gone: Gone) -> [ChildSA] {
         var out = later.children.map { child in other.child(inboundSPI: child.inboundSPI).map { child.merged(with: $0) } ?? child }
         for child in other.children where later.child(inboundSPI: child.inboundSPI) == nil {
             // One request of the peer's that both answered: it made one of the two, and packets of it say which.
@@ -79,7 +83,9 @@ public struct SessionMerge: Sendable {
                 out.append(child)
             }
         }
-        return Array(out.filter { !gone.contains($0.inboundSPI) }.prefix(Session.mergedChildrenMax))
+        return Array(
+            out.filter { !gone.children.contains($0.inboundSPI) && !gone.outboundSPIs.contains($0.outboundSPI) }.prefix(
+                Session.mergedChildrenMax))
     }
 
     // MARK: - IKE SAs

@@ -71,6 +71,21 @@ public struct SessionTable: Sendable {
         return AppliedDelta(delta: delta, before: before, after: after)
     }
 
+    /// What a report of the data plane's changed.
+    public struct Advance: Sendable {
+        public var session: SessionID
+        public var child: ChildSA
+    }
+
+    /// A data plane accepted more packets of an SA. What `.inboundAdvanced` does in a delta, on both nodes, but in place: tens of thousands
+    /// of them come in a second, and a session is large.
+    ///
+    /// - Returns: `nil` if the SA is gone by now, or has come as far before.
+    public mutating func advance(inboundSPI: UInt32, to top: UInt64) -> Advance? {
+        guard let id = byInboundSPI[inboundSPI] else { return nil }
+        return sessions[id]?.advance(inboundSPI: inboundSPI, to: top).map { Advance(session: id, child: $0) }
+    }
+
     /// Puts a session of a snapshot in place of what is known under its identifier.
     @discardableResult
     public mutating func replace(with session: Session) throws(ApplyError) -> AppliedDelta {
@@ -360,6 +375,12 @@ extension Session {
             otherIKESAs.remove(at: index)
         default: break
         }
+    }
+
+    fileprivate mutating func advance(inboundSPI: UInt32, to top: UInt64) -> ChildSA? {
+        guard let index = children.firstIndex(where: { $0.inboundSPI == inboundSPI }), children[index].inboundTop < top else { return nil }
+        children[index].inboundTop = top
+        return children[index]
     }
 
     /// A peer that rekeys again and again and deletes nothing loses the oldest.

@@ -217,6 +217,8 @@ extension World {
         if frozen[1 - index] != nil { return allowLoss("nobody that runs was left") }
         if other.isOwner {
             if dying.isOwner { allowLoss("one of two owners died") }
+            let isMissing = dying.table.sessions.keys.contains { other.table[$0] == nil }
+            if isMissing, frozen[index] != nil { allowLoss("node \(index) was stopped while the other one began without what it holds") }
             if dying.holdsWhatOwnerMayNot { allowLoss("node \(index) died before it had handed over what it did as owner") }
             return
         }

@@ -46,10 +46,11 @@ extension World {
         let former = disk.durable
         var opening = StateOpening(
             state: former, spent: former.head?.epochLimit ?? 0, writtenAtWallMilliseconds: former.head?.atWallMilliseconds)
+        opening.state.beginLife(of: NodeID(rawValue: UInt8(index))!, at: time(of: index).wallMilliseconds)
+        opening.spentSlices = opening.state.slices
         if disk.isFull {
             (opening.state, opening.problem, opening.isReadOnly) = (StoredState(), "no space left on device", true)
         } else {
-            opening.state.beginLife(of: NodeID(rawValue: UInt8(index))!, at: time(of: index).wallMilliseconds)
             disk.durable = opening.state
         }
         disks[index] = disk

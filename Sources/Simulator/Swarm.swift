@@ -421,7 +421,11 @@ extension Swarm {
         guard let active = [0, 1].first(where: { world.nodes[$0]?.isOwner == true }) else { return }
         for child in user.initiator.children where !child.isRekeyed && !terminated.contains(child.outboundSPI) {
             let isSent = world.sendESP(inboundSPI: child.outboundSPI, from: active)
-            world.expect(isSent, "node \(active) cannot send to end-user \(user.number) on \(String(child.outboundSPI, radix: 16))")
+            // Without ESN a dozen restarts from disk are all that fit into one SA (`Docs/state.md`).
+            let isUsedUp = world.planes[active].sas[child.outboundSPI].map { $0.limit <= UInt64(UInt32.max) && $0.next > $0.limit } ?? false
+            world.expect(
+                isSent || isUsedUp && world.options.keepsState,
+                "node \(active) cannot send to end-user \(user.number) on \(String(child.outboundSPI, radix: 16))")
         }
     }
 

@@ -114,7 +114,8 @@ extension IKEEngine {
             inboundSPI: offer.inboundSPI, outboundSPI: chosen.peerSPI, name: offer.name,
             uniqueID: withUniqueIDs(table: table) { $0.nextChild() }, algorithms: chosen.algorithms, inboundKeys: keys.responder,
             outboundKeys: keys.initiator, mode: offer.mode == .transport && response.has(.useTransportMode) ? .transport : .tunnel,
-            localSelectors: local, remoteSelectors: remote, lease: firstLease(begunBy: UInt64(offer.inboundSPI >> 31)), establishedWallMilliseconds: context.now.wallMilliseconds)
+            localSelectors: local, remoteSelectors: remote, lease: firstLease(begunBy: UInt64(offer.inboundSPI >> 31)),
+            establishedWallMilliseconds: context.now.wallMilliseconds)
         child.setLimits(configured, context: context)
         return child
     }

@@ -134,18 +134,8 @@ public struct ReplicationReceiver: Sendable {
             let change = try applying { () throws(ApplyError) in try table.apply(delta) }
             out.append(change)
             if state == .snapshot { note(change) }
-        case .replay(let reports):
-            for report in reports {
-                // An SA that is gone by now needs no counter.
-                guard let session = table.session(inboundSPI: report.inboundSPI), let child = session.child(inboundSPI: report.inboundSPI),
-                    report.top > child.inboundTop
-                else { continue }
-                let delta = SessionDelta(
-                    session: session.id, changes: [.inboundAdvanced(inboundSPI: report.inboundSPI, top: report.top)])
-                out.append(try applying { () throws(ApplyError) in try table.apply(delta) })
-            }
-        case .handshake:
-            // Nothing that the table holds: the caller takes it in.
+        case .replay, .handshake:
+            // The caller takes them in: so many of the former, and the latter is nothing that the table holds.
             break
         }
         nextIndex += 1

@@ -71,6 +71,12 @@ public struct StoredState: Hashable, Sendable {
 
     public init() {}
 
+    /// The slice of each CHILD SA, by its inbound SPI.
+    public var slices: [UInt32: UInt64] {
+        let children = sessions.values.lazy.flatMap(\.children).map { ($0.inboundSPI, $0.lease.slice) }
+        return Dictionary(children) { max($0, $1) }
+    }
+
     public mutating func apply(_ batch: StateBatch) {
         head = batch.head
         for session in batch.sessions { sessions[session.id] = session }

@@ -65,7 +65,7 @@ struct StateFiles<Volume: StateVolume & ~Copyable>: ~Copyable {
             problems.append("\(error); the sessions on disk are not gone on with")
             return StateOpening(
                 state: StoredState(), spent: former?.epochLimit ?? 0, writtenAtWallMilliseconds: nil,
-                problem: problems.joined(separator: "; "), isReadOnly: true)
+                problem: problems.joined(separator: "; "), isReadOnly: true, spentSlices: state.slices)
         }
         return StateOpening(
             state: state, spent: former?.epochLimit ?? 0, writtenAtWallMilliseconds: former?.atWallMilliseconds,
