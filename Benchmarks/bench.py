@@ -24,6 +24,8 @@ PARTS = (
     "kernel", "soak")
 #: Seconds of the soak: an hour as promised, and long enough for a few takeovers.
 SOAK_S, SOAK_QUICK_S = 3600, 90
+#: Parts that do the same so many times, in full.
+REPEATED = {"takeover": 8, "blackouts": 8, "downloads": 5}
 #: Where the last full run's figures are kept.
 DOCS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "Docs")
 
@@ -44,7 +46,7 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="few samples and small counts: minutes, and nothing to quote")
     parser.add_argument("--counts", type=numbers, help="other numbers of sessions, as 10,100")
     parser.add_argument("--full-table", action="store_true", help="the paper's table I with its own pauses and sizes: half an hour")
-    parser.add_argument("--repeats", type=int, help="of each act in takeover and blackouts (in full: 8)")
+    parser.add_argument("--repeats", type=int, help=f"instead of so many: {REPEATED}")
     parser.add_argument("--soak", type=float, help=f"seconds of the soak ({SOAK_S}, or {SOAK_QUICK_S} with --quick)")
     parser.add_argument("--render", action="store_true", help="measure nothing: figures, plots and pages from the data kept")
     parser.add_argument("--record", action="store_true", help="write Docs/benchmarks.json and the table in Docs/benchmarks.md as well")
@@ -65,8 +67,8 @@ def shortened(part, options):
         said.append("quick")
     if options.counts and part in ("contexts", "establishment", "takeover", "kernel", "soak"):
         said.append(f"sessions {','.join(map(str, options.counts))}")
-    if options.repeats and part in ("takeover", "blackouts"):
-        said.append(f"{options.repeats} repeats instead of 8")
+    if options.repeats and part in REPEATED:
+        said.append(f"{options.repeats} repeats instead of {REPEATED[part]}")
     if part == "soak" and options.soak < SOAK_S:
         said.append(f"{options.soak:.0f} s instead of {SOAK_S}")
     return "; ".join(said)

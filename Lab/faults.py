@@ -3,7 +3,7 @@
 
     python3 Lab/faults.py --build .build/release --out .build/faults [--only kill,cut_all]
 
-The time of day is only changed where the kernel is the lab's own (User-Mode Linux).
+The time of day that jumps is that of one daemon alone (`tandemlab/clock.c`).
 """
 
 import argparse
@@ -53,7 +53,7 @@ def perform(settings, options):
     checks, rows = Checks("Fault matrix"), []
     with Laboratory(settings) as lab:
         disks = small_disks(lab)
-        lab.start_pair()
+        lab.start_pair(own_clocks=True)
         lab.start_client()
         second = lab.start_stranger(road_conf(OUTER_SHARED, identity="bert@example.net"))
         second.initiate("net")

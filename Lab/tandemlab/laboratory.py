@@ -85,11 +85,14 @@ class Laboratory:
         """Has something that a trial started ended with the laboratory."""
         self._ends.append(action)
 
-    def start_pair(self, template=None):
+    def start_pair(self, template=None, own_clocks=False):
         """Both gateways up and paired, with another configuration if one is given; returns (active, standby)."""
         self.pair = Pair(self.network, self.directory, self.settings.build, self.settings.dataplane, self.settings.heartbeat)
-        for node in self.pair.nodes.values() if template else ():
-            node.configure(template)
+        for node in self.pair.nodes.values():
+            if template:
+                node.configure(template)
+            if own_clocks:
+                node.own_clock()
         self._ends.append(self.pair.stop)
         self.pair.start()
         return self.pair.wait_paired()
