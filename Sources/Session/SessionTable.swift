@@ -1,5 +1,5 @@
-/// All sessions of a node, and the indexes by which they are found. Changed only by `apply` (law 1) and, when a standby is
-/// filled anew, by `replace`.
+/// All sessions of a node, and the indexes by which they are found. Changed only by `apply` (law 1), by
+/// `advance`, which is `apply` for a data plane's counter, and, when a standby is filled anew, by `replace`.
 public struct SessionTable: Sendable {
     /// One node holds at most a million sessions: about 10 GiB of state, past which an operator needs another pair.
     public static let sessionCountMax = 1 << 20

@@ -23,7 +23,8 @@ func pairFolder() throws -> TemporaryFolder {
     return folder
 }
 
-private let minimal = """
+/// What every configuration needs.
+let minimal = """
     [node]
     name = "gw"
     id = 0

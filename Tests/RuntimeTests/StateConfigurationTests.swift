@@ -5,24 +5,11 @@ import Testing
 @testable import Runtime
 
 @Suite struct StateConfigurationTests {
-    private static let minimal = """
-        [node]
-        name = "gw"
-        id = 0
-        [connections.road]
-        local = { auth = "psk" }
-        remote = { auth = "psk" }
-        [connections.road.children.net]
-        local_ts = ["10.10.0.0/16"]
-        [secrets.shared]
-        secret = "correct horse"
-
-        """
     private let folder = TemporaryFolder()
     private let key = String(repeating: "k", count: 32)
 
     private func load(_ section: String) throws(ConfigurationError) -> Configuration {
-        try Configuration.load(path: folder.write("tandem.toml", Self.minimal + section))
+        try Configuration.load(path: folder.write("tandem.toml", minimal + section))
     }
 
     private func problems(_ section: String) -> [String] {

@@ -7,19 +7,6 @@ import Testing
 /// `[transfer]` and `[[gateway]]`.
 @Suite struct TransferConfigurationTests {
     private let folder: TemporaryFolder
-    private let base = """
-        [node]
-        name = "gw"
-        id = 0
-        [connections.road]
-        local = { auth = "psk" }
-        remote = { auth = "psk" }
-        [connections.road.children.net]
-        local_ts = ["10.10.0.0/16"]
-        [secrets.shared]
-        secret = "correct horse"
-
-        """
     private let transfer = """
         [transfer]
         listen = "192.0.2.1:4511"
@@ -38,7 +25,7 @@ import Testing
     init() throws { folder = try pairFolder() }
 
     private func problems(_ text: String) -> [String] {
-        let file = folder.write("tandem.toml", base + text, mode: 0o600)
+        let file = folder.write("tandem.toml", minimal + text, mode: 0o600)
         do throws(ConfigurationError) {
             _ = try Configuration.load(path: file)
             return []
@@ -49,7 +36,7 @@ import Testing
 
     @Test func gateways_whenLoaded_areThere() throws {
         let named = gateway + "redirect_to = \"gw.east.example.net\"\nmay_request = true\n"
-        let file = folder.write("tandem.toml", base + transfer + named, mode: 0o600)
+        let file = folder.write("tandem.toml", minimal + transfer + named, mode: 0o600)
         let configuration = try Configuration.load(path: file)
         #expect(
             configuration.node.gateways == [
@@ -60,7 +47,7 @@ import Testing
         #expect(configuration.transferLink?.gateways[0].certificatePEMs.count == 1)
         // Where nothing else is said, clients go where the link goes; and a gateway may be a pair.
         let both = gateway.replacing("\"pair/sg2.crt\"", with: "[\"pair/sg1.crt\", \"pair/sg2.crt\"]")
-        let second = try Configuration.load(path: folder.write("tandem.toml", base + transfer + both, mode: 0o600))
+        let second = try Configuration.load(path: folder.write("tandem.toml", minimal + transfer + both, mode: 0o600))
         #expect(second.node.gateways == [GatewayConfiguration(name: "east", redirectTo: .address(IPAddress("198.51.100.1")!))])
         #expect(second.transferLink?.gateways[0].certificatePEMs.count == 2)
     }
@@ -72,7 +59,7 @@ import Testing
         #expect(overload.marks[.sessions] == LoadMark(high: 5000, low: 4000))
         // Any other name is one that clients resolve.
         let other = "[overload]\ncpu = 90\nto = \"south\"\n"
-        let file = folder.write("tandem.toml", base + transfer + gateway + other, mode: 0o600)
+        let file = folder.write("tandem.toml", minimal + transfer + gateway + other, mode: 0o600)
         let elsewhere = try #require(try Configuration.load(path: file).node.overload)
         #expect(elsewhere.gateway == nil && elsewhere.target == .name("south"))
     }
