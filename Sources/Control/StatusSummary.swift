@@ -144,6 +144,8 @@ public struct HeartbeatPathSummary: Hashable, Sendable {
     public var lastHeardMilliseconds: Int64? = nil
     public var isUp: Bool = false
     public var preference: Int = 0
+    /// The link runs on it.
+    public var carriesLink: Bool = false
     /// `up`, `down` or `unknown`, and since when, in milliseconds since 1970, UTC.
     public var fromPeer: String = ""
     public var fromPeerSinceMilliseconds: Int64 = 0
@@ -291,6 +293,7 @@ extension HeartbeatPathSummary: Summary {
         coder.span("last-heard", milliseconds: &lastHeardMilliseconds)
         coder.flag("up", &isUp)
         coder.number("preference", &preference)
+        coder.flag("carries-link", &carriesLink)
         coder.text("from-peer", &fromPeer)
         coder.number("from-peer-since-ms", &fromPeerSinceMilliseconds)
         coder.text("to-peer", &toPeer)

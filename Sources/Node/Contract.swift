@@ -154,7 +154,8 @@ public enum Input: Sendable {
     case datagram(Datagram)
     case heartbeat(path: Int, bytes: [UInt8])
     /// The TLS link is up and the peer's certificate is the pinned one.
-    case linkOpened
+    /// - path: the heartbeat path that it runs on.
+    case linkOpened(path: Int?)
     case linkClosed(reason: String)
     case frame(PairFrame)
     /// A message of another gateway, whose certificate is the configured one.

@@ -51,7 +51,9 @@ struct PathStates {
             let inbound = heard.map { now - $0 < deadTime }
             // What the peer last said counts as long as it is heard at all.
             let isHeardAtAll = watch.lastHeard.map { now - $0 < deadTime } ?? false
-            let outbound = isHeardAtAll ? watch.paths[index].isHeard : nil
+            var outbound = isHeardAtAll ? watch.paths[index].isHeard : nil
+            // A peer's first words cannot tell what it will only hear in a moment.
+            if outbound == false, paths[index].outbound.works == nil, now - paths[index].inbound.since < deadTime { outbound = nil }
             if let works = PathStates.change(&paths[index].inbound, to: inbound, at: now), works || wasHeard[index] {
                 news.append(News(path: index, direction: "from the peer", works: works))
             }
@@ -90,12 +92,14 @@ extension Node {
     }
 
     func pathSummaries(_ pair: PairConfiguration, _ now: Now) -> [HeartbeatPathSummary] {
-        zip(pair.paths, zip(watch.paths, paths.paths)).map { path, states in
+        zip(pair.paths, zip(watch.paths, paths.paths)).enumerated().map { index, item in
+            let (path, states) = item
             let silence = states.0.lastHeard.map { now.instant - $0 }
             var summary = HeartbeatPathSummary(
                 local: "\(path.local)", remote: "\(path.remote)", lastHeardMilliseconds: silence.map { Int64($0.inMilliseconds) },
                 isUp: silence.map { $0 < pair.heartbeatInterval * pair.deadAfter } ?? false)
             summary.preference = path.preference
+            summary.carriesLink = link.isUp && link.path == index
             (summary.fromPeer, summary.fromPeerSinceMilliseconds) = shown(states.1.inbound, now)
             (summary.toPeer, summary.toPeerSinceMilliseconds) = shown(states.1.outbound, now)
             return summary

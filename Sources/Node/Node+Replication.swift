@@ -3,9 +3,9 @@ import Pair
 import Session
 
 extension Node {
-    mutating func linkOpened(now: Now) {
+    mutating func linkOpened(path: Int?, now: Now) {
         if link.isUp { linkClosed(reason: "another one was opened", now: now) }
-        link = LinkState(isUp: true)
+        link = LinkState(isUp: true, path: path)
         sayHello()
     }
 

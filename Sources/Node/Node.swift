@@ -132,7 +132,7 @@ public struct Node: Sendable {
         case .started(let kind, let reason): started(dataPlane: kind, reason: reason, now: now)
         case .datagram(let datagram): received(datagram, now: now)
         case .heartbeat(let path, let bytes): heartbeatReceived(bytes, path: path, now: now)
-        case .linkOpened: linkOpened(now: now)
+        case .linkOpened(let path): linkOpened(path: path, now: now)
         case .linkClosed(let reason): linkClosed(reason: reason, now: now)
         case .frame(let frame): frameReceived(frame, now: now)
         case .transferMessage(let gateway, let message): transferMessageReceived(message, from: gateway, now: now)

@@ -5,6 +5,8 @@ import Session
 /// The pair link, as far as the node knows.
 struct LinkState {
     var isUp = false
+    /// The heartbeat path that it runs on, if that is known.
+    var path: Int?
     /// We have asked for its end; what still comes from it is not looked at.
     var isClosing = false
     /// The peer's last hello: nothing is replicated before the first.

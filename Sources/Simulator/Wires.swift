@@ -66,7 +66,7 @@ extension World {
             after(1_000_000) { world in
                 guard world.wires.generation == generation, world.wires.ends[index] else { return }
                 world.feed(index, .certificate(.shown(digest: sha256(world.folders[1 - index].own))))
-                world.feed(index, .linkOpened)
+                world.feed(index, .linkOpened(path: 0))
             }
         }
     }

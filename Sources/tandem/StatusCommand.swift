@@ -105,7 +105,7 @@ struct StatusText {
     private func path(_ path: HeartbeatPathSummary) -> String {
         let heard = path.lastHeardMilliseconds.map { "heard \(WallTime.span(milliseconds: $0)) ago" } ?? "never heard"
         let directions = path.toPeer == "down" ? ", to the peer lost \(since(path.toPeerSinceMilliseconds))" : ""
-        return "\(path.local) - \(path.remote): \(path.isUp ? "up" : "down"), \(heard)\(directions)"
+        return "\(path.local) - \(path.remote): \(path.isUp ? "up" : "down"), \(heard)\(directions)\(path.carriesLink ? ", the link" : "")"
     }
 
     private func lines(_ arbitration: ArbitrationSummary) -> [String] {

@@ -385,7 +385,7 @@ import Testing
             var node = Node(
                 configuration: world.configuration(.zero), boot: 7, random: world.random, now: world.time)
             _ = node.handle(.started(dataPlane: "fake", reason: "test"), now: world.time)
-            _ = node.handle(.linkOpened, now: world.time)
+            _ = node.handle(.linkOpened(path: 0), now: world.time)
             let hello = PairHello(
                 version: PairProtocol.version, node: .one, name: "sg2", boot: 9, role: .starting, epoch: 0, takesCondition: takes)
             let effects = node.handle(.frame(.hello(hello)), now: world.time)

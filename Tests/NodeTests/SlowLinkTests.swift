@@ -117,7 +117,7 @@ import Testing
         world.run(for: 300)
         for _ in 0..<50 {
             world.wires.ends = [true, true]
-            world.feed(0, .linkOpened)
+            world.feed(0, .linkOpened(path: 0))
             world.feed(0, .frame(Self.hello(version: 1)))
             world.run(for: 100)
             #expect(world.role(0) == .active)

@@ -22,22 +22,27 @@ final class LinkEnd: Sendable {
     let lines = Mutex<[LogLine]>([])
     /// The digests of the certificates that the other end showed, one for each time that it was open.
     let shown = Mutex<[[UInt8]]>([])
+    /// The path of each connection.
+    let paths = Mutex<[Int?]>([])
     /// From the start until it was open for the first time, by the event loop's own clock.
     let waited = Mutex<Duration?>(nil)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop: any EventLoop
     private let link: NIOLoopBoundBox<PairLink?>
 
-    init(_ node: NodeID, _ settings: PairLinkSettings) async throws {
+    init(_ node: NodeID, _ settings: PairLinkSettings, returnAfter: TimeAmount = PairLink.returnAfter) async throws {
         loop = group.next()
         link = .makeEmptyBox(eventLoop: loop)
         try await loop.submit {
             let start = ContinuousClock.now
-            let link = try PairLink(settings, node: node, eventLoop: self.loop, log: { line in self.lines.withLock { $0.append(line) } }) {
-                event in
-                if case .opened(_, let certificate) = event {
+            let link = try PairLink(
+                settings, node: node, eventLoop: self.loop, returnAfter: returnAfter,
+                log: { line in self.lines.withLock { $0.append(line) } }
+            ) { event in
+                if case .opened(let path, _, let certificate) = event {
                     self.waited.withLock { $0 = $0 ?? ContinuousClock.now - start }
                     self.shown.withLock { $0.append(certificate) }
+                    self.paths.withLock { $0.append(path) }
                 }
                 self.events.withLock { events in
                     switch event {
@@ -109,9 +114,9 @@ struct Identities {
     }
 }
 
-func path(_ local: UInt16, _ remote: UInt16) -> HeartbeatPath {
+func path(_ local: UInt16, _ remote: UInt16, preference: Int = 0) -> HeartbeatPath {
     let loopback = IPAddress("127.0.0.1")!
-    return HeartbeatPath(local: Endpoint(loopback, local), remote: Endpoint(loopback, remote))
+    return HeartbeatPath(local: Endpoint(loopback, local), remote: Endpoint(loopback, remote), preference: preference)
 }
 
 func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
@@ -186,6 +191,30 @@ func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
         let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(alive, 1)]))
         #expect(try await bothOpen(zero, one))
         #expect(try await one.counter("connect_failed") > 0)
+        try await zero.stop()
+        try await one.stop()
+    }
+
+    /// The one that stands is left when the other is open, not before.
+    @Test func preferredPath_whenItHasWorkedForAWhile_getsTheLinkBack() async throws {
+        let identities = try Identities(["a", "b"])
+        let (first, second) = (freePort(), freePort())
+        let zero = try await LinkEnd(
+            .zero, identities.settings(own: 0, peer: 1, paths: [path(first, 2), path(second, 3, preference: 1)]))
+        let one = try await LinkEnd(
+            .one, identities.settings(own: 1, peer: 0, paths: [path(2, first), path(3, second, preference: 1)]), returnAfter: .milliseconds(50))
+        #expect(try await bothOpen(zero, one))
+        try await one.perform { $0.pathsChanged(working: [false, true]) }
+        #expect(try await eventually { zero.paths.withLock { $0 } == one.paths.withLock { $0 } && one.paths.withLock { $0.last } == 1 })
+        let moves = one.paths.withLock { $0.count }
+        try await one.perform { $0.pathsChanged(working: [true, true]) }
+        #expect(try await eventually { zero.paths.withLock { $0 } == one.paths.withLock { $0 } && one.paths.withLock { $0.last } == 0 })
+        #expect(try await one.counter("returned") == 1)
+        // Neither end had none in between.
+        for end in [zero, one] {
+            #expect(end.paths.withLock { $0.count } == moves + 1)
+            #expect(end.events.withLock { $0.suffix(2) } == [.opened, .opened])
+        }
         try await zero.stop()
         try await one.stop()
     }

@@ -13,8 +13,9 @@ public import Session
 /// calling there.
 public final class PairLink {
     public enum Event {
+        /// - path: its index among those of the settings.
         /// - certificate: the digest of the one that the peer showed.
-        case opened(path: String, certificate: [UInt8])
+        case opened(path: Int?, description: String, certificate: [UInt8])
         case frame(PairFrame)
         case closed(reason: String)
     }
@@ -32,6 +33,12 @@ public final class PairLink {
     /// the other one has nothing under way by which it would notice, and would wait for ever.
     private static let keepAliveSeconds = 1
 
+    /// How long a preferred path has to work before the link returns to it: a return costs a snapshot, and a path that comes and goes is no
+    /// better than the one that stands.
+    public static let returnAfter: TimeAmount = .seconds(10)
+    /// How long a connection stands after a newer one has taken its place.
+    private static let leavingFor: TimeAmount = .seconds(1)
+
     typealias PairConnection = FramedConnection<PairFraming>
 
     private let settings: PairLinkSettings
@@ -40,6 +47,7 @@ public final class PairLink {
     private var pinned: [[UInt8]]
     private let node: NodeID
     private let eventLoop: any EventLoop
+    private let returnAfter: TimeAmount
     private let log: (LogLine) -> Void
     private let handler: (Event) -> Void
 
@@ -50,6 +58,8 @@ public final class PairLink {
     private var isDialling = false
     /// Those that carry heartbeats in both directions, as the node last said.
     private var working: [Bool] = []
+    /// Waits for a path that is preferred to the link's.
+    private var returning: (path: Int, at: Scheduled<Void>)?
     /// The paths in the order in which they are tried, and how far that has come.
     private var order: [Int] = []
     private var isStopped = false
@@ -66,8 +76,8 @@ public final class PairLink {
     ///   - handler: called on the event loop, in order; it may call `send`, `flush` and `close`.
     /// - Throws: when certificate and key are of no use.
     public init(
-        _ settings: PairLinkSettings, node: NodeID, eventLoop: any EventLoop, log: @escaping (LogLine) -> Void,
-        handler: @escaping (Event) -> Void
+        _ settings: PairLinkSettings, node: NodeID, eventLoop: any EventLoop, returnAfter: TimeAmount = PairLink.returnAfter,
+        log: @escaping (LogLine) -> Void, handler: @escaping (Event) -> Void
     ) throws {
         eventLoop.preconditionInEventLoop()
         self.settings = settings
@@ -75,6 +85,7 @@ public final class PairLink {
         pinned = try settings.peerCertificatePEMs.map { try certificateFingerprint(pem: $0) }
         self.node = node
         self.eventLoop = eventLoop
+        self.returnAfter = returnAfter
         self.log = log
         self.handler = handler
     }
@@ -132,13 +143,34 @@ public final class PairLink {
     /// that works the connection stays: what is lost may come back.
     public func pathsChanged(working: [Bool]) {
         self.working = working
-        guard node == .one, let current, let path = current.index, working.indices.contains(path), !working[path],
-            working.contains(true)
-        else { return }
+        guard node == .one, let current, let path = current.index else { return }
+        guard working.indices.contains(path), !working[path], working.contains(true) else { return considerReturn() }
         count("moved")
         backoff = PairLink.backoffMin
         log(LogLine(.notice, "the pair's link leaves a path on which nothing is heard", [.init("path", current.description)]))
         current.close(.ordinary("nothing is heard on its path"))
+    }
+
+    /// To a path with a lower `preference` than the link's, once it has worked for a while. The present one stands until the other is open.
+    private func considerReturn() {
+        let better = preferredPath()
+        guard returning?.path != better else { return }
+        returning?.at.cancel()
+        returning = better.map { path in
+            (path, eventLoop.assumeIsolated().scheduleTask(in: returnAfter) {
+                self.returning = nil
+                guard self.preferredPath() == path else { return self.considerReturn() }
+                self.count("returned")
+                self.log(LogLine(.info, "the pair's link returns to a preferred path", [.init("path", "\(self.settings.paths[path].local)")]))
+                self.connect(path) { self.considerReturn() }
+            })
+        }
+    }
+
+    private func preferredPath() -> Int? {
+        guard let path = current?.index, !isStopped else { return nil }
+        let best = orderedPaths().first { working.indices.contains($0) && working[$0] }
+        return best.flatMap { settings.paths[$0].preference < settings.paths[path].preference ? $0 : nil }
     }
 
     /// Those that work first, then by preference, then as they were named.
@@ -202,7 +234,7 @@ public final class PairLink {
             throw ChannelError.operationUnsupported
         }
         let connection = PairConnection(
-            description: "\(settings.paths[index].local) from \(from)", isDialled: false, index: nil, delegate: self)
+            description: "\(settings.paths[index].local) from \(from)", isDialled: false, index: index, delegate: self)
         try add(channel, tls.serverHandler(pinned: pinned, shown: shown(connection, from)), connection)
         try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
         try channel.syncOptions?.setOption(PairLink.userTimeout, value: PairLink.userTimeoutMilliseconds)
@@ -222,7 +254,14 @@ public final class PairLink {
             return dialLater()
         }
         isDialling = true
-        let index = order[turn]
+        connect(order[turn]) {
+            // Unless there is a connection already, which will tell of its end.
+            if self.isDialling, self.opening.isEmpty { self.dial(turn + 1) }
+        }
+    }
+
+    /// - failed: nobody listens there.
+    private func connect(_ index: Int, failed: @escaping () -> Void) {
         let path = settings.paths[index]
         let this = NIOLoopBound(self, eventLoop: eventLoop)
         ClientBootstrap(group: eventLoop)
@@ -247,8 +286,7 @@ public final class PairLink {
             .assumeIsolated()
             .whenFailure { _ in
                 self.count("connect_failed")
-                // Unless there is a connection already, which will tell of its end.
-                if self.isDialling, self.opening.isEmpty { self.dial(turn + 1) }
+                failed()
             }
     }
 
@@ -309,11 +347,19 @@ extension PairLink: FramedConnectionDelegate {
         opening[ObjectIdentifier(connection)] = nil
         isDialling = false
         redial?.cancel()
-        current?.close(.ordinary("the peer opened a newer connection"))
+        let former = current
         current = connection
+        leave(former)
         openedAt = .now()
         count("opened")
-        handler(.opened(path: connection.description, certificate: connection.certificate ?? []))
+        handler(.opened(path: connection.index, description: connection.description, certificate: connection.certificate ?? []))
+        if node == .one { considerReturn() }
+    }
+
+    /// Another connection has taken its place. The peer may still have to open that one: to it the former one must not end before.
+    private func leave(_ former: PairConnection?) {
+        guard let former else { return }
+        eventLoop.assumeIsolated().scheduleTask(in: PairLink.leavingFor) { former.close(.ordinary("there is a newer connection")) }
     }
 
     func connection(_ connection: PairConnection, received frame: PairFrame) {
@@ -330,6 +376,7 @@ extension PairLink: FramedConnectionDelegate {
         }
         guard wasOpen else {
             if let path = connection.index, isDialling { dial((order.firstIndex(of: path) ?? order.count) + 1) }
+            if node == .one { considerReturn() }
             return
         }
         guard connection === current else { return }

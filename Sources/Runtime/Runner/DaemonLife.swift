@@ -192,10 +192,10 @@ final class DaemonLife {
         let runner = runner
         let link = try PairLink(settings, node: configuration.node.id, eventLoop: eventLoop, log: { log.write($0) }) { event in
             switch event {
-            case .opened(let path, let certificate):
-                log.write(LogLine(.info, "the pair's link is open", [.init("path", path)]))
+            case .opened(let path, let description, let certificate):
+                log.write(LogLine(.info, "the pair's link is open", [.init("path", description)]))
                 runner.submit(.certificate(.shown(digest: certificate)))
-                runner.submit(.linkOpened)
+                runner.submit(.linkOpened(path: path))
             case .frame(let frame): runner.submit(.frame(frame))
             case .closed(let reason): runner.submit(.linkClosed(reason: reason))
             }
