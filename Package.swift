@@ -91,12 +91,12 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "tandemd",
-            dependencies: ["Runtime", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: ["Runtime", "Control", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: strict),
         .executableTarget(
             name: "tandem",
             dependencies: [
-                "Runtime", "Context", "Control", "Cryptography", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Context", "Control", "Cryptography", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
         .executableTarget(

@@ -42,6 +42,9 @@ static inline int tandem_spawn_close_from(posix_spawn_file_actions_t *actions, i
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
 
+// What `ps` and `pkill` know this process by: at most 15 octets.
+static inline void tandem_set_process_name(const char *name) { prctl(PR_SET_NAME, name); }
+
 static inline int tandem_pidfd_open(int process) {
     extern int pidfd_open(int, unsigned int);
     return pidfd_open(process, 0);

@@ -111,7 +111,8 @@ enum NewFile {
             guard count > 0 else { throw abandon(path) }
             written += count
         }
-        guard fsync(descriptor) == 0 else { throw abandon(path) }
+        // An empty one only holds the place.
+        guard bytes.isEmpty || fsync(descriptor) == 0 else { throw abandon(path) }
     }
 
     /// Half a file is worse than none.

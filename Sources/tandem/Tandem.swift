@@ -1,5 +1,5 @@
 import ArgumentParser
-import Runtime
+import Control
 
 /// The operator's command.
 @main

@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Control
 import Glibc
 public import Runtime
 
@@ -11,7 +12,7 @@ struct Tandemd: ParsableCommand {
             Runs in the foreground until SIGTERM or SIGINT; an active node with a ready standby hands over first.
             Exit status: 0 in good order, 1 failed, 64 wrong usage, 78 wrong configuration.
             """,
-        version: TandemVersion.text)
+        version: TandemVersion.text, subcommands: [CheckCommand.self, FenceCommand.self])
 
     @Option(name: .long, help: ArgumentHelp("The configuration.", valueName: "file"))
     var config = "/etc/tandem/tandem.toml"
@@ -27,9 +28,7 @@ struct Tandemd: ParsableCommand {
         do throws(ConfigurationError) {
             loaded = try Configuration.load(path: config)
         } catch {
-            let text = Array("\(error)\n".utf8)
-            _ = write(STDERR_FILENO, text, text.count)
-            throw ExitCode(Daemon.ExitStatus.configuration)
+            throw complaint("\(error)", Daemon.ExitStatus.configuration)
         }
         if check {
             for warning in loaded.warnings { print("warning: \(warning)") }
@@ -38,6 +37,14 @@ struct Tandemd: ParsableCommand {
         }
         throw ExitCode(Daemon.run(configuration: loaded, logLevel: logLevel))
     }
+}
+
+/// Says what went wrong, and gives the exit status for it.
+func complaint(_ message: String, _ status: Int32 = 1) -> ExitCode {
+    fflush(nil)
+    let text = Array("\(message)\n".utf8)
+    _ = write(STDERR_FILENO, text, text.count)
+    return ExitCode(status)
 }
 
 extension Daemon.LogLevel: ExpressibleByArgument {}

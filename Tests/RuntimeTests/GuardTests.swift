@@ -31,14 +31,14 @@ import Testing
     }
 }
 
-/// The operator's program as it was built beside these tests; it runs the guard.
-private let tandem: String? = {
+/// The daemon's program as it was built beside these tests; it is its own guard.
+private let tandemd: String? = {
     var buffer = [CChar](repeating: 0, count: 4096)
     let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
     let own = String(decoding: buffer[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     let candidates = ([own] + CommandLine.arguments).map { (program: String) -> String in
         let folder = program.lastIndex(of: "/").map { String(program[..<$0]) } ?? "."
-        return "\(folder)/tandem"
+        return "\(folder)/tandemd"
     }
     return candidates.first(where: { access($0, X_OK) == 0 })
 }()
@@ -58,7 +58,7 @@ private final class FakeDaemon {
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_adddup2(&actions, ends[0], 3)
         let script = "\"$0\" fence --watch 3 --config \"$1\" & exec sleep 60 3<&-"
-        let program: String = try #require(tandem)
+        let program: String = try #require(tandemd)
         let words: [String] = ["/bin/sh", "-c", script, program, configuration]
         let arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }
@@ -93,8 +93,8 @@ private final class FakeDaemon {
     }
 }
 
-/// With real processes and a real address: needs root, and the `tandem` program beside the tests.
-@Suite(.serialized, .enabled(if: geteuid() == 0 && tandem != nil)) struct GuardProcessTests {
+/// With real processes and a real address: needs root, and the `tandemd` program beside the tests.
+@Suite(.serialized, .enabled(if: geteuid() == 0 && tandemd != nil)) struct GuardProcessTests {
     private static let prefix = IPPrefix("192.0.2.213/32")!
 
     private func configuration(in folder: TemporaryFolder) throws -> String {
@@ -172,7 +172,7 @@ private final class FakeDaemon {
         try Addresses.add(GuardProcessTests.prefix, to: "lo")
         let file = try configuration(in: folder)
         let lines = Lines()
-        let process = GuardProcess(program: try #require(tandem), configurationPath: file) { lines.all.append($0) }
+        let process = GuardProcess(program: try #require(tandemd), configurationPath: file) { lines.all.append($0) }
         process.beat(.solo, now: Instant(nanoseconds: 5_000_000_000))
         let text = try #require(lines.all.first?.fields.first { $0.name == "pid" }?.value)
         let identifier = try #require(pid_t(text))

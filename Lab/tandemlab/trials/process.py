@@ -81,7 +81,7 @@ def _status(path):
 
 
 def _guard_of(pid):
-    """The child of the daemon that runs `tandem fence --watch`."""
+    """The child of the daemon that is its guard."""
     for path in glob.glob("/proc/[0-9]*/stat"):
         try:
             with open(path) as file:

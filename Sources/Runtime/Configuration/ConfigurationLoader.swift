@@ -1,3 +1,4 @@
+import Control
 import Cryptography
 import Glibc
 import IKE

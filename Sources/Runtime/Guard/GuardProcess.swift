@@ -99,17 +99,6 @@ final class GuardProcess {
         return posix_spawn(&process, program, &actions, &attributes, pointers, environ)
     }
 
-    /// Where `tandem` is: beside this program, in PREFIX/bin or PREFIX/sbin, or in `$PATH`; `nil` when nowhere.
-    static func findProgram() -> String? {
-        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
-        var folders: [String] = []
-        if count > 0 {
-            let own = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            let folder = own[..<(own.lastIndex(of: "/") ?? own.startIndex)]
-            folders = ["\(folder)", "\(folder)/../sbin", "\(folder)/../bin"]
-        }
-        folders += getenv("PATH").map { String(cString: $0).split(separator: ":").map(String.init) } ?? []
-        return folders.map { "\($0)/tandem" }.first { access($0, X_OK) == 0 }
-    }
+    /// This program, whatever has become of its file since it was started.
+    static let ownProgram = "/proc/self/exe"
 }

@@ -59,7 +59,7 @@ struct GuardMachine {
     }
 }
 
-/// `tandem fence --watch FD`: the process that fences this host when the daemon dies or freezes.
+/// `tandemd fence --watch FD`: the process that fences this host when the daemon dies or freezes.
 public enum GuardWatch {
     /// Watches until the daemon has quit or the host is fenced.
     ///
@@ -69,6 +69,8 @@ public enum GuardWatch {
     public static func run(descriptor: Int32, configurationPath: String) -> Int32 {
         // A session of its own: what is sent to the daemon's terminal or group must not end the guard.
         setsid()
+        // Nor what is sent to all that bear the daemon's name.
+        tandem_set_process_name("tandem-guard")
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGQUIT] { Glibc.signal(signal, SIG_IGN) }
         Confinement.refuseDumps()
         let log = LogSink(program: "tandem-guard")

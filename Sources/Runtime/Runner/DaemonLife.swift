@@ -179,9 +179,7 @@ final class DaemonLife {
         guard configuration.runtime.isGuarded else {
             return log.write(LogLine(.warning, "no guard: runtime.guard is false, and a frozen daemon keeps its addresses"))
         }
-        guard let program = configuration.runtime.guardProgram ?? GuardProcess.findProgram() else {
-            return log.write(LogLine(.error, "no guard: the program tandem was not found; set runtime.guard_program"))
-        }
+        let program = configuration.runtime.guardProgram ?? GuardProcess.ownProgram
         let log = log
         let file = AbsolutePath.of(configuration.path)
         runner.world.watchman = GuardProcess(program: program, configurationPath: file) { log.write($0) }
