@@ -108,6 +108,8 @@ FLAT = 1.5
 FIGURES = (
     Figure("get_ms", "GET in the daemon, 1,000 sessions", "ms", "contexts", at(1000, "get_ms"), at_most=0.1),
     Figure("put_ms", "PUT in the daemon, 1,000 sessions", "ms", "contexts", at(1000, "put_ms"), at_most=0.2),
+    Figure("get_slept_ms", "GET in a daemon that had slept, 1,000 sessions", "ms", "contexts", at(1000, "get_slept_ms")),
+    Figure("put_slept_ms", "PUT in a daemon that had slept, 1,000 sessions", "ms", "contexts", at(1000, "put_slept_ms")),
     Figure("get_cli_ms", "GET by the command line, 1,000 sessions", "ms", "contexts", at(1000, "get_cli_ms"), at_most=5),
     Figure("put_cli_ms", "PUT by the command line, 1,000 sessions", "ms", "contexts", at(1000, "put_cli_ms"), at_most=5),
     Figure("get_10k_over_10", "GET in the daemon, with 10,000 sessions over with 10", "times", "contexts", flat("get_ms"), at_most=FLAT),

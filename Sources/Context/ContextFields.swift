@@ -4,20 +4,21 @@ import Session
 
 /// The members of one object of the document, read by their names. Members that nobody asks for are passed over.
 struct ContextFields {
-    private let members: [String: JSON]
+    /// So few that looking through them is faster than a dictionary.
+    private let members: [JSON.Member]
     private let path: String
 
     init(_ members: [JSON.Member], path: String) {
-        self.members = Dictionary(members.map { ($0.name, $0.value) }) { first, _ in first }
+        self.members = members
         self.path = path
     }
 
     func name(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
-    func has(_ key: String) -> Bool { members[key] != nil && members[key] != .null }
+    func has(_ key: String) -> Bool { members.contains { $0.name == key && $0.value != .null } }
 
     private func value(_ key: String) throws(ContextError) -> JSON {
-        guard let value = members[key] else { throw .missing(name(key)) }
-        return value
+        guard let member = members.first(where: { $0.name == key }) else { throw .missing(name(key)) }
+        return member.value
     }
 
     func text(_ key: String, max: Int = ContextFormat.textBytesMax) throws(ContextError) -> String {
@@ -120,7 +121,9 @@ struct ContextFields {
         var out: [Value] = []
         for (index, item) in try items(key, max: max).enumerated() {
             guard case .object(let members) = item else { throw .invalid(name(key)) }
-            out.append(try read(ContextFields(members, path: "\(name(key))[\(index)]")))
+            do throws(ContextError) { out.append(try read(ContextFields(members, path: ""))) } catch {
+                throw error.inside("\(name(key))[\(index)]")
+            }
         }
         return out
     }
@@ -178,6 +181,7 @@ struct ContextMembers {
 
     static func json(_ build: (inout ContextMembers) -> Void) -> JSON {
         var members = ContextMembers()
+        members.members.reserveCapacity(16)
         build(&members)
         return members.json
     }

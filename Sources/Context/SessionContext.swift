@@ -70,6 +70,16 @@ public enum ContextError: Error, Hashable, Sendable {
     /// The passphrase is wrong, or the part of the file that says how the key is made was changed.
     case wrongPassphrase
 
+    /// The same of a field of this one.
+    func inside(_ field: String) -> ContextError {
+        switch self {
+        case .missing(let name): .missing("\(field).\(name)")
+        case .invalid(let name): .invalid("\(field).\(name)")
+        case .tooLong(let name, let count, let limit): .tooLong(field: "\(field).\(name)", count: count, limit: limit)
+        default: self
+        }
+    }
+
     /// A word for programs.
     public var code: String {
         switch self {

@@ -33,6 +33,7 @@ public enum JSON: Hashable, Sendable {
     /// The text in one line, in UTF-8.
     public var lineBytes: [UInt8] {
         var out: [UInt8] = []
+        out.reserveCapacity(4096)
         write(to: &out, indent: nil)
         return out
     }
@@ -51,7 +52,8 @@ public enum JSON: Hashable, Sendable {
         case .object(let members):
             JSON.write(members, "{", "}", to: &out, indent: indent) {
                 JSON.write($0.name, to: &$1)
-                $1 += ": ".utf8
+                $1.append(UInt8(ascii: ":"))
+                $1.append(UInt8(ascii: " "))
                 $0.value.write(to: &$1, indent: $2)
             }
         }
@@ -66,8 +68,8 @@ public enum JSON: Hashable, Sendable {
         guard !items.isEmpty else { return }
         let inner = indent.map { $0 + "  " }
         for (index, element) in items.enumerated() {
-            if index > 0 { out += (inner == nil ? ", " : ",").utf8 }
-            if let inner { out += "\n\(inner)".utf8 }
+            if index > 0 { out.append(UInt8(ascii: ",")) }
+            if let inner { out += "\n\(inner)".utf8 } else if index > 0 { out.append(UInt8(ascii: " ")) }
             item(element, &out, inner)
         }
         if let indent { out += "\n\(indent)".utf8 }
@@ -76,18 +78,31 @@ public enum JSON: Hashable, Sendable {
     /// RFC 8259 §7: quotation marks, reverse solidus and control characters are escaped.
     private static func write(_ value: String, to out: inout [UInt8]) {
         out.append(UInt8(ascii: "\""))
-        for byte in value.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""): out += "\\\"".utf8
-            case UInt8(ascii: "\\"): out += "\\\\".utf8
-            case UInt8(ascii: "\n"): out += "\\n".utf8
-            case UInt8(ascii: "\r"): out += "\\r".utf8
-            case UInt8(ascii: "\t"): out += "\\t".utf8
-            case 0..<0x20, 0x7F: out += "\\u00\(byte < 0x10 ? "0" : "")\(String(byte, radix: 16))".utf8
-            default: out.append(byte)
+        var value = value
+        value.withUTF8 { text in
+            // What needs no escape, which is nearly all, in one piece.
+            var start = 0
+            for index in text.indices {
+                guard let escape = escape(text[index]) else { continue }
+                out += UnsafeBufferPointer(rebasing: text[start..<index])
+                out += escape.utf8
+                start = index + 1
             }
+            out += UnsafeBufferPointer(rebasing: text[start...])
         }
         out.append(UInt8(ascii: "\""))
+    }
+
+    private static func escape(_ byte: UInt8) -> String? {
+        switch byte {
+        case UInt8(ascii: "\""): "\\\""
+        case UInt8(ascii: "\\"): "\\\\"
+        case UInt8(ascii: "\n"): "\\n"
+        case UInt8(ascii: "\r"): "\\r"
+        case UInt8(ascii: "\t"): "\\t"
+        case 0..<0x20, 0x7F: "\\u00\(byte < 0x10 ? "0" : "")\(String(byte, radix: 16))"
+        default: nil
+        }
     }
 
     static func decimal(thousandths value: Int64) -> String {

@@ -42,6 +42,8 @@ extension JSON {
 }
 
 private struct JSONParser {
+    private static let fewMembers = 32
+
     let bytes: [UInt8]
     var position = 0
 
@@ -72,13 +74,16 @@ private struct JSONParser {
 
     private mutating func members(depth: Int) throws(JSONError) -> [JSON.Member] {
         var out: [JSON.Member] = []
+        // Of objects with more members than can be looked through each time.
         var names: Set<String> = []
         try expect("{")
         if try isNext("}") { return out }
         repeat {
             skipSpace()
             let name = try string()
-            guard names.insert(name).inserted else { throw .repeated(member: name) }
+            if out.count == JSONParser.fewMembers { names = Set(out.lazy.map(\.name)) }
+            let isNew = out.count < JSONParser.fewMembers ? !out.contains { $0.name == name } : names.insert(name).inserted
+            guard isNew else { throw .repeated(member: name) }
             skipSpace()
             try expect(":")
             out.append(JSON.Member(name, try value(depth: depth + 1)))
@@ -118,19 +123,31 @@ private struct JSONParser {
         var out: [UInt8] = []
         while true {
             // What needs no escape, which is nearly all, in one piece.
-            let run = bytes[position...].prefix { $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") && $0 >= 0x20 }
-            out += run
-            position = run.endIndex
+            let run = position
+            while position < bytes.count, JSONParser.isPlain(bytes[position]) { position += 1 }
             let byte = try peek()
             position += 1
             switch byte {
             case UInt8(ascii: "\""):
-                guard let text = String(validating: out, as: UTF8.self) else { throw .text(offset: start) }
+                if run > start { out += bytes[run..<position - 1] }
+                guard let text = run > start ? String(validating: out, as: UTF8.self) : text(run..<position - 1) else {
+                    throw .text(offset: start)
+                }
                 return text
-            case UInt8(ascii: "\\"): out += try escaped()
+            case UInt8(ascii: "\\"):
+                out += bytes[run..<position - 1]
+                out += try escaped()
             default: throw .text(offset: position - 1)
             }
         }
+    }
+
+    private func text(_ range: Range<Int>) -> String? {
+        bytes.withUnsafeBufferPointer { String(validating: UnsafeBufferPointer(rebasing: $0[range]), as: UTF8.self) }
+    }
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") && byte >= 0x20
     }
 
     private mutating func escaped() throws(JSONError) -> [UInt8] {

@@ -59,6 +59,8 @@ final class Runner {
     private var isPaired = false
     private var counters: [String: UInt64] = [:]
     private var limiters: [String: LogLimiter] = [:]
+    /// What is said of the step under way. It is written after what the step does: a line costs two system calls, and somebody waits.
+    private var lines: [LogLine] = []
     private var load = LoadMeter()
     /// Made when the first program is to be run.
     private var hooks: HookRunner?
@@ -195,6 +197,8 @@ final class Runner {
                 carryOut(effect)
             }
         }
+        for line in lines { world.log.write(line) }
+        lines.removeAll(keepingCapacity: true)
         for milestone in milestones { urgent.append(milestone) }
     }
 
@@ -246,7 +250,7 @@ final class Runner {
         case .respond(let token, let response): respond(token, response)
         case .certificate(let step): world.credentials?.carryOut(step)
         case .control(let event): world.control?.broadcast(event)
-        case .log(let line): world.log.write(line)
+        case .log(let line): lines.append(line)
         case .hook(let call): runHook(call)
         case .watchFlows(let generation): world.flows?.watch(generation: generation)
         case .unwatchFlows: world.flows?.unwatch()
@@ -288,7 +292,7 @@ final class Runner {
     private func addressesChanged(_ problems: [LogLine]) {
         for problem in problems {
             count("address_failures")
-            world.log.write(problem)
+            lines.append(problem)
         }
     }
 
