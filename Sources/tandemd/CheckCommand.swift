@@ -5,7 +5,7 @@ import Runtime
 /// `tandem check`: what reads the configuration for the daemon judges it.
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Check a configuration file and everything it names.", shouldDisplay: false)
+        commandName: "tandem check", abstract: "Check a configuration file and everything it names.")
 
     @Argument(help: "The configuration file.")
     var file: String

@@ -4,9 +4,8 @@ import Runtime
 /// `tandem fence`, and the guard: it shares the daemon's reading of the configuration, and nothing else with it.
 struct FenceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "fence", abstract: "Give up this host's shared addresses and outbound SAs, without the daemon.",
-        discussion: "Needs nothing of tandemd: the guard and the unit's ExecStopPost run it when the daemon ends or freezes.",
-        shouldDisplay: false)
+        commandName: "tandem fence", abstract: "Give up this host's shared addresses and outbound SAs, without the daemon.",
+        discussion: "Needs nothing of tandemd: the guard and the unit's ExecStopPost run it when the daemon ends or freezes.")
 
     @Option(name: .long, help: ArgumentHelp("The daemon's configuration.", valueName: "file"))
     var config = "/etc/tandem/tandem.toml"

@@ -12,7 +12,7 @@ struct Tandemd: ParsableCommand {
             Runs in the foreground until SIGTERM or SIGINT; an active node with a ready standby hands over first.
             Exit status: 0 in good order, 1 failed, 64 wrong usage, 78 wrong configuration.
             """,
-        version: TandemVersion.text, subcommands: [CheckCommand.self, FenceCommand.self])
+        version: TandemVersion.text)
 
     @Option(name: .long, help: ArgumentHelp("The configuration.", valueName: "file"))
     var config = "/etc/tandem/tandem.toml"
@@ -22,6 +22,16 @@ struct Tandemd: ParsableCommand {
 
     @Option(name: .long, help: ArgumentHelp("How much is logged, in place of the configuration's level.", valueName: "level"))
     var logLevel: Daemon.LogLevel?
+
+    /// What `tandem check` and `tandem fence` become, and the guard. They are no subcommands: those would share the daemon's options.
+    static func main() {
+        let arguments = CommandLine.arguments.dropFirst()
+        switch arguments.first {
+        case "check": CheckCommand.main(Array(arguments.dropFirst()))
+        case "fence": FenceCommand.main(Array(arguments.dropFirst()))
+        default: main(nil)
+        }
+    }
 
     func run() throws {
         let loaded: Configuration

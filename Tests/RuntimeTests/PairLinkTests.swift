@@ -201,8 +201,8 @@ func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
         let (first, second) = (freePort(), freePort())
         let zero = try await LinkEnd(
             .zero, identities.settings(own: 0, peer: 1, paths: [path(first, 2), path(second, 3, preference: 1)]))
-        let one = try await LinkEnd(
-            .one, identities.settings(own: 1, peer: 0, paths: [path(2, first), path(3, second, preference: 1)]), returnAfter: .milliseconds(50))
+        let dialled = [path(2, first), path(3, second, preference: 1)]
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: dialled), returnAfter: .milliseconds(50))
         #expect(try await bothOpen(zero, one))
         try await one.perform { $0.pathsChanged(working: [false, true]) }
         #expect(try await eventually { zero.paths.withLock { $0 } == one.paths.withLock { $0 } && one.paths.withLock { $0.last } == 1 })

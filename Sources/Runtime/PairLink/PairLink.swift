@@ -157,14 +157,16 @@ public final class PairLink {
         guard returning?.path != better else { return }
         returning?.at.cancel()
         returning = better.map { path in
-            (path, eventLoop.assumeIsolated().scheduleTask(in: returnAfter) {
-                self.returning = nil
-                guard self.preferredPath() == path else { return self.considerReturn() }
-                self.count("returned")
-                self.log(LogLine(.info, "the pair's link returns to a preferred path", [.init("path", "\(self.settings.paths[path].local)")]))
-                self.connect(path) { self.considerReturn() }
-            })
+            (path, eventLoop.assumeIsolated().scheduleTask(in: returnAfter) { self.returnTo(path) })
         }
+    }
+
+    private func returnTo(_ path: Int) {
+        returning = nil
+        guard preferredPath() == path else { return considerReturn() }
+        count("returned")
+        log(LogLine(.info, "the pair's link returns to a preferred path", [.init("path", "\(settings.paths[path].local)")]))
+        connect(path) { self.considerReturn() }
     }
 
     private func preferredPath() -> Int? {
