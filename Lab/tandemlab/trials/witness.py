@@ -264,7 +264,7 @@ def _two_paths():
 
 def _link_paths(lab):
     """For each node those that carry the link: one, or none while there is no link."""
-    return [[index for index, path in enumerate(node.status()["heartbeat_paths"]) if path["carries_link"]] for node in lab.pair.nodes.values()]
+    return [[index for index, path in enumerate(node.status()["heartbeat_paths"]) if path.get("carries_link")] for node in lab.pair.nodes.values()]
 
 
 def _states(node):
