@@ -61,6 +61,7 @@ extension Node {
             changes += recordedTops(of: session)
             guard let applied = applyOwn(SessionDelta(session: id, changes: changes), now: now) else { continue }
             release(commands: plan.commands(for: applied), datagrams: [], now: now)
+            if let leased = table[id] { ike.noteLeased(leased, context: context(now)) }
         }
     }
 
@@ -141,6 +142,7 @@ extension Node {
         let delta = SessionDelta(session: session.id, changes: [.leased(inboundSPI: child.inboundSPI, lease: lease)])
         guard let applied = applyOwn(delta, now: now) else { return }
         release(commands: plan.commands(for: applied), datagrams: [], now: now)
+        if let leased = table[session.id] { ike.noteLeased(leased, context: context(now)) }
     }
 
     /// A NAT gave the peer another port or address; a valid ESP packet proved it (RFC 7296 §2.23).

@@ -38,13 +38,14 @@ extension World {
 
     static func pair(
         siteSecret: String = "secret", children: [String] = ["link"], rekeyPackets: UInt64? = nil,
-        replayProtection: ReplayProtection = .window
+        replayProtection: ReplayProtection = .window, keepsState: Bool = false
     ) -> (World, World.Site) {
         let ours = ("192.0.2.10", "gw.example.net", "10.10.0.0/16")
         let theirs = ("192.0.2.200", "site.example.net", "10.30.0.0/16")
         var options = World.Options()
         options.retransmitTimeout = .milliseconds(200)
         options.replayProtection = replayProtection
+        options.keepsState = keepsState
         options.connections = [connection("site", local: ours, remote: theirs, children: children)]
         options.connections[0].children[0].packets = VolumeConfiguration(rekey: rekeyPackets)
         let world = World(options)

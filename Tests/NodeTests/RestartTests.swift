@@ -123,6 +123,29 @@ import Testing
         #expect(events.contains { $0.kind == "state" && $0.text.contains("goes on with 1 sessions from disk") })
     }
 
+    /// Each restart takes 34 of the 512 slices of an SA without ESN: before the last ones are used the owner replaces it.
+    @Test func child_whoseSlicesComeToAnEnd_isReplacedBefore() throws {
+        let (world, site) = InitiateTests.pair(keepsState: true)
+        let token = world.initiate("link")
+        world.run(for: 100)
+        #expect(world.answer(token) == .success)
+        func session(_ index: Int) -> Session? { world.nodes[index]?.table.sessions.values.first }
+        let first = try #require(session(0))
+        #expect(!first.children[0].algorithms.extendedSequenceNumbers)
+        for life in 1...20 {
+            lose(world)
+            world.start(0)
+            world.start(1)
+            world.run(for: 4_000)
+            let owner = world.role(0) == .active ? 0 : 1
+            let now = try #require(session(owner))
+            #expect(now.ikeSA.spis == first.ikeSA.spis && now.children.count == 1)
+            #expect(world.sendESP(inboundSPI: now.children[0].inboundSPI, from: owner), "life \(life)")
+            #expect(site.table.sessions.values.first?.children.map(\.outboundSPI) == now.children.map(\.inboundSPI))
+        }
+        #expect(session(world.role(0) == .active ? 0 : 1)?.children[0].inboundSPI != first.children[0].inboundSPI)
+    }
+
     /// At any moment of a rekey, whatever was on the disk by then: nothing is used twice (the world's checkers), and the client is served in the
     /// end, by what there is or anew.
     @Test func loss_atAnyMomentOfARekey_usesNothingTwice() {

@@ -98,7 +98,13 @@ extension IKEEngine {
         return outcome
     }
 
-    // MARK: Volume
+    // MARK: Numbers and volume
+
+    /// The owner went to another slice with a CHILD SA of this session, which may be one of its last.
+    public mutating func noteLeased(_ session: Session, context: IKEContext) {
+        guard session.children.contains(where: { !$0.isRekeyed && $0.isNearlyExhausted }) else { return }
+        schedule(session, context: context)
+    }
 
     /// What went through a CHILD SA, both directions together, since it was said last. It is recorded, and so replicated, in steps of a
     /// part of the limits: a takeover forgets less than one step.
@@ -149,7 +155,13 @@ extension ChildSA {
         (bytes.map { volume.bytes >= $0 } ?? false) || (packets.map { volume.packets >= $0 } ?? false)
     }
 
-    var isNearlyExhausted: Bool { has(volumeLimits.rekeyBytes, volumeLimits.rekeyPackets) }
+    /// Of the slices that an SA without ESN has, those after which it is replaced: each takeover and each restart takes some, and an SA
+    /// that is at the end of them sends nothing (RFC 4303 §3.3.3).
+    private static let slicesBeforeRekey = 3 * (UInt64(1) << 32 / Lease.size) / 4
+
+    private var isNearlySpent: Bool { !algorithms.extendedSequenceNumbers && lease.slice >= ChildSA.slicesBeforeRekey }
+
+    var isNearlyExhausted: Bool { has(volumeLimits.rekeyBytes, volumeLimits.rekeyPackets) || isNearlySpent }
     var isExhausted: Bool { has(volumeLimits.endBytes, volumeLimits.endPackets) }
 
     /// Chooses when a new CHILD SA will be replaced.
@@ -190,7 +202,7 @@ extension Session {
         var all = [reauthenticateAt, reauthenticationBegins, redirectedTo.map { _ in 0 }, ikeSA.lifetime.rekeyAt, ikeSA.lifetime.endsAt]
         all.append(redirects.order?.endsAt)
         for child in children {
-            if !child.isRekeyed { all.append(child.lifetime.rekeyAt) }
+            if !child.isRekeyed { all.append(child.isNearlyExhausted ? 0 : child.lifetime.rekeyAt) }
             all.append(child.lifetime.endsAt)
         }
         return all.compactMap { $0 }.min()
