@@ -18,7 +18,6 @@ RATE = 100
 LIMITS_MS = {"kill": 150, "silence": 500}
 
 _INNER_PATH = '[[pair.path]]\nlocal = "{inner_local}:4510"\nremote = "{inner_remote}:4510"\n'
-_WITNESS = f'\n[witness]\nendpoints = ["{Etcd.url}"]\nkey = "tandem/lab"\n'
 
 
 def template(sections):
@@ -102,7 +101,7 @@ def witness(settings, checks, times_count=True):
         trial = Trial("witness", lab, checks, times_count)
         etcd = Etcd(lab)
         etcd.start()
-        lab.start_pair(template(_WITNESS))
+        lab.start_pair(template(etcd.section))
         lab.start_client(road_conf(OUTER_SHARED))
         lab.start_probes(RATE)
         for step in (_split, _isolated, _killed, _without_etcd, _nobody):
