@@ -24,6 +24,8 @@ struct HeldOutput {
     var messages: [TransferOutput] = []
     /// An operator is told only what the standby knows too.
     var responses: [HeldResponse] = []
+    /// Its commands let an SA go on to its next slice. They wait for the standby also when nothing else does any more.
+    var isLease = false
     /// It shows these half-open IKE SAs, by our SPIs, and nothing of a session.
     var halfOpen: [UInt64] = []
 }

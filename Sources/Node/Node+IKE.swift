@@ -122,12 +122,12 @@ extension Node {
     /// What follows a held output waits too, though it changed nothing itself: it may repeat what is being held.
     mutating func release(
         commands: [DataPlaneCommand], datagrams: [Datagram], hooks: [HookCall] = [], messages: [TransferOutput] = [],
-        responses: [HeldResponse] = [], halfOpen: [UInt64] = [], now: Now
+        responses: [HeldResponse] = [], isLease: Bool = false, halfOpen: [UInt64] = [], now: Now
     ) {
         guard !commands.isEmpty || !datagrams.isEmpty || !hooks.isEmpty || !messages.isEmpty || !responses.isEmpty else { return }
         let output = HeldOutput(
             index: sender.nextIndex - 1, deadline: now.instant + commitTimeout, commands: commands, datagrams: datagrams,
-            hooks: hooks, messages: messages, responses: responses, halfOpen: halfOpen)
+            hooks: hooks, messages: messages, responses: responses, isLease: isLease, halfOpen: halfOpen)
         if sender.holdsReplies, sender.lag > 0 { hold.append(output) } else { emit([output]) }
     }
 
@@ -154,7 +154,10 @@ extension Node {
     }
 
     /// Nobody will acknowledge any more: what waits goes out, and the pair is visibly solo.
-    mutating func releaseHeld() { emit(hold.releaseAll()) }
+    ///
+    /// But no SA goes on to a slice of which the standby was not told: `extendLease` lets it, when the standby has stopped to go by what it knows
+    /// or the numbers end.
+    mutating func releaseHeld() { emit(hold.releaseAll().filter { !$0.isLease }) }
 
     /// We are not the owner any more: what waited is never shown; the data plane follows the table all the same.
     mutating func dropHeld() {

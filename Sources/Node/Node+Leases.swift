@@ -131,18 +131,31 @@ extension Node {
     private mutating func extendLease(of child: ChildSA, in session: Session, next: UInt64, now: Now) {
         let numbers = plan.numbers(of: child, in: session)
         // Until they are recorded, the table's leases are those of the former owner.
-        guard !leases.isRecording, !session.isArriving, next >= numbers.next, numbers.next <= numbers.limit,
-            next > numbers.limit || numbers.limit - next < Node.leaseReserve
-        else { return }
-        let isUrgent = next > numbers.limit || numbers.limit - next < Node.leaseReserve / 4
-        guard isUrgent || sender.mayRunAhead(at: now.instant) else { return }
+        guard !leases.isRecording, !session.isArriving, numbers.next <= numbers.limit else { return }
+        guard next >= numbers.next else { return extendAtLast(child, in: session, next: next, now: now) }
+        guard isDue(next, limit: numbers.limit, now: now) else { return }
         // Used up, or left behind by what this node sent under a former ownership: above that too.
         let used = max(child.lease.slice, next > numbers.limit ? (next - 2) / Lease.size : 0)
         let lease = Lease(slice: used).next(for: configuration.id)
         let delta = SessionDelta(session: session.id, changes: [.leased(inboundSPI: child.inboundSPI, lease: lease)])
         guard let applied = applyOwn(delta, now: now) else { return }
-        release(commands: plan.commands(for: applied), datagrams: [], now: now)
+        release(commands: plan.commands(for: applied), datagrams: [], isLease: true, now: now)
         if let leased = table[session.id] { ike.noteLeased(leased, context: context(now)) }
+    }
+
+    /// The table is a slice ahead of the data plane, which was not told because the standby had not heard of it.
+    private mutating func extendAtLast(_ child: ChildSA, in session: Session, next: UInt64, now: Now) {
+        guard !sender.holdsReplies || sender.lag == 0, next > 0, isDue(next, limit: ((next - 1) / Lease.size + 1) * Lease.size, now: now) else {
+            return
+        }
+        effects.append(.dataPlane([plan.arm(child, in: session)]))
+    }
+
+    /// Whether an SA whose slice ends at `limit` goes on to another one now.
+    private func isDue(_ next: UInt64, limit: UInt64, now: Now) -> Bool {
+        guard next > limit || limit - next < Node.leaseReserve else { return false }
+        let isUrgent = next > limit || limit - next < Node.leaseReserve / 4
+        return isUrgent || sender.mayRunAhead(at: now.instant)
     }
 
     /// A NAT gave the peer another port or address; a valid ESP packet proved it (RFC 7296 §2.23).

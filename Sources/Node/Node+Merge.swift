@@ -329,6 +329,8 @@ extension Node {
                 continue
             }
             guard isLater(item, than: holder, now: now) else {
+                // Its peer would go on for nobody until it asked whether we live.
+                release(commands: [], datagrams: ike.farewell(to: session, context: context(now)), now: now)
                 return refuse(session, "its address \(lease.address) is another peer's", now: now)
             }
         }

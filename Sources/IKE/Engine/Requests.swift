@@ -108,7 +108,7 @@ extension IKEEngine {
     }
 
     /// A DELETE whose answer nobody awaits; with another request under way there is no message ID for it.
-    mutating func farewell(to session: Session, context: IKEContext) -> [Datagram] {
+    public mutating func farewell(to session: Session, context: IKEContext) -> [Datagram] {
         guard session.ikeSA.pendingRequests.isEmpty, let bytes = seal(.deleteIKESA, in: session, sa: session.ikeSA, context: context) else {
             return []
         }
