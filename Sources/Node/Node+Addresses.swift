@@ -65,7 +65,7 @@ extension Node {
     }
 
     mutating func relocateSessions(now: Now) {
-        guard isOwner, !isDraining, let due = host.nextDeadline, now.instant >= due else { return }
+        guard hasTurn, isOwner, !isDraining, let due = host.nextDeadline, now.instant >= due else { return }
         var rest = host.sessions ?? table.sessions.keys.sorted()
         // Held once, so that a page costs a page and not a copy of all.
         host.sessions = nil

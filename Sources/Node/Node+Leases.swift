@@ -9,11 +9,9 @@ extension LeaseWork {
     /// Between two pages everything else gets its turn. A fraction of a page's work: a standby is filled when all of it is done.
     static let pause: Duration = .microseconds(200)
 
-    mutating func begin(_ task: Task, at now: Instant) {
-        self.task = task
-        sessions = nil
-        nextDeadline = now + LeaseWork.pause
-    }
+    /// Entries that the standby has not acknowledged, while which no further page is recorded: two pages, of which it takes in one in a fraction
+    /// of the commit timeout. Without this a switchover of many sessions leaves it behind, and the pair is `solo` until it has caught up.
+    static let lagMax: UInt64 = 128
 
     mutating func end() { self = LeaseWork() }
 
@@ -31,8 +29,12 @@ extension Node {
 
     mutating func workOnLeases(now: Now) {
         // While a hand-over is offered nothing of ours changes.
-        guard let due = leases.nextDeadline, now.instant >= due, let task = leases.task, !isHandoverOffered else { return }
+        guard hasTurn, let due = leases.nextDeadline, now.instant >= due, let task = leases.task, !isHandoverOffered else { return }
         if leases.sessions == nil { leases.sessions = table.sessions.keys.sorted() }
+        if leases.isRecording, sender.holdsReplies, sender.lag > LeaseWork.lagMax {
+            leases.nextDeadline = now.instant + LeaseWork.pause
+            return
+        }
         let page = leases.takePage()
         switch task {
         case .record(let step): recordLeases(of: page, step, now: now)
@@ -42,7 +44,9 @@ extension Node {
             leases.nextDeadline = now.instant + LeaseWork.pause
             return
         }
+        let opensGate = leases.opensGate
         leases.end()
+        if opensGate { openGateAtLast(now: now) }
         endReplayWork(now: now)
         startReplication(now: now)
         offerHandover(now: now)
@@ -51,6 +55,7 @@ extension Node {
     /// After a takeover: the slices that this node went to are written into the table and told to the standby, so that whoever
     /// comes next goes past them.
     private mutating func recordLeases(of page: [SessionID], _ step: LeaseStep, now: Now) {
+        var commands: [DataPlaneCommand] = []
         for id in page {
             guard let session = table[id], !session.children.isEmpty else { continue }
             if session.isArriving { adoptArrival(session, now: now) }
@@ -60,9 +65,21 @@ extension Node {
             }
             changes += recordedTops(of: session)
             guard let applied = applyOwn(SessionDelta(session: id, changes: changes), now: now) else { continue }
-            release(commands: plan.commands(for: applied), datagrams: [], now: now)
+            commands += plan.commands(for: applied)
+            if leases.opensGate { commands += pastGapWindows(of: session) }
             if let leased = table[id] { ike.noteLeased(leased, context: context(now)) }
         }
+        // Of a page together: what is released for each session by itself costs a write to the link each time.
+        if !leases.opensGate { return release(commands: commands, datagrams: [], now: now) }
+        // What would have been done in the takeover itself. Nothing is shown of it while the gate is shut.
+        if !commands.isEmpty { effects.append(.dataPlane(commands)) }
+    }
+
+    private mutating func openGateAtLast(now: Now) {
+        setGate(.open)
+        let milliseconds = takeover.steps.first.map { (now.instant - $0.at).inMilliseconds } ?? 0
+        log(.notice, "every SA is set ahead; sending", [.init("milliseconds", "\(milliseconds)")])
+        note(.takeover, "every SA is set ahead, sending after \(milliseconds) ms", now: now)
     }
 
     /// After a hand-over: the SAs of the former owner are set to where it would go on.
@@ -145,9 +162,8 @@ extension Node {
 
     /// The table is a slice ahead of the data plane, which was not told because the standby had not heard of it.
     private mutating func extendAtLast(_ child: ChildSA, in session: Session, next: UInt64, now: Now) {
-        guard !sender.holdsReplies || sender.lag == 0, next > 0, isDue(next, limit: ((next - 1) / Lease.size + 1) * Lease.size, now: now) else {
-            return
-        }
+        guard !sender.holdsReplies || sender.lag == 0, next > 0 else { return }
+        guard isDue(next, limit: ((next - 1) / Lease.size + 1) * Lease.size, now: now) else { return }
         effects.append(.dataPlane([plan.arm(child, in: session)]))
     }
 

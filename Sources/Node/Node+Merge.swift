@@ -45,8 +45,10 @@ struct MergeWork {
         /// When it is given up, should nothing come.
         var deadline: Instant
         var gone = SessionMerge.Gone()
-        var uniqueIDs: Set<UInt32>
-        var childIDs: Set<UInt32>
+        /// The numbers for people of the CHILD SAs that were here, once they had to be looked for; and of all that came since.
+        var childIDs: Set<UInt32>?
+        var newIDs: Set<UInt32> = []
+        var newChildIDs: Set<UInt32> = []
         /// A page came that says something.
         var hasBegun = false
         var pagesToAcknowledge = 0
@@ -102,9 +104,7 @@ extension Node {
         guard peer.owesMerge, !link.isMerged, merge.expects(peer.boot) else { return false }
         announceAfterSplit(from: peer, now: now)
         merge.taking = MergeWork.Taking(
-            life: peer.boot, began: now.instant, deadline: now.instant + MergeWork.patience,
-            uniqueIDs: Set(table.sessions.values.map(\.uniqueID)),
-            childIDs: Set(table.sessions.values.flatMap { $0.children.map(\.uniqueID) }))
+            life: peer.boot, began: now.instant, deadline: now.instant + MergeWork.patience)
         effects.append(.frame(.mergeRequest(epoch: roles.epoch, wantsAll: divergence.gaveUpPeers)))
         log(.notice, "asking the other node for what it did as owner", [.init("epoch", "\(roles.epoch)")])
         return true
@@ -373,14 +373,25 @@ extension Node {
         return Set(ike + children).sorted().map { table[$0] }
     }
 
-    private func isNumbered(_ session: Session) -> Bool {
+    /// Whether a session that comes has numbers for people that others have.
+    private mutating func isNumbered(_ session: Session) -> Bool {
         guard let taking = merge.taking else { return false }
-        return taking.uniqueIDs.contains(session.uniqueID) || session.children.contains { taking.childIDs.contains($0.uniqueID) }
+        if !table.ids(uniqueID: session.uniqueID).isEmpty || taking.newIDs.contains(session.uniqueID) { return true }
+        return session.children.contains { isChildNumber($0.uniqueID) }
+    }
+
+    /// Almost always the number is above all that were given here, and nobody has to be asked.
+    private mutating func isChildNumber(_ number: UInt32) -> Bool {
+        guard let highest = table.highestUniqueIDs.child[Int(number % 2)], number <= highest else { return false }
+        if merge.taking?.newChildIDs.contains(number) == true { return true }
+        let known = merge.taking?.childIDs ?? Set(table.sessions.values.flatMap { $0.children.map(\.uniqueID) })
+        merge.taking?.childIDs = known
+        return known.contains(number)
     }
 
     private mutating func noteNumbers(of session: Session) {
-        merge.taking?.uniqueIDs.insert(session.uniqueID)
-        merge.taking?.childIDs.formUnion(session.children.map(\.uniqueID))
+        merge.taking?.newIDs.insert(session.uniqueID)
+        merge.taking?.newChildIDs.formUnion(session.children.map(\.uniqueID))
     }
 
     /// One that is kept for somebody whom nobody here knows, on an address that is nobody's here.

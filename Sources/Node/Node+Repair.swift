@@ -54,7 +54,7 @@ extension Node {
     var nextRepair: Instant? { isHandoverOffered || leases.isRecording ? nil : repairs.nextDeadline }
 
     mutating func workOnRepairs(now: Now) {
-        guard let due = nextRepair, now.instant >= due else { return }
+        guard hasTurn, let due = nextRepair, now.instant >= due else { return }
         var commands: [DataPlaneCommand] = repairs.begins(with: table.sessions.keys.sorted()) ? [.gate(gate)] : []
         for session in repairs.takePage(at: now.instant).compactMap({ table[$0] }) {
             commands += session.children.map { plan.install($0, of: session) }

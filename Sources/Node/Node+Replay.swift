@@ -20,6 +20,8 @@ enum ReplayMargin {
 struct ReplayWork {
     /// By how much; 0: not at all.
     var margin: UInt64 = 0
+    /// The former owner may have accepted more than this node heard of.
+    var isPastGap = false
     /// CHILD SAs of which the data plane has told since: their tops lie past the margin already.
     private(set) var reported: Set<UInt32> = []
     /// CHILD SAs that could not be protected.
@@ -47,17 +49,22 @@ extension Node {
     private func replayMargin(isPastGap: Bool) -> UInt64 { ReplayMargin.standby + (isPastGap ? ReplayMargin.gap : 0) }
 
     /// The standby's windows stand where they have to; past a gap they are set further ahead before the gate opens.
-    mutating func beginReplayWork(isPastGap: Bool) {
+    ///
+    /// - Parameter movesWindows: at once; else the pages in which leases are recorded move them.
+    mutating func beginReplayWork(isPastGap: Bool, movesWindows: Bool) {
         replay = ReplayWork()
         guard isStrict else { return }
         replay.margin = replayMargin(isPastGap: isPastGap)
-        guard isPastGap else { return }
-        let commands = table.sessions.keys.sorted().compactMap { table[$0] }.filter(\.raisesReplayCounters).flatMap { session in
-            session.children.map {
-                DataPlaneCommand.advanceInbound(inboundSPI: $0.inboundSPI, top: ReplayMargin.past($0, by: replay.margin))
-            }
-        }
+        replay.isPastGap = isPastGap
+        guard isPastGap, movesWindows else { return }
+        let commands = table.sessions.keys.sorted().compactMap { table[$0] }.flatMap(pastGapWindows)
         if !commands.isEmpty { effects.append(.dataPlane(commands)) }
+    }
+
+    /// Past a gap, where the windows of a session have to stand before anything is let in.
+    func pastGapWindows(of session: Session) -> [DataPlaneCommand] {
+        guard replay.isPastGap, session.raisesReplayCounters else { return [] }
+        return session.children.map { .advanceInbound(inboundSPI: $0.inboundSPI, top: ReplayMargin.past($0, by: replay.margin)) }
     }
 
     /// The tops that the windows were moved to, so that the next standby goes past them.

@@ -32,10 +32,10 @@ extension Node {
         flows.receiver.clear()
         if cause != .switchover { sender.goSolo(configuration.pair == nil ? .noPair : .tookOver, at: now.instant) }
         let step = leaseStep(heldEverything: heldEverything, now: now)
-        arm(step)
-        beginReplayWork(isPastGap: !heldEverything)
+        let isArmed = armAtOnce(step, cause: cause)
+        beginReplayWork(isPastGap: !heldEverything, movesWindows: isArmed)
         effects.append(.milestone(.armed))
-        setGate(.open)
+        setGate(isArmed ? .open : replay.isPastGap ? .closed : .inboundOnly)
         effects.append(.milestone(.gateOpened))
         effects.append(.claimAddresses)
         effects.append(.milestone(.addressesClaimed))
@@ -48,7 +48,7 @@ extension Node {
 
         wanted.beginsAt = wanted.isEmpty ? nil : now.instant + Node.wantedDelay
         announceFromNow(now)
-        leases.begin(.record(step), at: now.instant)
+        leases.begin(.record(step), at: now.instant, opensGate: !isArmed)
         moveToOwnAddresses(now: now)
         runHooksForAll(.up, .takeover, now: now)
         sendHeartbeats(wantsAnswer: false, on: nil, now: now)
@@ -65,11 +65,17 @@ extension Node {
     }
 
     /// In the usual case nothing: the standby's SAs stand armed. Only after a hand-over that has just been, or when the dead
-    /// owner may have done what we were not told, every SA has to be set ahead before the gate opens.
-    private mutating func arm(_ step: LeaseStep) {
-        let unarmed = leases.task == .arm ? leases.sessions ?? Array(table.sessions.keys) : []
-        let sessions = step == .next ? unarmed : Array(table.sessions.keys)
-        guard !sessions.isEmpty else { return }
+    /// owner may have done what we were not told, every SA has to be set ahead before anything is sent.
+    ///
+    /// - Returns: whether all are. With more than a page of sessions none is: the pages in which leases are recorded do it, and the gate
+    ///   lets nothing out until they are through (law 6).
+    private mutating func armAtOnce(_ step: LeaseStep, cause: TakeoverCause) -> Bool {
+        // Who hands over has recorded all of its leases, and with each entry of them the SA was armed anew.
+        let isArming = leases.task == .arm && cause != .switchover
+        let count = step != .next ? table.count : isArming ? leases.sessions?.count ?? table.count : 0
+        guard count > 0 else { return true }
+        guard count <= LeaseWork.page else { return false }
+        let sessions = step == .next ? leases.sessions ?? Array(table.sessions.keys) : Array(table.sessions.keys)
         let plan = plan
         let commands = sessions.compactMap { table[$0] }.filter { !$0.isArriving }.flatMap { session in
             session.children.map { child in
@@ -79,6 +85,7 @@ extension Node {
             }
         }
         effects.append(.dataPlane(commands))
+        return true
     }
 
     /// The peer owns everything: nothing of ours may speak from here on.

@@ -89,6 +89,10 @@ public struct Node: Sendable {
     let startedWallMilliseconds: Int64
     var clock: SteadyClock
 
+    /// This call is a deadline's, in which work on all sessions may go on by a page. Were it done beside everything that comes, a read of
+    /// hundreds of frames would be hundreds of pages, and the peer would go unheard meanwhile.
+    var hasTurn = false
+
     /// What this call wants done so far.
     var effects: [Effect] = []
 
@@ -151,9 +155,10 @@ public struct Node: Sendable {
         case .flowsInjected(let result): flowsInjected(result)
         case .arbitration(let number, let answer): arbiterAnswered(number, answer, now: now)
         case .state(let event): stateReported(event, now: now)
-        case .deadline: break
+        case .deadline: hasTurn = true
         }
         if isStarted { runDeadlines(now: now) }
+        hasTurn = false
         defer { effects = [] }
         return effects
     }

@@ -189,6 +189,16 @@ struct LeaseWork {
     /// The sessions that are left; `nil` until the list is made, at the first deadline and not in the takeover itself.
     var sessions: [SessionID]?
     var nextDeadline: Instant?
+    /// The gate lets nothing out until every SA is set ahead: there were too many to do it in the takeover itself.
+    private(set) var opensGate = false
+
+    mutating func begin(_ task: Task, at now: Instant, opensGate: Bool = false) {
+        self.task = task
+        sessions = nil
+        nextDeadline = now + LeaseWork.pause
+        // A gate that waits goes on waiting when there is more to be recorded; who becomes standby has shut it.
+        if case .record = task { self.opensGate = self.opensGate || opensGate } else { self.opensGate = false }
+    }
 
     var isRecording: Bool { if case .record = task { true } else { false } }
     var isEmpty: Bool { task == nil }

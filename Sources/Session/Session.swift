@@ -140,7 +140,7 @@ public struct Session: Hashable, Sendable {
     public var id: SessionID
     /// A number for people, as strongSwan's IKE SA unique id.
     public var uniqueID: UInt32
-    public var authorization: PeerAuthorization
+    @Shared public var authorization: PeerAuthorization
     public var capabilities: PeerCapabilities
     public var local: Endpoint
     public var remote: Endpoint
@@ -148,7 +148,7 @@ public struct Session: Hashable, Sendable {
     public var encapsulation: Bool
     public var localBehindNAT: Bool
     public var remoteBehindNAT: Bool
-    public var ikeSA: IKESA
+    @Shared public var ikeSA: IKESA
     /// IKE SAs beside the current one: replaced ones until they are deleted, and what simultaneous rekeys made (RFC 7296 §2.8.2).
     public var otherIKESAs: [IKESA]
     public var children: [ChildSA]
@@ -207,7 +207,9 @@ public struct Session: Hashable, Sendable {
     }
 
     public var ikeSAs: [IKESA] { [ikeSA] + otherIKESAs }
-    public func ikeSA(localSPI: UInt64) -> IKESA? { ikeSAs.first { $0.localSPI == localSPI } }
+    public func ikeSA(localSPI: UInt64) -> IKESA? {
+        ikeSA.localSPI == localSPI ? ikeSA : otherIKESAs.first { $0.localSPI == localSPI }
+    }
 
     public var path: SessionPath {
         get {

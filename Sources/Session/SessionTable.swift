@@ -294,10 +294,14 @@ extension SessionDelta {
     }
 }
 
+extension IKESA {
+    fileprivate var hasPendingRequest: Bool { !pendingRequests.isEmpty || counterSync.pending != nil }
+}
+
 extension Session {
     /// The SPIs of ours under which IKE messages for this session arrive.
-    public var localSPIs: [UInt64] { ikeSAs.map(\.localSPI) }
-    public var hasPendingRequest: Bool { ikeSAs.contains { !$0.pendingRequests.isEmpty || $0.counterSync.pending != nil } }
+    public var localSPIs: [UInt64] { [ikeSA.localSPI] + otherIKESAs.map(\.localSPI) }
+    public var hasPendingRequest: Bool { ikeSA.hasPendingRequest || otherIKESAs.contains(where: \.hasPendingRequest) }
     fileprivate var hasUnfinishedBusiness: Bool { hasPendingRequest || movingTo != nil || redirects.order?.stage == .prepared }
 
     /// A rekey leaves one behind, and two rekeys at once leave two; a third is one more than RFC 7296 §2.8.2 knows of.
@@ -367,7 +371,9 @@ extension Session {
             guard let index = otherIKESAs.firstIndex(where: { $0.localSPI == localSPI }) else {
                 throw .unknownIKESA(session: id, localSPI: localSPI)
             }
-            swap(&ikeSA, &otherIKESAs[index])
+            let replaced = ikeSA
+            ikeSA = otherIKESAs[index]
+            otherIKESAs[index] = replaced
         case .ikeSARemoved(let localSPI):
             guard let index = otherIKESAs.firstIndex(where: { $0.localSPI == localSPI }) else {
                 throw .unknownIKESA(session: id, localSPI: localSPI)

@@ -10,6 +10,12 @@ struct WireTests {
         #expect(try PairFrameCodec.decode(PairFrameCodec.encode(frame)) == frame)
     }
 
+    @Test(arguments: Sample.frames) func encode_ofAPagePutTogether_isToTheOctetWhatProtobufMakesOfIt(frame: PairFrame) {
+        #expect(PairFrameCodec.encode(frame) == PairFrameCodec.encodeAtOnce(frame))
+        let many = PairFrame.snapshotPage([Sample.session, Sample.session] + Array(repeating: Sample.session, count: 30))
+        #expect(PairFrameCodec.encode(many) == PairFrameCodec.encodeAtOnce(many))
+    }
+
     /// The keys in particular: comparing sessions compares them, and they are the given ones.
     @Test func decode_ofASession_givesTheKeysBack() throws {
         let frame = try PairFrameCodec.decode(PairFrameCodec.encode(.snapshotPage([Sample.session])))

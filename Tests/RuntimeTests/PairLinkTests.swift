@@ -136,17 +136,42 @@ func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
         for end in [zero, one] {
             try await end.perform { link in
                 for index in 1...2000 {
-                    link.send(.acknowledge(index: UInt64(index)))
+                    link.send(.entry(index: UInt64(index), .replay([])))
                     if index % 7 == 0 { link.flush() }
                 }
                 link.flush()
             }
         }
-        let expected = [LinkEnd.Event.opened] + (1...2000).map { .frame(.acknowledge(index: UInt64($0))) }
+        let expected = [LinkEnd.Event.opened] + (1...2000).map { .frame(.entry(index: UInt64($0), .replay([]))) }
         for end in [zero, one] {
             #expect(try await eventually { end.events.withLock { $0.count } == 2001 })
             #expect(end.events.withLock { $0 } == expected)
         }
+        try await zero.stop()
+        try await one.stop()
+    }
+
+    /// Of those that wait for a flush only the last one goes, and no frame passes the acknowledgements before it.
+    @Test func acknowledgements_whenSeveralWait_goAsOne() async throws {
+        let identities = try Identities(["a", "b"])
+        let port = freePort()
+        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
+        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
+        #expect(try await bothOpen(zero, one))
+        try await zero.perform { link in
+            for index in 1...6 { link.send(.acknowledge(index: UInt64(index))) }
+            link.send(.snapshotPageTaken)
+            for index in 7...9 { link.send(.acknowledge(index: UInt64(index))) }
+            link.flush()
+            link.send(.acknowledge(index: 10))
+            link.flush()
+        }
+        let expected: [LinkEnd.Event] = [
+            .opened, .frame(.acknowledge(index: 6)), .frame(.snapshotPageTaken), .frame(.acknowledge(index: 9)),
+            .frame(.acknowledge(index: 10)),
+        ]
+        #expect(try await eventually { one.events.withLock { $0.count } == expected.count })
+        #expect(one.events.withLock { $0 } == expected)
         try await zero.stop()
         try await one.stop()
     }

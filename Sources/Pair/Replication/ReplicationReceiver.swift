@@ -151,7 +151,7 @@ public struct ReplicationReceiver: Sendable {
     private mutating func removeAll(except seen: Set<SessionID>, from table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta]
     {
         var out: [AppliedDelta] = []
-        for id in table.sessions.keys.sorted() where !seen.contains(id) {
+        for id in table.sessions.keys.filter({ !seen.contains($0) }).sorted() {
             let delta = SessionDelta(session: id, changes: [.removed(reason: "not in the active's snapshot", at: 0)])
             out.append(try applying { () throws(ApplyError) in try table.apply(delta) })
         }

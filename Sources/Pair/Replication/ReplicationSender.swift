@@ -57,12 +57,11 @@ public struct ReplicationSender: Sendable {
     /// taken for one of an entry that was sent since.
     public private(set) var nextIndex: UInt64 = 1
     public private(set) var acknowledged: UInt64 = 0
+    /// The sessions of the snapshot, in their order; from `position` on no page has carried them yet.
     private var order: [SessionID] = []
     private var position = 0
     /// Addresses of the reservations that no page has carried yet; `nil` while there are sessions left.
     private var reserved: [IPAddress]?
-    /// Sessions that no page has carried yet.
-    private var unsent: Set<SessionID> = []
 
     /// - Parameter unacknowledgedMax: entries that the standby may be behind.
     public init(now: Instant, unacknowledgedMax: UInt64 = ReplicationSender.unacknowledgedMax) {
@@ -100,9 +99,8 @@ public struct ReplicationSender: Sendable {
     public mutating func goSolo(_ reason: SoloReason, at now: Instant) {
         if case .solo = state {} else { since = now }
         state = .solo(reason)
-        order = []
+        (order, position) = ([], 0)
         reserved = nil
-        unsent = []
         acknowledged = nextIndex - 1
     }
 
@@ -113,7 +111,6 @@ public struct ReplicationSender: Sendable {
         acknowledged = nextIndex - 1
         since = now
         order = table.sessions.keys.sorted()
-        unsent = Set(order)
         position = 0
         reserved = nil
         state = .syncing(pages: 0, endIndex: nil)
@@ -126,8 +123,7 @@ public struct ReplicationSender: Sendable {
         nextIndex = 1
         acknowledged = 0
         since = now
-        order = []
-        unsent = []
+        (order, position) = ([], 0)
         state = .paired(isLate: false)
     }
 
@@ -150,12 +146,24 @@ public struct ReplicationSender: Sendable {
 
     private func isInComingPage(_ entry: LogEntry) -> Bool {
         switch entry {
-        case .delta(let delta): unsent.contains(delta.session)
+        case .delta(let delta): isUnsent(delta.session)
         // Replay reports are renewed all the time; until the last page has gone, the pages carry them.
-        case .replay: !unsent.isEmpty
+        case .replay: position < order.count
         // No page carries them.
         case .handshake: false
         }
+    }
+
+    /// Whether a session is one of the snapshot's that no page has carried yet. (A set of them would take as long to make as the list, and
+    /// both are made in one turn.)
+    private func isUnsent(_ id: SessionID) -> Bool {
+        var range = position..<order.count
+        while !range.isEmpty {
+            let middle = range.lowerBound + range.count / 2
+            if order[middle] == id { return true }
+            range = order[middle] < id ? middle + 1..<range.upperBound : range.lowerBound..<middle
+        }
+        return false
     }
 
     /// - Returns: whether the acknowledgement was one for something that was sent, now or before the last snapshot.
@@ -200,7 +208,6 @@ public struct ReplicationSender: Sendable {
             let end = min(position + PairProtocol.snapshotPageSessionsMax, order.count)
             // A session that ended meanwhile is left out; the standby drops what no page named.
             frames.append(.snapshotPage(order[position..<end].compactMap { table[$0] }))
-            unsent.subtract(order[position..<end])
             position = end
             pages += 1
         }
@@ -216,7 +223,7 @@ public struct ReplicationSender: Sendable {
         reserved = nil
         // The end counts as a page: when it is taken, everything before it was.
         state = .syncing(pages: pages + 1, endIndex: nextIndex - 1)
-        order = []
+        (order, position) = ([], 0)
         return frames
     }
 

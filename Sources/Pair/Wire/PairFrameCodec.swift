@@ -8,6 +8,13 @@ import SwiftProtobuf
 public enum PairFrameCodec {
     /// The protobuf payload, without the length in front of it.
     public static func encode(_ frame: PairFrame) -> [UInt8] {
+        if case .snapshotPage(let sessions, let reservations) = frame {
+            return SnapshotPageEncoding.encode(sessions, reservations: reservations)
+        }
+        return encodeAtOnce(frame)
+    }
+
+    static func encodeAtOnce(_ frame: PairFrame) -> [UInt8] {
         // Fails only for messages with required fields, of which there are none, or beyond 2 GiB, which limits preclude.
         try! frame.wire.serializedBytes()
     }

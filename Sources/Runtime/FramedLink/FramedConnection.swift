@@ -25,6 +25,12 @@ final class FramedConnection<Framing: ConnectionFraming>: ChannelInboundHandler 
     private var outgoing = ByteBuffer()
     private var bytesInFlight = 0
     private var lastUsed = NIODeadline.now()
+    /// Messages of one read are being handed over: what is said to them can go together, when they are through.
+    private(set) var isReading = false
+
+    /// Messages that are handed over before what was said to them goes, at most: a few milliseconds of work, and so much is the other side
+    /// kept waiting.
+    private static var messagesPerTurn: Int { 32 }
 
     init(description: String, isDialled: Bool, index: Int?, delegate: any FramedConnectionDelegate<Framing>) {
         self.description = description
@@ -139,15 +145,27 @@ final class FramedConnection<Framing: ConnectionFraming>: ChannelInboundHandler 
 
     /// Hands over every whole message, unless the connection is closed in between.
     private func readMessages() {
-        while isOpen {
+        while isOpen, readTurn() {}
+    }
+
+    /// - Returns: whether there may be more.
+    private func readTurn() -> Bool {
+        isReading = true
+        defer {
+            isReading = false
+            delegate?.connectionHasRead(self)
+        }
+        for _ in 0..<Self.messagesPerTurn where isOpen {
             do throws(FramingError) {
-                guard let message = try framing.next() else { return }
+                guard let message = try framing.next() else { return false }
                 lastUsed = .now()
                 delegate?.connection(self, received: message)
             } catch {
-                return close(.malformed(error.text))
+                close(.malformed(error.text))
+                return false
             }
         }
+        return true
     }
 
     private func watchIdleness() {
@@ -181,8 +199,14 @@ protocol FramedConnectionDelegate<Framing>: AnyObject {
 
     func connectionOpened(_ connection: FramedConnection<Framing>)
     func connection(_ connection: FramedConnection<Framing>, received message: Framing.Message)
+    /// Some messages were handed over, and `isReading` is over: what was said to them can go.
+    func connectionHasRead(_ connection: FramedConnection<Framing>)
     /// At most once, whether or not it was ever open.
     func connectionClosed(_ connection: FramedConnection<Framing>, wasOpen: Bool, reason: ConnectionClosing)
+}
+
+extension FramedConnectionDelegate {
+    func connectionHasRead(_ connection: FramedConnection<Framing>) {}
 }
 
 private enum ConnectionState {

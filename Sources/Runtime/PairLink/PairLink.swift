@@ -70,6 +70,8 @@ public final class PairLink {
     /// By reason.
     private var counts: [String: UInt64] = [:]
     private var (framesSent, bytesSent): (UInt64, UInt64) = (0, 0)
+    /// An acknowledgement that goes with the next flush, unless a later one takes its place.
+    private var waitingAcknowledgement: UInt64?
 
     /// - Parameters:
     ///   - log: for what the node has no event for: refused strangers, paths that cannot be listened on.
@@ -109,6 +111,21 @@ public final class PairLink {
 
     /// Puts a frame behind those that wait; without a link it goes nowhere.
     public func send(_ frame: PairFrame) {
+        guard current != nil else { return }
+        // It says that everything up to there is here: of several the last one is enough, and each is a record of TLS, a write, and work
+        // for the peer.
+        if case .acknowledge(let index) = frame { return waitingAcknowledgement = index }
+        sendAcknowledgement()
+        write(frame)
+    }
+
+    private func sendAcknowledgement() {
+        guard let index = waitingAcknowledgement else { return }
+        waitingAcknowledgement = nil
+        write(.acknowledge(index: index))
+    }
+
+    private func write(_ frame: PairFrame) {
         guard let current else { return }
         do throws(PairWireError) {
             let framed = try FrameSplitter.framed(PairFrameCodec.encode(frame))
@@ -125,7 +142,11 @@ public final class PairLink {
         counts.merging(["frames_sent": framesSent, "bytes_sent": bytesSent]) { own, _ in own }
     }
 
-    public func flush() { current?.flush() }
+    public func flush() {
+        guard let current, !current.isReading else { return }
+        sendAcknowledgement()
+        current.flush()
+    }
 
     /// Ends the link; node 1 dials again.
     public func close(reason: String) { current?.close(.ordinary(reason)) }
@@ -188,6 +209,7 @@ public final class PairLink {
         redial?.cancel()
         for channel in listeners.values { channel.close(promise: nil) }
         for connection in opening.values { connection.close(.ordinary("stopped")) }
+        sendAcknowledgement()
         current?.flush()
         current?.close(.ordinary("stopped"))
     }
@@ -350,6 +372,7 @@ extension PairLink: FramedConnectionDelegate {
         isDialling = false
         redial?.cancel()
         let former = current
+        waitingAcknowledgement = nil
         current = connection
         leave(former)
         openedAt = .now()
@@ -368,6 +391,10 @@ extension PairLink: FramedConnectionDelegate {
         if connection === current { handler(.frame(frame)) }
     }
 
+    func connectionHasRead(_ connection: PairConnection) {
+        if connection === current { flush() }
+    }
+
     func connectionClosed(_ connection: PairConnection, wasOpen: Bool, reason: ConnectionClosing) {
         opening[ObjectIdentifier(connection)] = nil
         switch reason {
@@ -383,6 +410,7 @@ extension PairLink: FramedConnectionDelegate {
         }
         guard connection === current else { return }
         current = nil
+        waitingAcknowledgement = nil
         count("closed")
         if NIODeadline.now() - openedAt >= PairLink.provenAfter { backoff = PairLink.backoffMin }
         handler(.closed(reason: reason.text))

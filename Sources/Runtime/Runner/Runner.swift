@@ -52,7 +52,12 @@ final class Runner {
     /// The time spent on datagrams since the loop last looked at its sockets, or earlier.
     private var spent: TimeAmount = .zero
     private var isStopped = false
-    private var armed: (at: Instant, task: Scheduled<Void>)?
+    private var armed: (at: Instant, number: UInt64, task: Scheduled<Void>)?
+    /// Of the timer that counts: one that was replaced when it was about to run runs all the same.
+    private var timerNumber: UInt64 = 0
+    /// Before that the loop looks at its sockets.
+    private var earliestWake = Instant(nanoseconds: 0)
+    private var isWaking = false
     private var responders: [RequestToken: Responder] = [:]
     private var nextToken: UInt64 = 1
     private(set) var role = NodeRole.starting
@@ -152,16 +157,19 @@ final class Runner {
         isDraining = true
         let start = NIODeadline.now()
         var handled = 0
+        var slowest: (input: Input, time: TimeAmount)?
         while !isStopped, let input = urgent.take() ?? nextDatagram() {
             let before = NIODeadline.now()
             handle(input)
             handled += 1
-            if case .datagram = input { note(NIODeadline.now() - before) }
+            let time = NIODeadline.now() - before
+            if slowest.map({ $0.time < time }) ?? true { slowest = (input, time) }
+            if case .datagram = input { note(time) }
         }
         world.link?.flush()
         isDraining = false
         arm()
-        noteBusy(since: start, inputs: handled)
+        noteBusy(since: start, inputs: handled, slowest: slowest)
     }
 
     private func nextDatagram() -> Input? { isWaitingForTurn ? nil : datagrams.take() }
@@ -202,11 +210,15 @@ final class Runner {
         for milestone in milestones { urgent.append(milestone) }
     }
 
-    private func noteBusy(since start: NIODeadline, inputs: Int) {
+    private func noteBusy(since start: NIODeadline, inputs: Int, slowest: (input: Input, time: TimeAmount)?) {
         let busy = NIODeadline.now() - start
         guard busy.nanoseconds > Runner.busyMax.inNanoseconds else { return }
         count("loop_busy")
-        let fields = [LogLine.Field("milliseconds", "\(busy.nanoseconds / 1_000_000)"), .init("inputs", "\(inputs)")]
+        var fields = [LogLine.Field("milliseconds", "\(busy.nanoseconds / 1_000_000)"), .init("inputs", "\(inputs)")]
+        // Of many inputs none may be to blame; of few it is this one.
+        if let slowest {
+            fields += [.init("slowest", slowest.input.name), .init("its_milliseconds", "\(slowest.time.nanoseconds / 1_000_000)")]
+        }
         logAtMostEverySecond("the event loop was busy for long", .warning, fields)
     }
 
@@ -215,23 +227,26 @@ final class Runner {
     /// Wakes the node at its next deadline: one task, replaced when the deadline moves nearer. One that moved away is met all the
     /// same and finds nothing to do.
     private func arm() {
-        guard !isStopped, let deadline = node.nextDeadline() else { return }
-        if let armed, armed.at <= deadline { return }
+        guard !isStopped, !isWaking, let deadline = node.nextDeadline() else { return }
+        let at = max(deadline, earliestWake)
+        if let armed, armed.at <= at { return }
         armed?.task.cancel()
-        let task = eventLoop.assumeIsolated().scheduleTask(deadline: .uptimeNanoseconds(deadline.nanoseconds)) { self.wake() }
-        armed = (deadline, task)
+        timerNumber += 1
+        let number = timerNumber
+        let task = eventLoop.assumeIsolated().scheduleTask(deadline: .uptimeNanoseconds(at.nanoseconds)) { self.wake(number) }
+        armed = (at, number, task)
     }
 
-    private func wake() {
+    /// An event loop looks at its sockets when no task is due. A deadline that is over again as soon as it was met, as that of work in
+    /// pages, must not keep it from all else, nor may two timers that do so in turn.
+    private func wake(_ number: UInt64) {
+        guard armed?.number == number else { return }
         armed = nil
+        isWaking = true
         submit(.deadline)
-        // A deadline that stays in the past would keep the loop from all else.
-        let now = Runner.now().instant
-        guard let armed, armed.at <= now else { return }
-        armed.task.cancel()
-        let later = now + .milliseconds(1)
-        let task = eventLoop.assumeIsolated().scheduleTask(deadline: .uptimeNanoseconds(later.nanoseconds)) { self.wake() }
-        self.armed = (later, task)
+        isWaking = false
+        earliestWake = Runner.now().instant + .nanoseconds(Runner.pause.nanoseconds)
+        arm()
     }
 
     // MARK: Effects
