@@ -194,8 +194,8 @@ extension Node {
     var isHandoverOffered: Bool { handover?.isOffered == true }
 
     /// Peers wait, so that the standby can come into step or stay so. One that is still being filled takes long: they are served
-    /// meanwhile.
-    var isDraining: Bool { handover != nil && (isHandoverOffered || sender.pairState == .paired) }
+    /// meanwhile, and so they are until the leases of the last takeover are recorded.
+    var isDraining: Bool { handover != nil && (isHandoverOffered || sender.pairState == .paired && !leases.isRecording) }
 
     mutating func beginSwitchover(token: RequestToken?, terms: HandoverTerms, then: Maintenance = .none, now: Now) {
         handover = Handover(
@@ -219,6 +219,11 @@ extension Node {
         guard let pending = handover, !pending.isOffered else { return }
         offerHandover(now: now)
         if !isDraining { unpark(now: now) }
+        // Of a hundred thousand sessions that takes seconds, and is nothing that the standby is late with.
+        if leases.isRecording {
+            handover?.deadline = now.instant + Node.handoverPatience
+            return
+        }
         guard !isHandoverOffered, now.instant >= pending.deadline else { return }
         let reason = "the standby is not in step: \(sender.pairState.name), \(sender.lag) entries behind"
         handover = nil

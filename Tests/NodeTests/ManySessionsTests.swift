@@ -93,6 +93,22 @@ import Testing
         for child in sessions { #expect(world.sendESP(inboundSPI: child.inboundSPI, from: 0)) }
     }
 
+    /// What the new owner still has to write down takes longer than a standby has to come into step.
+    @Test func switchover_whileLeasesAreRecorded_waitsForThem() {
+        let world = filled()
+        world.wires.latency = 8_000_000
+        _ = world.request(0, .switchover(force: false))
+        runUntilActive(1, world)
+        // As with so many that it takes seconds.
+        world.nodes[1]!.leases.nextDeadline = Instant(nanoseconds: world.now + 3_000_000_000)
+        let token = world.request(1, .switchover(force: false))
+        world.run(for: 2_500)
+        #expect(world.role(1) == .active && world.responses[token] == nil, "it neither gives up nor hands over")
+        #expect(!world.nodes[1]!.isDraining, "peers are served meanwhile")
+        world.run(for: 3_000)
+        #expect(world.role(0) == .active && world.role(1) == .standby)
+    }
+
     /// The new owner writes down leases as fast as the standby takes them in, so that no reply waits behind all of them.
     @Test func switchover_ofMany_leavesTheStandbyInStep() {
         let world = filled()
