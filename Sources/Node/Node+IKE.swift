@@ -155,9 +155,27 @@ extension Node {
 
     /// Nobody will acknowledge any more: what waits goes out, and the pair is visibly solo.
     ///
-    /// But no SA goes on to a slice of which the standby was not told: `extendLease` lets it, when the standby has stopped to go by what it knows
-    /// or the numbers end.
-    mutating func releaseHeld() { emit(hold.releaseAll().filter { !$0.isLease }) }
+    /// But no SA goes on to a slice of which the standby was not told, before it has stopped to go by what it knows or the numbers end
+    /// (`extendLease`), or is there again.
+    mutating func releaseHeld() {
+        for output in hold.releaseAll() {
+            if output.isLease {
+                for case .lease(let spi, _) in output.commands { unheardLeases.insert(spi) }
+            } else {
+                emit([output])
+            }
+        }
+    }
+
+    /// The standby has heard of everything.
+    mutating func giveUnheardLeases() {
+        let commands = unheardLeases.sorted().compactMap { spi -> DataPlaneCommand? in
+            guard let session = table.session(inboundSPI: spi), let child = session.child(inboundSPI: spi) else { return nil }
+            return plan.arm(child, in: session)
+        }
+        unheardLeases = []
+        if !commands.isEmpty { effects.append(.dataPlane(commands)) }
+    }
 
     /// We are not the owner any more: what waited is never shown; the data plane follows the table all the same.
     mutating func dropHeld() {

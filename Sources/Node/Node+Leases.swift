@@ -164,6 +164,7 @@ extension Node {
     private mutating func extendAtLast(_ child: ChildSA, in session: Session, next: UInt64, now: Now) {
         guard !sender.holdsReplies || sender.lag == 0, next > 0 else { return }
         guard isDue(next, limit: ((next - 1) / Lease.size + 1) * Lease.size, now: now) else { return }
+        unheardLeases.remove(child.inboundSPI)
         effects.append(.dataPlane([plan.arm(child, in: session)]))
     }
 

@@ -252,7 +252,10 @@ extension Node {
     /// Solo, syncing and paired are told whenever they change (law 8).
     mutating func pairStateChanged(now: Now) {
         let state = sender.pairState
-        if state == .paired { lastEndOfLink = "" }
+        if state == .paired {
+            lastEndOfLink = ""
+            giveUnheardLeases()
+        }
         let fields = [LogLine.Field("state", state.name)] + (state.reason.map { [.init("reason", $0)] } ?? [])
         log(state == .paired ? .notice : .warning, "pair state", fields)
         note(.pairState, state.reason.map { "\(state.name): \($0)" } ?? state.name, now: now)

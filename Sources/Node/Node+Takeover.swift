@@ -95,6 +95,7 @@ extension Node {
         effects.append(.releaseAddresses)
         forgetUnanswered()
         dropHeld()
+        unheardLeases = []
         dropHeldForDisk()
         passOnParked(cause: cause, now: now)
         announcements = []

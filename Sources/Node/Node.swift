@@ -35,6 +35,9 @@ public struct Node: Sendable {
     /// Why the link closed last, until the pair is paired again.
     var lastEndOfLink = ""
     var hold = HoldQueue()
+    /// Inbound SPIs of CHILD SAs whose next slice the data plane was not told of, since the standby had not heard of it. No more than there
+    /// are CHILD SAs.
+    var unheardLeases: Set<UInt32> = []
     /// IKE datagrams that came while a hand-over was under way.
     var parked: Deque<Datagram> = []
     var handover: Handover?
