@@ -13,6 +13,7 @@ final class KeyedHash {
 
     /// Traps only if libcrypto has no HMAC or no memory.
     init(_ function: HashFunction, key: SecretBytes) {
+        // Every key of every SA passes through here: without HMAC, or memory for 200 octets, there is nothing that this program could do.
         guard let context = EVP_MAC_CTX_new(KeyedHash.implementation) else { preconditionFailure("libcrypto has no HMAC") }
         self.context = context
         outputLength = function.outputLength

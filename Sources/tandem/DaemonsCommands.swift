@@ -23,28 +23,22 @@ private func findDaemon() -> String? {
     return folders.map { "\($0)/tandemd" }.first { access($0, X_OK) == 0 }
 }
 
+/// Their options, and what `--help` says of them, are the daemon's program's.
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "check", abstract: "Check a configuration file and everything it names.")
 
-    @Argument(help: "The configuration file.")
-    var file: String
+    @Argument(parsing: .captureForPassthrough)
+    var arguments: [String] = []
 
-    @OptionGroup var format: FormatOptions
-
-    func run() throws { try becomeDaemon(["check"] + (format.json ? ["--json"] : []) + ["--", file]) }
+    func run() throws { try becomeDaemon(["check"] + arguments) }
 }
 
 struct FenceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "fence", abstract: "Give up this host's shared addresses and outbound SAs, without the daemon.",
-        discussion: "Needs nothing of a running tandemd: its guard and the unit's ExecStopPost do the same when it ends or freezes.")
+        commandName: "fence", abstract: "Give up this host's shared addresses and outbound SAs, without the daemon.")
 
-    @Option(name: .long, help: ArgumentHelp("The daemon's configuration.", valueName: "file"))
-    var config = "/etc/tandem/tandem.toml"
+    @Argument(parsing: .captureForPassthrough)
+    var arguments: [String] = []
 
-    /// How an earlier `tandemd` starts its guard.
-    @Option(help: .hidden)
-    var watch: Int32?
-
-    func run() throws { try becomeDaemon(["fence", "--config", config] + (watch.map { ["--watch", "\($0)"] } ?? [])) }
+    func run() throws { try becomeDaemon(["fence"] + arguments) }
 }

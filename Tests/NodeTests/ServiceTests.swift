@@ -103,6 +103,7 @@ import Testing
         world.run(for: 60)
         Self.set(world, 1, .noCarrier)
         world.run(for: 30_000)
+        #expect(world.role(0) == .active)
         Self.served(world, user, by: 0)
     }
 
@@ -373,6 +374,7 @@ import Testing
         world.run(for: 19_000)
         Self.served(world, user, by: 1)
         world.run(for: 2000)
+        #expect(world.role(0) == .active)
         Self.served(world, user, by: 0)
     }
 

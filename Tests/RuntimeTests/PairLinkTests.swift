@@ -126,13 +126,19 @@ func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
     }
 }
 
+/// Both ends of a link that is open, on one path.
+private func openPair() async throws -> (zero: LinkEnd, one: LinkEnd) {
+    let identities = try Identities(["a", "b"])
+    let port = freePort()
+    let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
+    let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
+    #expect(try await bothOpen(zero, one))
+    return (zero, one)
+}
+
 @Suite struct PairLinkTests {
     @Test func frames_whenBothSend_arriveInOrder() async throws {
-        let identities = try Identities(["a", "b"])
-        let port = freePort()
-        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
-        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
-        #expect(try await bothOpen(zero, one))
+        let (zero, one) = try await openPair()
         for end in [zero, one] {
             try await end.perform { link in
                 for index in 1...2000 {
@@ -153,11 +159,7 @@ func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
 
     /// Of those that wait for a flush only the last one goes, and no frame passes the acknowledgements before it.
     @Test func acknowledgements_whenSeveralWait_goAsOne() async throws {
-        let identities = try Identities(["a", "b"])
-        let port = freePort()
-        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
-        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
-        #expect(try await bothOpen(zero, one))
+        let (zero, one) = try await openPair()
         try await zero.perform { link in
             for index in 1...6 { link.send(.acknowledge(index: UInt64(index))) }
             link.send(.snapshotPageTaken)
@@ -177,11 +179,7 @@ func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
     }
 
     @Test func link_whenClosed_isOpenedAgain() async throws {
-        let identities = try Identities(["a", "b"])
-        let port = freePort()
-        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
-        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
-        #expect(try await bothOpen(zero, one))
+        let (zero, one) = try await openPair()
         try await zero.perform { $0.close(reason: "test") }
         #expect(try await eventually { try await one.counter("opened") == 2 })
         #expect(try await eventually { zero.events.withLock { $0 } == [.opened, .closed("test"), .opened] })
@@ -298,11 +296,7 @@ func bothOpen(_ zero: LinkEnd, _ one: LinkEnd) async throws -> Bool {
     }
 
     @Test func peer_whenItTakesNothing_isGivenUp() async throws {
-        let identities = try Identities(["a", "b"])
-        let port = freePort()
-        let zero = try await LinkEnd(.zero, identities.settings(own: 0, peer: 1, paths: [path(port, 1)]))
-        let one = try await LinkEnd(.one, identities.settings(own: 1, peer: 0, paths: [path(2, port)]))
-        #expect(try await bothOpen(zero, one))
+        let (zero, one) = try await openPair()
         try await zero.perform { link in
             let reports = (1...4096).map { ReplayReport(inboundSPI: 0x8000_0000 | UInt32($0), top: 1 << 61) }
             for index in 1...2000 { link.send(.entry(index: UInt64(index), .replay(reports))) }
