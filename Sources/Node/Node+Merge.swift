@@ -102,20 +102,13 @@ extension Node {
     mutating func beginsMerge(with peer: PairHello, now: Now) -> Bool {
         if merge.taking != nil { return true }
         guard peer.owesMerge, !link.isMerged, merge.expects(peer.boot) else { return false }
-        announceAfterSplit(from: peer, now: now)
+        // The other node may have announced itself last, and have given way before a heartbeat of it as active came here.
+        if noteFirst(splitWith: peer.boot, now: now) { announceFromNow(now) }
         merge.taking = MergeWork.Taking(
             life: peer.boot, began: now.instant, deadline: now.instant + MergeWork.patience)
         effects.append(.frame(.mergeRequest(epoch: roles.epoch, wantsAll: divergence.gaveUpPeers)))
         log(.notice, "asking the other node for what it did as owner", [.init("epoch", "\(roles.epoch)")])
         return true
-    }
-
-    /// The other node may have announced itself last, and have given way before a heartbeat of it as active came here.
-    private mutating func announceAfterSplit(from peer: PairHello, now: Now) {
-        guard takeover.splitWith != peer.boot else { return }
-        takeover.splitWith = peer.boot
-        effects.append(.announceAddresses)
-        announceFromNow(now)
     }
 
     mutating func mergePageReceived(_ page: MergePage, now: Now) {

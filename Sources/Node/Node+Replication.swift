@@ -119,7 +119,7 @@ extension Node {
         if beginsMerge(with: peer, now: now) || hasSuccessor(peer, now: now) { return }
         divergence.forgetBase()
         // A peer that began with nothing while we were cut off has announced itself, and has nothing that it could tell us of.
-        if sender.pairState != .paired { effects.append(.announceAddresses) }
+        if sender.pairState != .paired { drawBack(now: now) }
         let overrules = peer.owesMerge && !link.isMerged
         effects += sender.begin(table: table, epoch: roles.epoch, overrules: overrules, at: now.instant).map(Effect.frame)
         tellAllHandshakes(now: now)

@@ -93,12 +93,25 @@ extension Node {
         guard isOwner, isSplit(from: heartbeat) else { return }
         // Whoever heard the other last sends to it: ours must be the last announcement, also after it has given way.
         announceFromNow(now)
-        guard takeover.splitWith != heartbeat.boot else { return }
-        effects.append(.announceAddresses)
-        takeover.splitWith = heartbeat.boot
+        guard noteFirst(splitWith: heartbeat.boot, now: now) else { return }
         let fields: [LogLine.Field] = [.init("its_epoch", "\(heartbeat.epoch)"), .init("epoch", "\(roles.epoch)")]
         log(.warning, "both nodes were active; the peer gives way", fields)
         note(.takeover, "both nodes were active; the other one gives way to epoch \(roles.epoch)", now: now)
+    }
+
+    /// - Returns: whether it is news that the peer, in this life, was active beside us.
+    mutating func noteFirst(splitWith life: UInt64, now: Now) -> Bool {
+        guard takeover.splitWith != life else { return false }
+        takeover.splitWith = life
+        drawBack(now: now)
+        return true
+    }
+
+    /// What routers and clients sent to the other node, which may have announced itself last, comes here from now on. What they answered
+    /// went there as well: nobody is given up for it.
+    mutating func drawBack(now: Now) {
+        effects.append(.announceAddresses)
+        ike.startOver(table: table, at: now.instant)
     }
 
     private func isSplit(from heartbeat: Heartbeat) -> Bool {

@@ -11,6 +11,8 @@ struct Checks {
     /// What happened, in words; the last of it is printed with a failure.
     var lines: [String] = []
     var linesShown = 60
+    /// Whether the trace tells of each IKE datagram that arrives.
+    var tracesDatagrams = false
     /// Why state may be gone for good, if it may: two owners, or a death without a standby in step.
     var lossReason: String?
     /// Both nodes had their gates open at once.
@@ -47,6 +49,11 @@ struct Checks {
 
 extension World {
     func trace(_ text: @autoclosure () -> String) { checks.lines.append("\(Double(now / 1000) / 1000) ms  \(text())") }
+
+    func traceArrival(_ datagram: Datagram, at place: @autoclosure () -> String) {
+        guard checks.tracesDatagrams, let header = IKEHeaderInTrace(datagram.bytes) else { return }
+        trace("    \(datagram.local) -> \(datagram.remote) at \(place()): \(header.text)")
+    }
 
     /// Tells of at most one failure in a run, with the trace: what follows a fault are other faults.
     func expect(_ holds: Bool, _ text: @autoclosure () -> String) {
@@ -233,6 +240,19 @@ extension SessionTable {
     func ikeSA(localSPI: UInt64) -> IKESA? {
         guard let session = session(localSPI: localSPI) else { return nil }
         return session.ikeSA(localSPI: localSPI)
+    }
+}
+
+/// An IKE header for the eyes (RFC 7296 §3.1).
+private struct IKEHeaderInTrace {
+    let text: String
+
+    init?(_ bytes: [UInt8]) {
+        guard bytes.count >= 28 else { return nil }
+        func number(_ range: Range<Int>) -> UInt64 { bytes[range].reduce(0) { $0 << 8 | UInt64($1) } }
+        let spis = "\(String(number(0..<8), radix: 16)):\(String(number(8..<16), radix: 16))"
+        let flags = "\(bytes[19] & 0x08 != 0 ? "initiator's" : "responder's") \(bytes[19] & 0x20 != 0 ? "response" : "request")"
+        text = "\(spis) exchange \(bytes[18]) \(flags) \(number(20..<24)), \(bytes.count) octets"
     }
 }
 

@@ -70,6 +70,7 @@ extension World {
         guard let datagram = nat.map({ $0.inwards(datagram) }) ?? datagram else { return }
         if let site, site.addresses.contains(datagram.remote.address) { return post(site.receive(datagram, now: time, random: random)) }
         guard let user = users.first(where: { $0.address == datagram.remote.address }) else { return }
+        traceArrival(Datagram(local: datagram.local, remote: datagram.remote, bytes: datagram.bytes), at: "end-user \(user.number)")
         act(user) { $0.receive(datagram, context: $1) }
     }
 
@@ -93,6 +94,7 @@ extension World {
             if datagram.bytes.count > 19, datagram.bytes[19] & 0x20 == 0 { missedRequests += 1 }
             return
         }
+        traceArrival(datagram, at: "node \(index)")
         feed(index, .datagram(datagram))
     }
 }

@@ -38,7 +38,8 @@ public final class Swarm {
     /// - Parameters:
     ///   - broken: a fault that the checkers must find.
     ///   - linesShown: of the trace, with a failure.
-    public init(seed: UInt64, kind: Kind, broken: Break? = nil, linesShown: Int = 60) {
+    ///   - tracesDatagrams: tells of each IKE datagram that arrives.
+    public init(seed: UInt64, kind: Kind, broken: Break? = nil, linesShown: Int = 60, tracesDatagrams: Bool = false) {
         dice = RandomSource.seeded(seed &* 3 &+ kind.rawValue)
         self.kind = kind
         var options = World.Options(seed: seed &+ 1_000_000, paths: Int(dice.uint32() % 2) + 1)
@@ -50,6 +51,7 @@ public final class Swarm {
         found = box
         world = World(options) { box.text = $0 }
         world.checks.linesShown = linesShown
+        world.checks.tracesDatagrams = tracesDatagrams
         world.checks.label = "seed \(seed), \(kind)"
         world.wires.jitterMax = dice.uint32() % 2 == 0 ? 0 : 3_000_000
         if kind == .rough {

@@ -18,6 +18,7 @@ struct Simulate: ParsableCommand {
         })
     var broken: Break?
     @Option(help: "How much of the trace is printed with a failure, in lines.") var lines = 60
+    @Flag(help: "Put each IKE datagram that arrives into the trace.") var datagrams = false
     @Flag(help: "End at the first failure.") var untilFailure = false
 
     func validate() throws {
@@ -31,7 +32,7 @@ struct Simulate: ParsableCommand {
         for seed in Swift.stride(from: first, to: first + seeds, by: UInt64.Stride(stride)) {
             // The kinds take turns.
             let kind = Swarm.Kind.allCases[Int(seed % UInt64(Swarm.Kind.allCases.count))]
-            let result = Swarm(seed: seed, kind: kind, broken: broken, linesShown: lines).run()
+            let result = Swarm(seed: seed, kind: kind, broken: broken, linesShown: lines, tracesDatagrams: datagrams).run()
             count += 1
             virtual += Double(result.virtualNanoseconds) / 1e9
             if digests > 0, seed % digests == 0 { print("{\"seed\": \(seed), \"digest\": \"\(String(result.digest, radix: 16))\"}") }

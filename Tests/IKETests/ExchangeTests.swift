@@ -195,6 +195,24 @@ import Testing
         #expect(world.gateway.engine.counters.requestsRetransmitted == 5)
     }
 
+    @Test func liveness_whenThePeerIsHeardAndItsAnswersAreNot_isAskedAnew() throws {
+        var world = established(.standard(livenessDelay: .seconds(10)))
+        let id = try #require(world.session?.id)
+        world.link.lossPercent = 100
+        // Asked at 10 s, for the last time at 99 s.
+        world.pass(.seconds(150))
+        world.gateway.engine.noteInboundTraffic(session: id, at: world.now)
+        world.pass(.seconds(30))
+        #expect(world.gateway.table.count == 1 && world.gateway.engine.counters.requestsRetransmitted == 7)
+        world.link.lossPercent = 0
+        world.pass(.seconds(20))
+        #expect(world.gateway.table.count == 1 && world.session?.hasPendingRequest == false)
+        // Who is not heard any more is given up as ever.
+        world.link.lossPercent = 100
+        world.pass(.seconds(200))
+        #expect(world.gateway.table.count == 0 && world.gateway.engine.counters.peersDead == 1)
+    }
+
     /// The peer has done with the IKE SA in which we asked: the one that replaced it tells whether it lives.
     @Test func liveness_whenTheIKESAWasReplacedMeanwhile_doesNotEndTheSession() throws {
         var world = established()

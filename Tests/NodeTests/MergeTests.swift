@@ -237,6 +237,27 @@ import Testing
         }
     }
 
+    /// What it was told is not heard by the owner, and says that the client lives: nobody is given up for it.
+    @Test func clientWhoseAnswersWentToANodeThatStartedWithNothing_isAskedAnew() {
+        var options = World.Options()
+        options.livenessDelay = .milliseconds(400)
+        options.retransmitTimeout = .milliseconds(150)
+        let (world, user) = TakeoverTests.connected(options)
+        world.kill(1)
+        world.run(for: 300)
+        world.cut()
+        world.start(1)
+        world.pinned = 1
+        // All tries but the last have gone by.
+        world.run(for: 5_000)
+        let session = world.nodes[0]?.table.withPendingRequest
+        #expect(world.role(0) == .active && world.role(1) == .active && session?.count == 1)
+        world.pinned = nil
+        Self.meet(world, for: 4_000)
+        #expect(world.nodes[0].map { Set($0.table.sessions.keys) } == session)
+        Self.expectAllServed(world, [user], by: 0)
+    }
+
     // MARK: - Conflicts
 
     @Test func oneClientWithASessionOnEachSide_keepsTheOneItSpokeToLast() {

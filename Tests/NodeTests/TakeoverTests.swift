@@ -10,8 +10,8 @@ import Testing
 
 @Suite struct TakeoverTests {
     /// A pair with one connected client, in step.
-    static func connected() -> (World, World.EndUser) {
-        let world = World()
+    static func connected(_ options: World.Options = World.Options()) -> (World, World.EndUser) {
+        let world = World(options)
         let user = World.EndUser(in: world)
         world.startPair()
         world.connect(user)

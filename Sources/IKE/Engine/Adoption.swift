@@ -25,13 +25,7 @@ extension IKEEngine {
             synchronization.noteBehind(session.id)
             noteSyncDue(session.id, at: now)
         }
-        for sa in session.ikeSAs {
-            for pending in sa.pendingRequests {
-                counters.requestsRetransmitted += 1
-                awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
-                outcome.datagrams += send(pending.datagrams, in: session)
-            }
-        }
+        outcome.datagrams = askAgain(session, at: now)
         return outcome
     }
 

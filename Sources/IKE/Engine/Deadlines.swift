@@ -16,6 +16,8 @@ enum Deadline: Hashable {
     case retransmitSync(session: SessionID, localSPI: UInt64, nonce: UInt32, repeats: Int)
     /// The turn of a session whose counters may not be the peer's.
     case synchronize(SessionID)
+    /// The turn of a session whose peer's answers may have gone to the other node.
+    case startOver(SessionID)
     /// The next page of sessions whose timers are not yet set.
     case sweep
     /// The next page of the former owner's last answers.
@@ -24,7 +26,8 @@ enum Deadline: Hashable {
     var session: SessionID? {
         switch self {
         case .retransmit(let session, _, _, _), .liveness(let session), .keepAlive(let session), .lifetime(let session),
-            .waiting(let session), .retransmitSync(let session, _, _, _), .synchronize(let session):
+            .waiting(let session), .retransmitSync(let session, _, _, _), .synchronize(let session),
+            .startOver(let session):
             session
         case .sweep, .repeatAnswers: nil
         }

@@ -52,8 +52,8 @@ public struct IKEEngine: Sendable {
     var addressTries: [SessionID: Int] = [:]
     /// The newest request that said something of addresses.
     var addressRequests: [SessionID: (localSPI: UInt64, messageID: UInt32)] = [:]
-    /// When a session stopped moving because nobody answered there.
-    var fallenBack: [SessionID: Instant] = [:]
+    /// When what a session asks was asked anew: where it was before it moved, or when its peer could hear us again.
+    var startedOver: [SessionID: Instant] = [:]
     /// Sessions found when this node became owner, whose liveness timers are not yet set.
     var unswept: [SessionID]?
     private var uniqueIDs: UniqueIDs?

@@ -31,13 +31,7 @@ extension IKEEngine {
         } else if synchronization.needs.replayIncrement != nil {
             noteSyncDue(id, at: now)
         }
-        for sa in session.ikeSAs {
-            for pending in sa.pendingRequests {
-                counters.requestsRetransmitted += 1
-                awaitResponse(id, sa.localSPI, pending.messageID, repeats: 0, from: now)
-                outcome.datagrams += send(pending.datagrams, in: session)
-            }
-        }
+        outcome.datagrams += askAgain(session, at: now)
         return outcome
     }
 

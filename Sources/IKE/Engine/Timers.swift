@@ -60,6 +60,8 @@ extension IKEEngine {
             return retransmitSync(session, localSPI, nonce, repeats: repeats, table: table, context: context)
         case .synchronize(let session):
             return synchronizeDue(session, table: table, context: context)
+        case .startOver(let session):
+            return startOverDue(session, table: table, context: context)
         case .sweep:
             sweep(table: table, context: context)
             return .nothing
@@ -88,7 +90,11 @@ extension IKEEngine {
         guard repeats < configuration.limits.retransmitTries + (isPatient ? IKELimits.patientTries : 0) else {
             // A peer may have done with the IKE SA that was replaced; whether it lives, the new one tells.
             guard session.ikeSA.localSPI == localSPI else { return endOther(localSPI, of: session, at: context.now.instant) }
-            if isWaitingAnew(id, at: context.now.instant) { return .nothing }
+            if hasStartedOver(id, at: context.now.instant) { return .nothing }
+            let last = context.now.instant + (.zero - configuration.limits.wait(repeats: repeats))
+            if pending.purpose == .liveness, hasBeenHeard(session, since: last) {
+                return IKEOutcome(datagrams: askAgain(session, at: context.now.instant), session: id)
+            }
             return fallBack(session, context: context) ?? giveUp(session, pending, context: context)
         }
         counters.requestsRetransmitted += 1
@@ -125,6 +131,9 @@ extension IKEEngine {
         if lastHeard[session.id] != nil { lastHeard[session.id] = now } else { watch(session, from: now) }
     }
 
+    /// Whoever was heard after we asked for the last time lives, whatever became of the answer.
+    private func hasBeenHeard(_ session: Session, since instant: Instant) -> Bool { lastHeard[session.id].map { $0 > instant } ?? false }
+
     /// Sets the liveness timer of a session whose connection has one.
     mutating func watch(_ session: Session, from now: Instant) {
         guard lastHeard[session.id] == nil, let delay = livenessDelay(session) else { return }
@@ -141,7 +150,7 @@ extension IKEEngine {
         mappings[session] = nil
         addressTries[session] = nil
         addressRequests[session] = nil
-        fallenBack[session] = nil
+        startedOver[session] = nil
         synchronization.forget(session)
     }
 
@@ -174,6 +183,7 @@ extension IKEEngine {
         deadlines.removeAll()
         lastHeard = [:]
         lastSent = [:]
+        startedOver = [:]
         for session in waiting.keys.sorted() { deadlines.insert(.waiting(session), at: now) }
         appointments = [:]
         unswept = nil
@@ -185,18 +195,54 @@ extension IKEEngine {
             keepMoving(session, at: now)
             if syncStep(of: session, epoch: context.epoch) != nil { noteSyncDue(session.id, at: now) }
             keepRedirecting(session, at: now)
-            var outcome = IKEOutcome(session: session.id)
-            for sa in session.ikeSAs {
-                for pending in sa.pendingRequests {
-                    awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
-                    // There may be as many of these as peers behind NATs, and they have waited for long.
-                    if session.isHardToReach(pending) { continue }
-                    counters.requestsRetransmitted += 1
-                    outcome.datagrams += send(pending.datagrams, in: session)
-                }
-            }
-            return outcome
+            // Peers that are hard to reach may be many, and have waited for long.
+            return IKEOutcome(datagrams: ask(session, unless: session.isHardToReach, at: now), session: session.id)
         }
+    }
+
+    /// The peers' answers may have gone to the other node until now, which spoke for them as well: whatever waits for one goes out again,
+    /// and has all its tries before anybody is given up. In turns, as `advance` goes.
+    public mutating func startOver(table: SessionTable, at now: Instant) {
+        for id in table.withPendingRequest.sorted() {
+            startedOver[id] = now
+            deadlines.insert(.startOver(id), at: now)
+        }
+    }
+
+    private mutating func startOverDue(_ id: SessionID, table: SessionTable, context: IKEContext) -> IKEOutcome {
+        guard let session = table[id], !session.isArriving else { return .nothing }
+        let syncs = session.ikeSAs.flatMap { repeatSync(in: $0, of: session, context: context) }
+        return IKEOutcome(datagrams: askAgain(session, at: context.now.instant) + syncs, session: id)
+    }
+
+    /// What waits for an answer goes out again, and is given up as late as if it had never gone out before.
+    mutating func askAgain(_ session: Session, at now: Instant) -> [Datagram] {
+        startedOver[session.id] = now
+        return ask(session, at: now)
+    }
+
+    /// - Parameter isLater: a request that can wait for its next turn.
+    private mutating func ask(
+        _ session: Session, unless isLater: (PendingRequest) -> Bool = { _ in false }, at now: Instant
+    ) -> [Datagram] {
+        var datagrams: [Datagram] = []
+        for sa in session.ikeSAs {
+            for pending in sa.pendingRequests {
+                awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
+                guard !isLater(pending) else { continue }
+                counters.requestsRetransmitted += 1
+                datagrams += send(pending.datagrams, in: session)
+            }
+        }
+        return datagrams
+    }
+
+    /// A request that is not answered has not had its time since the session started over.
+    mutating func hasStartedOver(_ session: SessionID, at now: Instant) -> Bool {
+        guard let since = startedOver[session] else { return false }
+        if now < since + configuration.limits.patience { return true }
+        startedOver[session] = nil
+        return false
     }
 
     /// The other node speaks for the sessions now: timers and hints go, and of what is half-open all of which it does not know.
@@ -217,7 +263,7 @@ extension IKEEngine {
         mappings = [:]
         addressTries = [:]
         addressRequests = [:]
-        fallenBack = [:]
+        startedOver = [:]
         unrecorded = [:]
         synchronization = SyncWork()
         unswept = nil

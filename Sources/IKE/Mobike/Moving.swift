@@ -155,28 +155,13 @@ extension IKEEngine {
         let changes = superseded(by: session.path, in: session) + [.movingSet(nil)]
         guard let after = (try? session.applying(changes)) ?? nil else { return nil }
         let now = context.now.instant
-        fallenBack[session.id] = now
         addressTries[session.id] = nil
         var outcome = IKEOutcome(
             deltas: [SessionDelta(session: session.id, changes: changes)],
             events: [.stayed(session: session.id, insteadOf: target.remote)], session: session.id)
         count(outcome.events)
-        for sa in after.ikeSAs {
-            for pending in sa.pendingRequests {
-                counters.requestsRetransmitted += 1
-                awaitResponse(session.id, sa.localSPI, pending.messageID, repeats: 0, from: now)
-                outcome.datagrams += send(pending.datagrams, in: after)
-            }
-        }
+        outcome.datagrams = askAgain(after, at: now)
         return outcome
-    }
-
-    /// A request that was given up where the session was moving has not had its time on the path to which it fell back.
-    mutating func isWaitingAnew(_ session: SessionID, at now: Instant) -> Bool {
-        guard let since = fallenBack[session] else { return false }
-        if now < since + configuration.limits.patience { return true }
-        fallenBack[session] = nil
-        return false
     }
 
     func draftMove(in session: Session, context: IKEContext) -> RequestDraft? {

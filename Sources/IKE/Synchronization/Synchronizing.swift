@@ -61,6 +61,13 @@ extension IKEEngine {
         deadlines.insert(deadline, at: now + configuration.limits.wait(repeats: repeats))
     }
 
+    mutating func repeatSync(in sa: IKESA, of session: Session, context: IKEContext) -> [Datagram] {
+        guard let pending = sa.counterSync.pending, pending.epoch == context.epoch else { return [] }
+        awaitSync(session.id, sa.localSPI, pending.nonce, repeats: 0, from: context.now.instant)
+        counters.requestsRetransmitted += 1
+        return send([pending.datagram], in: session)
+    }
+
     /// The same bytes again; what is never answered ends as any other request does.
     mutating func retransmitSync(
         _ id: SessionID, _ localSPI: UInt64, _ nonce: UInt32, repeats: Int, table: SessionTable, context: IKEContext
@@ -70,6 +77,7 @@ extension IKEEngine {
         // The owner is the same, under a higher epoch.
         guard pending.epoch == context.epoch else { return synchronize(session, table: table, context: context) }
         guard repeats < configuration.limits.retransmitTries else {
+            if hasStartedOver(id, at: context.now.instant) { return .nothing }
             counters.syncsFailed += 1
             guard session.ikeSA.localSPI == localSPI else { return endOther(localSPI, of: session, at: context.now.instant) }
             return giveUpPeer(session, context: context)
