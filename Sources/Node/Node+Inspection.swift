@@ -34,7 +34,7 @@ extension Node {
     }
 
     /// It was owner beside the present one, which may not have all of it yet.
-    package var holdsWhatOwnerMayNot: Bool { owesMerge }
+    package var holdsWhatOwnerMayNot: Bool { owesMerge && mayKnowMore }
 
     /// The standby was told of this half-open IKE SA.
     package func sharesHandshake(_ spi: UInt64) -> Bool { ike.isShared(halfOpen: spi) }

@@ -120,6 +120,7 @@ extension Node {
         for ending in page.ended { take(ending, now: now) }
         for item in page.sessions { take(item, now: now) }
         for reservation in page.reservations { take(reservation) }
+        for spent in page.spentSlices { take(spent, now: now) }
         merge.taking?.pagesToAcknowledge += 1
         acknowledgeMergePages(now: now)
     }
@@ -385,6 +386,16 @@ extension Node {
     private mutating func noteNumbers(of session: Session) {
         merge.taking?.newIDs.insert(session.uniqueID)
         merge.taking?.newChildIDs.formUnion(session.children.map(\.uniqueID))
+    }
+
+    /// What a former life of the other node used is left behind, as what this one uses is (law 3).
+    private mutating func take(_ spent: MergePage.SpentSlice, now: Now) {
+        guard let session = table.session(inboundSPI: spent.inboundSPI), let child = session.child(inboundSPI: spent.inboundSPI),
+            child.lease.slice <= spent.slice
+        else { return }
+        let lease = Lease(slice: spent.slice).next(for: configuration.id)
+        let delta = SessionDelta(session: session.id, changes: [.leased(inboundSPI: child.inboundSPI, lease: lease)])
+        commit(IKEOutcome(deltas: [delta], session: session.id), now: now)
     }
 
     /// One that is kept for somebody whom nobody here knows, on an address that is nobody's here.

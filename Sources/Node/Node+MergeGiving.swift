@@ -11,7 +11,16 @@ extension Node {
         guard configuration.pair != nil else { return }
         var owed = MergeWork.Owed()
         if case .record(let step) = leases.task { owed.unrecorded = (step, leases.sessions.map(Set.init)) }
-        merge.owed = table.count > 0 || !divergence.isEmpty ? owed : nil
+        merge.owed = mayKnowMore || state.remembersAlone ? owed : nil
+    }
+
+    /// It has sessions, or had some, of which it does not know whether the owner has them so.
+    var mayKnowMore: Bool { table.count > 0 || !divergence.isEmpty }
+
+    /// The disk said how far former lives went in the numbers of SAs that the peer may fill this one with, and will not say it again.
+    mutating func oweSpentSlices() {
+        guard configuration.pair != nil, state.remembersAlone else { return }
+        merge.owed = MergeWork.Owed()
     }
 
     /// A snapshot that was sent before the owner heard that we owe something would overwrite it.
@@ -111,12 +120,17 @@ extension Node {
         }
         let children = divergence.children.filter(\.value.isGone).keys.sorted()
         let ikeSAs = divergence.ikeSAs.filter(\.value.isGone).keys.sorted()
+        let spent = state.remembersAlone ? state.spentSlices.sorted { $0.key < $1.key } : []
         let reservations = table.reservations.all.filter { $0.offlineSince != nil }.sorted { $0.address < $1.address }
         return
             // Each of them takes SAs away at the owner.
             wanted.pages(of: MergePage.sessionsMax) { $0.ended = $1 } + children.pages(of: MergePage.endingsMax) { $0.endedChildren = $1 }
             + ikeSAs.pages(of: MergePage.endingsMax) { $0.endedIKESAs = $1 }
             + reservations.pages(of: PairProtocol.snapshotPageReservationsMax) { $0.reservations = $1 }
+            // Each is a change of a session.
+            + spent.pages(of: MergePage.sessionsMax) { page, slices in
+                page.spentSlices = slices.map { MergePage.SpentSlice(inboundSPI: $0.key, slice: $0.value) }
+            }
     }
 }
 

@@ -24,6 +24,7 @@ extension Node {
 
     private mutating func stateOpened(_ opening: StateOpening, now: Now) {
         state.open(opening, at: now.instant)
+        oweSpentSlices()
         roles.mayUse(upTo: state.writtenLimit)
         if let problem = opening.problem {
             log(.error, "the state directory", [.init("problem", problem)])

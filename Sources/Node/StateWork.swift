@@ -117,6 +117,8 @@ struct StateWork {
     /// The table has nothing but what was on the disk.
     var isRestoredOnly = false
     var spentSlices: [UInt32: UInt64] = [:]
+    /// What former lives used is known to this one alone: what the disk said of it is removed, and nothing could be written in its place.
+    private(set) var remembersAlone = false
 
     var isRestoring: Bool { !stored.isEmpty }
     /// The disk is about to remove all that it has.
@@ -154,6 +156,7 @@ struct StateWork {
         wantsDiscard = opening.isReadOnly
         isHeadDirty = opening.isReadOnly
         spentSlices = opening.spentSlices
+        remembersAlone = opening.isReadOnly && !spentSlices.isEmpty
         writtenSlices = opening.state.slices
         if opening.isReadOnly, let problem = opening.problem { noteFailure(problem, at: now) }
     }

@@ -96,8 +96,8 @@ public struct SessionMerge: Sendable {
             session.ikeSA = merged
             givenUp = lost
         }
-        // The session was to end there, with an IKE SA that the peer has replaced since.
-        if other.ikeSA.localSPI != session.ikeSA.localSPI { givenUp += other.ikeSA.pendingRequests.filter { $0.purpose == .deleteIKESA } }
+        // Something was to end there, and was asked in an IKE SA that the peer has replaced since.
+        if other.ikeSA.localSPI != session.ikeSA.localSPI { givenUp += other.ikeSA.pendingRequests.filter(\.isDeletion) }
         var rest: [IKESA] = []
         for sa in session.otherIKESAs + other.ikeSAs where !gone.contains(sa.localSPI) && sa.localSPI != session.ikeSA.localSPI {
             // Two answers to one request of the peer's, of which it took one.
@@ -174,6 +174,13 @@ extension PendingRequest {
         return PendingRequest(
             messageID: messageID, purpose: purpose == other.purpose ? purpose : .liveness,
             datagrams: datagrams + other.datagrams.filter { !datagrams.contains($0) })
+    }
+
+    fileprivate var isDeletion: Bool {
+        switch purpose {
+        case .deleteIKESA, .deleteChildSA: true
+        default: false
+        }
     }
 
     /// An INFORMATIONAL exchange, not in fragments: its answer says little.

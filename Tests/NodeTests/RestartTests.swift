@@ -266,6 +266,25 @@ import Testing
         #expect(user.isEstablished)
     }
 
+    /// It removes what is there, and goes on above what a former life may have used. When it ends too nobody knows but the owner.
+    @Test func disk_thatIsFullAtTheStart_leavesWhatWasUsedToTheOwner() throws {
+        let (world, user) = Self.connected()
+        let spi = user.inboundSPIAtGateway
+        world.disks[0]?.isFull = true
+        world.kill(0)
+        world.run(for: 300)
+        world.start(0)
+        world.run(for: 2_000)
+        #expect(world.role(1) == .active && world.pairState(1) == "paired" && world.disks[0]!.durable.sessions.isEmpty)
+        #expect(world.status(1).counters["merges"] == 0, "nobody was owner beside it")
+        let used = StoredState.advanced(.initial, for: .zero)
+        let lease = try #require(world.nodes[1]?.table.session(inboundSPI: spi)?.child(inboundSPI: spi)?.lease)
+        #expect(lease.slice > used.slice && world.nodes[0]?.table.session(inboundSPI: spi)?.child(inboundSPI: spi)?.lease == lease)
+        #expect(world.disks[1]!.durable.slices[spi] == lease.slice)
+        world.settle(user)
+        #expect(world.sendESP(inboundSPI: spi, from: 1))
+    }
+
     @Test func disk_thatFallsBehindTheLeases_isDiscarded() {
         let (world, user) = Self.connected()
         let spi = user.inboundSPIAtGateway

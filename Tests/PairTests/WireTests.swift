@@ -321,6 +321,9 @@ enum Sample {
                 holder: LeaseHolder(connection: "rw", identity: Identity(text: "a@example.net")), pool: "road",
                 address: IPAddress("10.3.0.7")!, offlineSince: 99)
         ]
+        page.spentSlices = [
+            MergePage.SpentSlice(inboundSPI: 1, slice: .max), MergePage.SpentSlice(inboundSPI: .max, slice: 0),
+        ]
         return page
     }()
 

@@ -118,9 +118,10 @@ import Testing
         #expect(!ours.isTheirs && ours.session.localSPIs == [500])
     }
 
-    /// The DELETE of the whole session is wanted in the new IKE SA as well; that of an SA that was replaced here too is not.
-    @Test func sessionThatWasToEnd_whenItsIKESAWasReplacedAtTheOther_isToEndAnew() {
-        let request = Self.request(Self.session.ikeSA.nextSendID, .deleteIKESA)
+    /// The DELETE of the whole session, or of a CHILD SA, is wanted in the new IKE SA as well; that of an SA that was replaced here too is not.
+    @Test(arguments: [PendingRequest.Purpose.deleteIKESA, .deleteChildSA(10)])
+    func whatWasToEnd_whenTheIKESAWasReplacedAtTheOther_isToEndAnew(purpose: PendingRequest.Purpose) {
+        let request = Self.request(Self.session.ikeSA.nextSendID, purpose)
         var (ending, rekeyed, done) = (Self.session, Self.session, Self.session)
         ending.ikeSA.pendingRequests = [request]
         ending.ikeSA.nextSendID += 1

@@ -33,6 +33,17 @@ public struct MergePage: Hashable, Sendable {
         }
     }
 
+    /// How far in the outbound numbers of a CHILD SA former lives of the sender may have gone, which nobody will know when this one ends.
+    public struct SpentSlice: Hashable, Sendable {
+        public var inboundSPI: UInt32
+        public var slice: UInt64
+
+        public init(inboundSPI: UInt32, slice: UInt64) {
+            self.inboundSPI = inboundSPI
+            self.slice = slice
+        }
+    }
+
     public var sessions: [Item] = []
     public var ended: [Ending] = []
     /// CHILD SAs and IKE SAs that ended inside living sessions, by our SPIs.
@@ -40,11 +51,13 @@ public struct MergePage: Hashable, Sendable {
     public var endedIKESAs: [UInt64] = []
     /// Addresses that are kept for who is away.
     public var reservations: [Reservation] = []
+    public var spentSlices: [SpentSlice] = []
 
     public init() {}
 
     public init(sessions: [Item]) { self.sessions = sessions }
 
+    /// Nothing in it is of what the sender did as owner.
     public var isEmpty: Bool { sessions.isEmpty && ended.isEmpty && endedChildren.isEmpty && endedIKESAs.isEmpty && reservations.isEmpty }
 
     /// Sessions in one page, as in one of a snapshot.

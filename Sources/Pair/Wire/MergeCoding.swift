@@ -21,6 +21,9 @@ extension MergePage {
             $0.endedChildren = endedChildren
             $0.endedIkeSas = endedIKESAs
             $0.reservations = reservations.map(\.wire)
+            $0.spentSlices = spentSlices.map { spent in
+                WireSpentSlice.with { ($0.inboundSpi, $0.slice) = (spent.inboundSPI, spent.slice) }
+            }
         }
     }
 
@@ -44,6 +47,9 @@ extension MergePage {
         reservations = try WireField.list(
             wire.reservations, max: PairProtocol.snapshotPageReservationsMax, "MergePage.reservations"
         ) { (reservation) throws(PairWireError) in try Reservation(reservation) }
+        spentSlices = try WireField.list(wire.spentSlices, max: MergePage.endingsMax, "MergePage.spent_slices") {
+            SpentSlice(inboundSPI: $0.inboundSpi, slice: $0.slice)
+        }
     }
 }
 

@@ -794,6 +794,23 @@ nonisolated struct WireMergePage: Sendable {
 
   var reservations: [WireReservation] = []
 
+  var spentSlices: [WireSpentSlice] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// A CHILD SA by its inbound SPI, and how far a former life of the sender may have gone in its numbers.
+nonisolated struct WireSpentSlice: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var inboundSpi: UInt32 = 0
+
+  var slice: UInt64 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -4305,7 +4322,7 @@ nonisolated extension WireMergeRequest: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireMergePage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".MergePage"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sessions\0\u{1}ended\0\u{3}ended_children\0\u{3}ended_ike_sas\0\u{1}reservations\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sessions\0\u{1}ended\0\u{3}ended_children\0\u{3}ended_ike_sas\0\u{1}reservations\0\u{4}A\u{1}spent_slices\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4318,6 +4335,7 @@ nonisolated extension WireMergePage: SwiftProtobuf.Message, SwiftProtobuf._Messa
       case 3: try { try decoder.decodeRepeatedFixed32Field(value: &self.endedChildren) }()
       case 4: try { try decoder.decodeRepeatedFixed64Field(value: &self.endedIkeSas) }()
       case 5: try { try decoder.decodeRepeatedMessageField(value: &self.reservations) }()
+      case 70: try { try decoder.decodeRepeatedMessageField(value: &self.spentSlices) }()
       default: break
       }
     }
@@ -4339,6 +4357,9 @@ nonisolated extension WireMergePage: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if !self.reservations.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.reservations, fieldNumber: 5)
     }
+    if !self.spentSlices.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.spentSlices, fieldNumber: 70)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -4348,6 +4369,42 @@ nonisolated extension WireMergePage: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.endedChildren != rhs.endedChildren {return false}
     if lhs.endedIkeSas != rhs.endedIkeSas {return false}
     if lhs.reservations != rhs.reservations {return false}
+    if lhs.spentSlices != rhs.spentSlices {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireSpentSlice: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".SpentSlice"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}inbound_spi\0\u{1}slice\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed32Field(value: &self.inboundSpi) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.slice) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.inboundSpi != 0 {
+      try visitor.visitSingularFixed32Field(value: self.inboundSpi, fieldNumber: 1)
+    }
+    if self.slice != 0 {
+      try visitor.visitSingularUInt64Field(value: self.slice, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: WireSpentSlice, rhs: WireSpentSlice) -> Bool {
+    if lhs.inboundSpi != rhs.inboundSpi {return false}
+    if lhs.slice != rhs.slice {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
