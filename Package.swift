@@ -98,7 +98,9 @@ let package = Package(
             dependencies: [
                 "Context", "Control", "Cryptography", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: strict),
+            swiftSettings: strict,
+            // It lives for a few milliseconds, and more than half of them would go into mapping and relocating libraries.
+            linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]),
         .executableTarget(
             name: "session-generator",
             dependencies: [

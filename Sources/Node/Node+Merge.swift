@@ -125,9 +125,11 @@ extension Node {
         acknowledgeMergePages(now: now)
     }
 
-    /// Programs that are run for what comes (`updown`) are never far behind: the other node waits with the next page.
+    /// Programs that are run for what comes (`updown`), and the disk, are never far behind: the other node waits with the next page.
     mutating func acknowledgeMergePages(now: Now) {
-        guard isOwner, let taking = merge.taking, taking.pagesToAcknowledge > 0, hooksOutstanding < HookWork.outstandingMax else { return }
+        guard isOwner, let taking = merge.taking, taking.pagesToAcknowledge > 0, hooksOutstanding < HookWork.outstandingMax,
+            state.claims.isEmpty
+        else { return }
         merge.taking?.pagesToAcknowledge = 0
         merge.taking?.deadline = now.instant + MergeWork.patience
         for _ in 0..<taking.pagesToAcknowledge { effects.append(.frame(.mergePageTaken)) }
@@ -388,14 +390,34 @@ extension Node {
         merge.taking?.newChildIDs.formUnion(session.children.map(\.uniqueID))
     }
 
-    /// What a former life of the other node used is left behind, as what this one uses is (law 3).
+    /// What a former life of the other node used is left behind, as what this one uses is (law 3): when that is on the disk, which may be
+    /// all that is left.
     private mutating func take(_ spent: MergePage.SpentSlice, now: Now) {
-        guard let session = table.session(inboundSPI: spent.inboundSPI), let child = session.child(inboundSPI: spent.inboundSPI),
-            child.lease.slice <= spent.slice
-        else { return }
-        let lease = Lease(slice: spent.slice).next(for: configuration.id)
-        let delta = SessionDelta(session: session.id, changes: [.leased(inboundSPI: child.inboundSPI, lease: lease)])
+        guard let session = table.session(inboundSPI: spent.inboundSPI) else { return }
+        guard !state.reckons(with: spent.slice, of: spent.inboundSPI) else {
+            return goPast(spent.slice, of: spent.inboundSPI, now: now)
+        }
+        state.claim(spent.slice, of: spent.inboundSPI, in: session.id)
+    }
+
+    private mutating func goPast(_ slice: UInt64, of spi: UInt32, now: Now) {
+        guard let session = table.session(inboundSPI: spi), let child = session.child(inboundSPI: spi), child.lease.slice <= slice else {
+            return
+        }
+        let lease = Lease(slice: slice).next(for: configuration.id)
+        let delta = SessionDelta(session: session.id, changes: [.leased(inboundSPI: spi, lease: lease)])
         commit(IKEOutcome(deltas: [delta], session: session.id), now: now)
+    }
+
+    /// The disk has answered, or is not waited for any more (`isForced`).
+    mutating func settleClaims(isForced: Bool = false, now: Now) {
+        guard isOwner else { return state.dropClaims() }
+        for (spi, slice) in state.claims.sorted(by: { $0.key < $1.key }) {
+            guard isForced || state.reckons(with: slice, of: spi) else { continue }
+            goPast(slice, of: spi, now: now)
+            state.settleClaim(of: spi)
+        }
+        acknowledgeMergePages(now: now)
     }
 
     /// One that is kept for somebody whom nobody here knows, on an address that is nobody's here.

@@ -231,6 +231,10 @@ extension Node {
         guard state.noteHanging(at: now.instant) else { return }
         log(.error, "the state directory does not answer; going on without")
         note(.state, "the state directory does not answer; going on without", now: now)
+        if !state.claims.isEmpty {
+            discardState(Node.claimUnwritten)
+            settleClaims(isForced: true, now: now)
+        }
         guard !state.waiters.isEmpty || state.heldAcknowledgement != nil else { return }
         // Nobody waits for ever. When the disk works again what it had is removed.
         discardState("a session left, and the disk does not answer")
@@ -239,6 +243,8 @@ extension Node {
             "a session that left is still on the disk, which hangs: empty the state directory if this node ends before it works again")
         releaseForgotten(isForced: true, now: now)
     }
+
+    private static let claimUnwritten = "what the other node used cannot be written"
 
     private mutating func noteEpoch() {
         // A standby that is not in step has the sessions of an earlier ownership.
@@ -259,6 +265,7 @@ extension Node {
         state.done(table: table, at: now.instant)
         if wasDiscarding { markDepartures() }
         roles.mayUse(upTo: state.writtenLimit)
+        settleClaims(now: now)
         releaseForgotten(now: now)
     }
 
@@ -272,6 +279,9 @@ extension Node {
         state.failed(reason, table: table, at: now.instant)
         if wasDiscarding { markDepartures() }
         roles.mayUse(upTo: state.writtenLimit)
+        // Nobody waits for a disk that fails: it is not gone on with then.
+        if !state.claims.isEmpty { discardState(Node.claimUnwritten) }
+        settleClaims(now: now)
         guard wasDiscarding || state.writtenLimit == nil else {
             // What waits must not come back from the disk.
             if !state.waiters.isEmpty || state.heldAcknowledgement != nil { discardState("a session left, and that cannot be written") }

@@ -119,6 +119,8 @@ struct StateWork {
     var spentSlices: [UInt32: UInt64] = [:]
     /// What former lives used is known to this one alone: what the disk said of it is removed, and nothing could be written in its place.
     private(set) var remembersAlone = false
+    /// How far the peer's former lives may have gone, by inbound SPI: to be on the disk before the owner goes past it.
+    private(set) var claims: [UInt32: UInt64] = [:]
 
     var isRestoring: Bool { !stored.isEmpty }
     /// The disk is about to remove all that it has.
@@ -187,6 +189,20 @@ struct StateWork {
         return lease.slice > StoredState.advanced(Lease(slice: written), for: node).slice
     }
 
+    /// Whether a life that begins with what is on the disk, if one does, goes on as far above this slice as above any.
+    func reckons(with slice: UInt64, of spi: UInt32) -> Bool {
+        guard writtenLimit != nil, let written = writtenSlices[spi] else { return true }
+        return written >= slice
+    }
+
+    mutating func claim(_ slice: UInt64, of spi: UInt32, in session: SessionID) {
+        claims[spi] = max(claims[spi] ?? 0, slice)
+        mark(session)
+    }
+
+    mutating func settleClaim(of spi: UInt32) { claims[spi] = nil }
+    mutating func dropClaims() { claims = [:] }
+
     /// An SA is gone.
     ///
     /// - Parameter mayComeBack: a standby is being filled, and may only have been emptied for that: what was used under the SA's keys is used.
@@ -223,12 +239,13 @@ struct StateWork {
 
     /// What to do now, if anything.
     mutating func takeOrder(table: SessionTable, node: NodeID, now: Now) -> StateOrder? {
-        guard isOpen, outstanding == nil, let turn = nextTurn, now.instant >= turn else { return nil }
+        guard isOpen, outstanding == nil, let turn = nextTurn else { return nil }
+        // At once, also after a failure: until it is done a new life would begin too low.
         if wantsDiscard {
             begin(.discard, at: now.instant)
             return .discard
         }
-        guard hasUrgentWork || lazy.first.map({ $0.due <= now.instant }) == true else { return nil }
+        guard now.instant >= turn, hasUrgentWork || lazy.first.map({ $0.due <= now.instant }) == true else { return nil }
         let head = StateHead(node: node, epoch: epoch, epochLimit: limit, atWallMilliseconds: now.wallMilliseconds)
         let batch = takeBatch(head, table: table, at: now.instant)
         begin(.batch(batch), at: now.instant)
@@ -266,14 +283,14 @@ struct StateWork {
         return batch
     }
 
-    /// What former lives of this node may have used counts also when the peer that filled it does not know of it: this life goes on above
+    /// What former lives of either node may have used counts also when the peer that filled it does not know of it: this life goes on above
     /// it, and so does the next.
     private func reckoningWithFormerLives(_ session: Session) -> Session {
-        guard !spentSlices.isEmpty else { return session }
+        guard !spentSlices.isEmpty || !claims.isEmpty else { return session }
         var session = session
         for index in session.children.indices {
-            guard let spent = spentSlices[session.children[index].inboundSPI] else { continue }
-            session.children[index].lease.slice = max(session.children[index].lease.slice, spent)
+            let spi = session.children[index].inboundSPI
+            session.children[index].lease.slice = max(session.children[index].lease.slice, spentSlices[spi] ?? 0, claims[spi] ?? 0)
         }
         return session
     }

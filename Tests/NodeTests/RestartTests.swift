@@ -281,7 +281,23 @@ import Testing
         let lease = try #require(world.nodes[1]?.table.session(inboundSPI: spi)?.child(inboundSPI: spi)?.lease)
         #expect(lease.slice > used.slice && world.nodes[0]?.table.session(inboundSPI: spi)?.child(inboundSPI: spi)?.lease == lease)
         #expect(world.disks[1]!.durable.slices[spi] == lease.slice)
+        #expect(world.status(1).counters["state_discards"] == 0, "no further than its own disk reckons with")
         world.settle(user)
+        #expect(world.sendESP(inboundSPI: spi, from: 1))
+    }
+
+    /// Its own disk cannot be written either: nobody waits for that.
+    @Test func disk_thatIsFullAtTheStart_whenTheOwnersFailsToo_isFilledAllTheSame() {
+        let (world, user) = Self.connected()
+        let spi = user.inboundSPIAtGateway
+        world.disks[0]?.isFull = true
+        world.kill(0)
+        world.run(for: 300)
+        world.disks[1]?.isFull = true
+        world.start(0)
+        world.run(for: 4_000)
+        #expect(world.role(1) == .active && world.pairState(1) == "paired")
+        #expect(world.disks.allSatisfy { $0!.durable.sessions.isEmpty }, "what is there would be gone on with at numbers that are used")
         #expect(world.sendESP(inboundSPI: spi, from: 1))
     }
 

@@ -1712,6 +1712,8 @@ nonisolated struct WireInboundAdvanced: Sendable {
   init() {}
 }
 
+/// What a later version adds goes into Session, IKESA or ChildSA: an earlier one keeps their unknown fields, and not those of the messages
+/// inside them.
 nonisolated struct WireSession: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
