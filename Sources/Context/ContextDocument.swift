@@ -46,6 +46,11 @@ extension SessionContext {
         JSON.object(try JSON.members(of: bytes, limit: ContextFormat.bytesMax * 2)).lineBytes
     }
 
+    /// The same document for people and files, indented. Nothing of it is made anew: what it says, and its digest, are the giver's.
+    public static func indented(_ bytes: [UInt8]) throws(ContextError) -> String {
+        JSON.object(try JSON.members(of: bytes, limit: ContextFormat.bytesMax * 2)).text + "\n"
+    }
+
     private init(checking members: inout [JSON.Member], isWhole: Bool) throws(ContextError) {
         let all = ContextFields(members, path: "")
         switch try all.text("schema") {

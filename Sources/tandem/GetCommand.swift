@@ -67,7 +67,7 @@ struct GetCommand: ParsableCommand {
 
     private func document(_ line: String, _ passphrase: SecretBytes?) throws -> String {
         let bytes = Array(line.utf8)
-        guard let passphrase else { return (try? SessionContext(parsing: bytes).text) ?? line }
+        guard let passphrase else { return (try? SessionContext.indented(bytes)) ?? line }
         do { return try SealedContext.seal(bytes, passphrase: passphrase, random: .system) } catch {
             // Better in clear in a file of root's than lost.
             guard detach else { throw complaint("the context cannot be sealed: \(error)") }
