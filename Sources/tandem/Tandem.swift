@@ -15,4 +15,21 @@ struct Tandem: ParsableCommand {
             TerminateCommand.self, TransferCommand.self, RekeyCommand.self, RedirectCommand.self, GetCommand.self, PutCommand.self,
             PairCommand.self, FenceCommand.self, CheckCommand.self,
         ])
+
+    static func main() {
+        guard var command = namedAlone(CommandLine.arguments.dropFirst()) else { return main(nil) }
+        do { try command.run() } catch { exit(withError: error) }
+    }
+
+    /// The command that is named, parsed without its siblings: the whole tree is a third of the time that a short command takes.
+    ///
+    /// Whatever is not a command with all that it needs (help, a mistake, a command with commands of its own) is left to the tree,
+    /// which says `tandem` before the command's name.
+    private static func namedAlone(_ arguments: ArraySlice<String>) -> (any ParsableCommand)? {
+        guard let name = arguments.first else { return nil }
+        let named = configuration.subcommands.first { $0.configuration.commandName == name }
+        guard let named, named.configuration.subcommands.isEmpty else { return nil }
+        guard let command = try? named.parseAsRoot(Array(arguments.dropFirst())), type(of: command) == named else { return nil }
+        return command
+    }
 }
