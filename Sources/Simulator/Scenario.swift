@@ -9,12 +9,14 @@ import Session
 ///     seed 7
 ///     paths 2                              # heartbeat paths; 1
 ///     latency 1000 us
+///     liveness 400 ms                      # the gateway asks a silent client; never
 ///     2500 ms  connect 0                   # end-user 0
 ///     2600 ms  stop 1                      # SIGSTOP of node 1; `wake 1`
 ///     2700 ms  kill 0                      # `kill 0 after 3 effects`: in the middle of the next step; `start 0`
 ///     2800 ms  cut all                     # `cut link`, `cut link from 0`, `cut paths`, `cut path 0 from 1`; `heal`, `reset link`
 ///     2900 ms  switchover 0                # `switchover 0 force`
 ///     3000 ms  rekey child of 0            # `rekey ike of 0`, `liveness of 0`, `add child of 0`, `delete child of 0`
+///     2960 ms  clients reach 1             # node 1 alone, whoever announced the address; `clients reach anybody`
 ///     3100 ms  traffic                     # one ESP packet from whoever sends, on every CHILD SA
 ///     9000 ms  expect paired               # `expect served 0`: the pair serves end-user 0
 ///
@@ -25,6 +27,7 @@ public struct Scenario {
     private var seed: UInt64 = 42
     private var paths = 1
     private var latency: UInt64 = 200
+    private var livenessDelay: Duration?
     private var steps: [(at: UInt64, words: [String])] = []
 
     /// - Parameter text: the part above the trace; `#` begins a comment.
@@ -39,6 +42,7 @@ public struct Scenario {
             case "seed": seed = number
             case "paths": paths = Int(number)
             case "latency": latency = number
+            case "liveness": livenessDelay = .milliseconds(Int64(number))
             default:
                 guard words[1] == "ms", words.count > 2 else { throw Problem(description: "cannot read: \(line)") }
                 steps.append((number, Array(words.dropFirst(2))))
@@ -51,6 +55,7 @@ public struct Scenario {
         var found: String?
         var options = World.Options(seed: seed, paths: paths)
         options.retransmitTimeout = .milliseconds(150)
+        options.livenessDelay = livenessDelay
         let world = World(options) { found = $0 }
         world.wires.latency = latency * 1000
         world.startPair()
@@ -76,6 +81,7 @@ public struct Scenario {
         case ("wake", let node?): world.wake(node)
         case ("switchover", let node?): _ = world.request(node, .switchover(force: words.last == "force"))
         case ("heal", _): world.heal()
+        case ("clients", _): world.pinned = words.last.flatMap { Int($0) }
         case ("reset", _): world.closeLink(reason: "reset")
         case ("cut", _): try cut(words.dropFirst().joined(separator: " "), in: world)
         case ("traffic", _): traffic(in: world)
