@@ -5,7 +5,9 @@ import Glibc
 /// Where the daemon's control socket is.
 struct SocketOptions: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("The daemon's control socket.", valueName: "path"))
-    var socket = "/run/tandem/tandem.vici"
+    var socket = SocketOptions.standard
+
+    static let standard = "/run/tandem/tandem.vici"
 }
 
 /// In which form something is shown.

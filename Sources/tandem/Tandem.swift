@@ -17,8 +17,21 @@ struct Tandem: ParsableCommand {
         ])
 
     static func main() {
-        guard var command = namedAlone(CommandLine.arguments.dropFirst()) else { return main(nil) }
-        do { try command.run() } catch { exit(withError: error) }
+        let arguments = CommandLine.arguments.dropFirst()
+        do {
+            if try isMove(arguments) { return }
+            guard var command = namedAlone(arguments) else { return main(nil) }
+            try command.run()
+        } catch { exit(withError: error) }
+    }
+
+    /// Of the two commands that scripts call for one session after the other; done, if it was one in its plain form.
+    private static func isMove(_ arguments: ArraySlice<String>) throws -> Bool {
+        switch arguments.first {
+        case "get": try ContextGet(plain: arguments.dropFirst()).map { try $0.run() } != nil
+        case "put": try ContextPut(plain: arguments.dropFirst()).map { try $0.run() } != nil
+        default: false
+        }
     }
 
     /// The command that is named, parsed without its siblings: the whole tree is a third of the time that a short command takes.

@@ -24,6 +24,7 @@ import Testing
     func document_inBothForms_bringsTheContextBack(context: SessionContext) throws {
         #expect(try SessionContext(parsing: context.encode()) == context)
         #expect(try SessionContext(parsing: Array(context.text.utf8)) == context)
+        #expect(try SessionContext.indented(context.encode()) == context.text)
         #expect(context.encode() == context.encode())
         #expect(context.encode().count < ContextFormat.bytesMax)
     }
