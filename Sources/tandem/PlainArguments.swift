@@ -1,7 +1,7 @@
 /// A command's arguments where each says by itself what it is, read without ArgumentParser.
 ///
-/// That takes 1.1 ms to be ready for its first command, which is a third of the time that `get` and `put` have. It stays the one that knows what
-/// is right: whatever is not plain here, a mistake among it, is left to it.
+/// Which takes 1.1 ms to be ready for its first command, a third of such a call (Docs/benchmarks.md). It stays the one that knows
+/// what is right: whatever is not plain here, a mistake among it, is left to it.
 struct PlainArguments {
     private(set) var positional: [String] = []
     private var flags: [String] = []
