@@ -15,9 +15,9 @@ struct ContextGet {
     func run() throws {
         try reportingErrors {
             let passphrase = try passphraseFile.map(SecretFile.passphrase)
-            // Found out before the session is taken away, not after.
-            let target = try output.flatMap { $0 == "-" ? nil : try FreshFile($0) }
             let client = try ControlClient(path: socket, patienceSeconds: 30)
+            // Found out before the session is taken away, not after. The daemon wakes up meanwhile.
+            let target = try output.flatMap { $0 == "-" ? nil : try FreshFile($0) }
             let message = try client.perform(.get(GetRequest(name: name, detach: detach)))
             let summary = try ContextSummary(vici: message)
             guard summary.success, !summary.document.isEmpty else {
