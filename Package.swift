@@ -100,7 +100,10 @@ let package = Package(
             ],
             swiftSettings: strict,
             // Without libraries to map and addresses to put right, a call takes 3 ms less (Docs/benchmarks.md). The daemon keeps both.
-            linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]),
+            // The two libraries are what FoundationEssentials needs; a build without --static-swift-stdlib does not name them.
+            linkerSettings: [
+                .unsafeFlags(["-static-executable", "-l_FoundationCShims", "-l_FoundationCollections"], .when(configuration: .release))
+            ]),
         .executableTarget(
             name: "session-generator",
             dependencies: [
