@@ -101,9 +101,20 @@ enum NewFile {
     /// Writes a new file whole, with this mode from its first byte on, and sees it onto the disk.
     static func write(_ bytes: UnsafeRawBufferPointer, to path: String, mode: mode_t, replacing: Bool) throws(Failure) {
         if replacing, unlink(path) != 0, errno != ENOENT { throw .system(path: path, code: errno) }
+        let descriptor = try make(path, mode: mode)
+        defer { close(descriptor) }
+        try fill(descriptor, with: bytes, at: path)
+    }
+
+    /// Takes the place: an empty file, open for writing.
+    static func make(_ path: String, mode: mode_t) throws(Failure) -> Int32 {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
         guard descriptor >= 0 else { throw errno == EEXIST ? .exists(path) : .system(path: path, code: errno) }
-        defer { close(descriptor) }
+        return descriptor
+    }
+
+    /// Writes what the file is to hold, and sees it onto the disk.
+    static func fill(_ descriptor: Int32, with bytes: UnsafeRawBufferPointer, at path: String) throws(Failure) {
         var written = 0
         while written < bytes.count {
             let count = Glibc.write(descriptor, bytes.baseAddress! + written, bytes.count - written)
@@ -111,8 +122,7 @@ enum NewFile {
             guard count > 0 else { throw abandon(path) }
             written += count
         }
-        // An empty one only holds the place.
-        guard bytes.isEmpty || fsync(descriptor) == 0 else { throw abandon(path) }
+        guard fsync(descriptor) == 0 else { throw abandon(path) }
     }
 
     /// Half a file is worse than none.
