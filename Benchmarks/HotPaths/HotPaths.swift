@@ -18,6 +18,7 @@ enum HotPaths {
         let result = try replication.measure()
         note("counter_report_active", result.active)
         note("counter_report_standby", result.standby)
+        try replication.measureSnapshot(note)
         members.append("\"counter_report_octets\": \(result.octets)")
         print("{" + members.joined(separator: ", ") + "}")
     }

@@ -16,6 +16,27 @@ struct Replication {
         now = pair.now
     }
 
+    /// For one session of a snapshot: into its frame, out of it, and into the table of a standby that has nothing.
+    func measureSnapshot(_ note: (String, Cost) -> Void) throws {
+        let sessions = pair.active.table.sessions.values.sorted { $0.id < $1.id }
+        let starts = stride(from: 0, to: sessions.count, by: PairProtocol.snapshotPageSessionsMax)
+        let pages = starts.map { Array(sessions[$0..<min($0 + PairProtocol.snapshotPageSessionsMax, sessions.count)]) }
+        var frames: [[UInt8]] = []
+        let encode = HotPaths.measure(operations: sessions.count) { frames = pages.map { PairFrameCodec.encode(.snapshotPage($0)) } }
+        note("snapshot_encode", encode)
+        note(
+            "snapshot_decode",
+            try HotPaths.measure(operations: sessions.count) { for frame in frames { _ = try PairFrameCodec.decode(frame) } })
+        note(
+            "snapshot_apply",
+            try HotPaths.measure(operations: sessions.count) {
+                var (receiver, table) = (ReplicationReceiver(), SessionTable())
+                let begin = SnapshotBegin(epoch: 1, sessionCount: UInt64(sessions.count), nextIndex: 1)
+                _ = try receiver.begin(begin, table: &table, epoch: 1)
+                for page in pages { _ = try receiver.page(page, table: &table) }
+            })
+    }
+
     struct Result {
         /// For one report.
         var active: Cost

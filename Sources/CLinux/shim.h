@@ -6,6 +6,7 @@
 #pragma clang module import SwiftGlibc
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -30,6 +31,8 @@ static inline int tandem_sendmmsg(int socket, struct tandem_mmsghdr *messages, u
     extern int sendmmsg(int, struct tandem_mmsghdr *, unsigned int, int);
     return sendmmsg(socket, messages, count, flags);
 }
+
+static inline void tandem_allocate_in_one_arena(void) { mallopt(M_ARENA_MAX, 1); }
 
 // Both ends are closed in every other program that is started meanwhile.
 static inline int tandem_pipe(int *ends) {

@@ -13,18 +13,14 @@ struct PolicyTable {
     private var ipv4: [PrefixTable] = []
     private var ipv6: [PrefixTable] = []
 
-    /// The prefixes under which a CHILD SA is found; `nil` when there are none or too many.
+    /// The prefixes under which a CHILD SA is found, each once; `nil` when there are none or too many.
     static func prefixes(of child: ChildSA) -> [IPPrefix]? {
-        var out: [IPPrefix] = []
-        for selector in child.remoteSelectors {
-            out += selector.prefixes
-            if out.count > prefixCountMax { return nil }
-        }
-        return out.isEmpty || child.localSelectors.isEmpty ? nil : out
+        guard !child.localSelectors.isEmpty, !child.remoteSelectors.isEmpty else { return nil }
+        return child.remoteSelectors.prefixes(max: prefixCountMax)
     }
 
     mutating func insert(_ entry: InstalledChild) {
-        for prefix in Set(PolicyTable.prefixes(of: entry.child) ?? []) {
+        for prefix in PolicyTable.prefixes(of: entry.child) ?? [] {
             if prefix.address.isIPv4 {
                 PolicyTable.table(length: prefix.length, width: 32, in: &ipv4).insert(entry, at: prefix)
             } else {
@@ -34,7 +30,7 @@ struct PolicyTable {
     }
 
     mutating func remove(_ entry: InstalledChild) {
-        for prefix in Set(PolicyTable.prefixes(of: entry.child) ?? []) {
+        for prefix in PolicyTable.prefixes(of: entry.child) ?? [] {
             let tables = prefix.address.isIPv4 ? ipv4 : ipv6
             for table in tables where table.length == prefix.length { table.remove(entry, at: prefix) }
         }

@@ -23,7 +23,7 @@ struct TrapTable {
         traps = policies.map { Trap(policy: $0) }
         var used: (ipv4: Set<Int>, ipv6: Set<Int>) = ([], [])
         for (index, policy) in policies.enumerated() {
-            for prefix in Set(policy.remoteSelectors.flatMap(\.prefixes)) {
+            for prefix in policy.remoteSelectors.prefixes(max: .max) ?? [] {
                 byRemote[prefix, default: []].append(index)
                 if prefix.address.isIPv4 { used.ipv4.insert(prefix.length) } else { used.ipv6.insert(prefix.length) }
             }

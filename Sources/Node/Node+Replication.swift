@@ -115,7 +115,7 @@ extension Node {
     /// Begins to fill the standby, when there is one on the link and every lease of ours is recorded.
     mutating func startReplication(now: Now) {
         guard isOwner, !isHandoverOffered, !link.isClosing, let peer = link.peer, peer.role != .active else { return }
-        guard !leases.isRecording, !sender.isRunning else { return }
+        guard !sender.isRunning, !leases.isRecording || goesFurther(past: peer) else { return }
         if beginsMerge(with: peer, now: now) || hasSuccessor(peer, now: now) { return }
         divergence.forgetBase()
         // A peer that began with nothing while we were cut off has announced itself, and has nothing that it could tell us of.
@@ -126,14 +126,23 @@ extension Node {
         pairStateChanged(now: now)
     }
 
+    /// Leases that are being recorded go no further than the next slice, and such a peer wants them beyond: that is begun at once, instead of
+    /// going through all sessions twice. A gate that waits for them is not kept waiting.
+    private func goesFurther(past peer: PairHello) -> Bool {
+        leases.task == .record(.next) && !leases.opensGate && !peer.owesMerge && isAnotherLife(peer)
+    }
+
+    /// Whether the peer has begun anew since it last held our sessions.
+    private func isAnotherLife(_ peer: PairHello) -> Bool { contact.map { $0.life != peer.boot } ?? false }
+
     /// Another life of the peer than the one that held our sessions: the former may have owned everything unheard for a while, and have
     /// died of it. What it can have sent by then is left behind before the new one is filled (law 3), for nobody is left who knows.
     ///
     /// - Returns: whether there are leases to be recorded first.
     private mutating func hasSuccessor(_ peer: PairHello, now: Now) -> Bool {
-        let former = contact
+        let (former, isNew) = (contact, isAnotherLife(peer))
         noteContact(with: peer, now: now)
-        guard let former, former.life != peer.boot, table.childCount > 0 else { return false }
+        guard let former, isNew, table.childCount > 0 else { return false }
         leases.begin(.record(.pastPeer(aloneFor: now.instant - former.at)), at: now.instant)
         return true
     }

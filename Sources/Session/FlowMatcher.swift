@@ -19,8 +19,35 @@ public struct FlowMatcher: Sendable {
 
     private struct Prefixes: Sendable {
         let length: Int
-        /// By the first address of the prefix: our side of the CHILD SAs that reach it, and how many have the very same.
-        var networks: GradualDictionary<IPAddress, [[Range]: Int]> = [:]
+        /// By the first address of the prefix.
+        var networks: GradualDictionary<IPAddress, Sides> = [:]
+    }
+
+    /// Our sides of the CHILD SAs that reach a prefix, and how many have the very same: mostly one, for which a dictionary would cost an
+    /// allocation.
+    private enum Sides: Sendable {
+        case one([Range], count: Int)
+        case several([[Range]: Int])
+
+        static func add(_ count: Int, of ranges: [Range], to sides: inout Sides?) {
+            switch sides {
+            case nil: sides = count > 0 ? .one(ranges, count: count) : nil
+            case .one(ranges, let known): sides = known + count > 0 ? .one(ranges, count: known + count) : nil
+            case .one(let other, let known): if count > 0 { sides = .several([other: known, ranges: count]) }
+            case .several(var all):
+                sides = nil
+                let total = (all[ranges] ?? 0) + count
+                all[ranges] = total > 0 ? total : nil
+                sides = all.count > 1 ? .several(all) : all.first.map { .one($0.key, count: $0.value) }
+            }
+        }
+
+        func contains(_ address: IPAddress) -> Bool {
+            switch self {
+            case .one(let ranges, _): ranges.contains { $0.contains(address) }
+            case .several(let all): all.keys.contains { $0.contains { $0.contains(address) } }
+            }
+        }
     }
 
     private var ipv4: [Prefixes] = []
@@ -42,8 +69,7 @@ public struct FlowMatcher: Sendable {
     private mutating func change(_ child: ChildSA, by count: Int) {
         guard child.mode == .tunnel else { return }
         let ranges = child.localSelectors.map { Range(start: $0.start, end: $0.end) }
-        let prefixes = Set(child.remoteSelectors.flatMap(\.prefixes))
-        guard !ranges.isEmpty, prefixes.count <= FlowMatcher.prefixCountMax else { return }
+        guard !ranges.isEmpty, let prefixes = child.remoteSelectors.prefixes(max: FlowMatcher.prefixCountMax) else { return }
         for prefix in prefixes {
             if prefix.address.isIPv4 {
                 FlowMatcher.change(&ipv4, prefix, ranges, by: count)
@@ -56,9 +82,7 @@ public struct FlowMatcher: Sendable {
     private static func change(_ tables: inout [Prefixes], _ prefix: IPPrefix, _ ranges: [Range], by count: Int) {
         let index = tables.firstIndex { $0.length == prefix.length } ?? tables.endIndex
         if index == tables.endIndex { tables.append(Prefixes(length: prefix.length)) }
-        let total = tables[index].networks[prefix.first]?[ranges] ?? 0
-        tables[index].networks[prefix.first, default: [:]][ranges] = total + count > 0 ? total + count : nil
-        if tables[index].networks[prefix.first]?.isEmpty == true { tables[index].networks[prefix.first] = nil }
+        Sides.add(count, of: ranges, to: &tables[index].networks[prefix.first])
         if tables[index].networks.isEmpty { tables.remove(at: index) }
     }
 
@@ -74,8 +98,7 @@ public struct FlowMatcher: Sendable {
 
     private func isCarried(from remote: IPAddress, to local: IPAddress) -> Bool {
         for table in remote.isIPv4 ? ipv4 : ipv6 {
-            guard let sides = table.networks[remote.masked(to: table.length)] else { continue }
-            for ranges in sides.keys where ranges.contains(where: { $0.contains(local) }) { return true }
+            if table.networks[remote.masked(to: table.length)]?.contains(local) == true { return true }
         }
         return false
     }

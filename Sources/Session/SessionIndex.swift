@@ -1,39 +1,54 @@
 /// Which sessions have something: an identity, an address, a number. Most have theirs alone, and a set of one would cost each an
 /// allocation.
 struct SessionIndex<Key: Hashable & Sendable>: Sendable {
-    private var alone: GradualDictionary<Key, SessionID> = [:]
-    /// Of at least two each.
-    private var shared: GradualDictionary<Key, Set<SessionID>> = [:]
+    private enum Holders {
+        case one(SessionID)
+        /// At least two.
+        case several(Set<SessionID>)
+    }
+
+    private var holders: GradualDictionary<Key, Holders> = [:]
 
     /// In order.
-    subscript(key: Key) -> [SessionID] { alone[key].map { [$0] } ?? shared[key]?.sorted() ?? [] }
-
-    mutating func insert(_ id: SessionID, at key: Key) {
-        if shared[key] != nil {
-            shared[key]?.insert(id)
-        } else if let other = alone[key], other != id {
-            alone[key] = nil
-            shared[key] = [other, id]
-        } else {
-            alone[key] = id
+    subscript(key: Key) -> [SessionID] {
+        switch holders[key] {
+        case nil: []
+        case .one(let id): [id]
+        case .several(let ids): ids.sorted()
         }
     }
 
-    mutating func remove(_ id: SessionID, at key: Key) {
-        if alone[key] == id {
-            alone[key] = nil
-        } else if shared[key] != nil {
-            shared[key]?.remove(id)
-            guard let rest = shared[key], rest.count == 1 else { return }
-            shared[key] = nil
-            alone[key] = rest.first
-        }
-    }
+    mutating func insert(_ id: SessionID, at key: Key) { SessionIndex.insert(id, into: &holders[key]) }
+
+    mutating func remove(_ id: SessionID, at key: Key) { SessionIndex.remove(id, from: &holders[key]) }
 
     /// What a session had is replaced by what it has.
     mutating func move(_ id: SessionID, from old: Key?, to new: Key?) {
         guard old != new else { return }
         if let old { remove(id, at: old) }
         if let new { insert(id, at: new) }
+    }
+
+    private static func insert(_ id: SessionID, into holders: inout Holders?) {
+        switch holders {
+        case nil: holders = .one(id)
+        case .one(let other): if other != id { holders = .several([other, id]) }
+        case .several(var ids):
+            // Held once, so that nothing is copied.
+            holders = nil
+            ids.insert(id)
+            holders = .several(ids)
+        }
+    }
+
+    private static func remove(_ id: SessionID, from holders: inout Holders?) {
+        switch holders {
+        case nil: break
+        case .one(let other): if other == id { holders = nil }
+        case .several(var ids):
+            holders = nil
+            ids.remove(id)
+            holders = ids.count > 1 ? .several(ids) : ids.first.map { .one($0) }
+        }
     }
 }

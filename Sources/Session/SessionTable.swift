@@ -87,9 +87,12 @@ public struct SessionTable: Sendable {
     }
 
     /// Puts a session of a snapshot in place of what is known under its identifier.
+    ///
+    /// - Returns: `nil` if it is that already.
     @discardableResult
-    public mutating func replace(with session: Session) throws(ApplyError) -> AppliedDelta {
+    public mutating func replace(with session: Session) throws(ApplyError) -> AppliedDelta? {
         let before = sessions[session.id]
+        if before == session { return nil }
         try commit(before: before, after: session, at: 0)
         return AppliedDelta(delta: SessionDelta(session: session.id, changes: [.created(session)]), before: before, after: session)
     }
@@ -250,7 +253,11 @@ public struct SessionTable: Sendable {
             if let predecessor = before?.predecessor, byPredecessor[predecessor] == id { byPredecessor[predecessor] = nil }
             if let predecessor = after?.predecessor { byPredecessor[predecessor] = id }
         }
-        if after?.hasUnfinishedBusiness == true { withPendingRequest.insert(id) } else { withPendingRequest.remove(id) }
+        if after?.hasUnfinishedBusiness == true {
+            withPendingRequest.insert(id)
+        } else if !withPendingRequest.isEmpty {
+            withPendingRequest.remove(id)
+        }
         if let after { highestUniqueIDs.note(after) }
     }
 

@@ -51,6 +51,18 @@ public struct TrafficSelector: Hashable, Sendable {
     }
 }
 
+extension [TrafficSelector] {
+    /// The prefixes of all, each once, in no order that counts; `nil` when there are more than `max` of them.
+    public func prefixes(max: Int) -> [IPPrefix]? {
+        var all: [IPPrefix] = []
+        for selector in self {
+            all += selector.prefixes
+            if all.count > max { return nil }
+        }
+        return all.count > 1 ? Array<IPPrefix>(Set(all)) : all
+    }
+}
+
 extension TrafficSelector: CustomStringConvertible {
     /// As swanctl prints it: `10.1.0.0/16`, `10.1.0.1..10.1.0.9[tcp/443]`.
     public var description: String {

@@ -42,6 +42,34 @@ import Testing
         #expect(world.planes[1].gate == .open)
     }
 
+    /// Leases go as far as it wants at once, instead of through all sessions to the next slice and through all of them again.
+    @Test func peer_thatBegunAnewIsBack_whileLeasesAreRecorded_isFilledAfterOneRound() throws {
+        let world = filled()
+        let before = world.nodes[1]!.table
+        world.kill(0)
+        runUntilActive(1, world)
+        while world.nodes[1]!.leases.sessions.map({ $0.count == Self.count }) ?? true { world.run(until: world.now + 10_000) }
+        #expect(world.nodes[1]!.leases.task == .record(.next))
+        world.feed(1, .linkOpened(path: 0))
+        world.feed(
+            1, .frame(.hello(PairHello(version: PairProtocol.version, node: .zero, name: "sg1", boot: 77, role: .starting, epoch: 0))))
+        guard case .record(.pastPeer) = world.nodes[1]!.leases.task else { throw Unexpected("\(world.nodes[1]!.leases.task as Any)") }
+        #expect(!world.nodes[1]!.sender.isRunning)
+        while !world.nodes[1]!.leases.isEmpty { world.run(until: world.now + 10_000) }
+        #expect(world.nodes[1]!.sender.isRunning)
+        for session in world.nodes[1]!.table.sessions.values {
+            let known = try #require(before[session.id])
+            for (child, old) in zip(session.children, known.children) {
+                #expect(child.lease.slice >= LeaseStep.pastPeer(aloneFor: .zero).lease(after: old, for: .one).slice)
+            }
+        }
+    }
+
+    private struct Unexpected: Error {
+        let task: String
+        init(_ task: String) { self.task = task }
+    }
+
     /// Its SAs cannot be set ahead in one turn: what peers send is taken in at once, and nothing leaves before all are.
     @Test func takeover_ofManyThatMissedSomething_sendsWhenEveryLeaseIsSetAhead() {
         let world = filled()

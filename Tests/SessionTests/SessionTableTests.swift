@@ -199,7 +199,8 @@ import Testing
         var changed = Sample.session(2)
         changed.children.append(Sample.child(21))
         let applied = try table.replace(with: changed)
-        #expect(applied.before == Sample.session(2) && applied.after == changed && table.childCount == 3)
+        #expect(applied?.before == Sample.session(2) && applied?.after == changed && table.childCount == 3)
+        #expect(try table.replace(with: changed) == nil, "nothing is new")
     }
 
     @Test func replace_whenTheKnownSessionDiffers_dropsItsIndexes() throws {

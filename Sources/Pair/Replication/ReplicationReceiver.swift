@@ -103,8 +103,7 @@ public struct ReplicationReceiver: Sendable {
         var out: [AppliedDelta] = []
         for session in sessions {
             seen.insert(session.id)
-            if table[session.id] == session { continue }
-            out.append(try applying { () throws(ApplyError) in try table.replace(with: session) })
+            if let change = try applying({ () throws(ApplyError) in try table.replace(with: session) }) { out.append(change) }
         }
         for reservation in reservations {
             seenAddresses.insert(reservation.address)

@@ -24,7 +24,7 @@ enum WireField {
     }
 
     static func address(_ data: Data, _ field: String) throws(PairWireError) -> IPAddress {
-        guard let address = IPAddress(bytes: data) else { throw .invalid(field) }
+        guard let address = data.withUnsafeBytes({ IPAddress(bytes: $0) }) else { throw .invalid(field) }
         return address
     }
 

@@ -1,3 +1,4 @@
+import CLinux
 import Control
 import Glibc
 import NIOCore
@@ -28,6 +29,8 @@ public enum Daemon {
             log.write(LogLine(.error, message, [.init("reason", reason)]))
             return ExitStatus.failure
         }
+        // One thread allocates, the others hardly do. An arena of its own would grow by a page at a time, each a system call.
+        tandem_allocate_in_one_arena()
         let signals = SignalSet([SIGTERM, SIGINT, SIGHUP, Daemon.finished])
         signals.block()
         signal(SIGPIPE, SIG_IGN)
