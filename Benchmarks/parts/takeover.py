@@ -2,7 +2,7 @@
 
 For each count a pair of its own, its sessions set up by `session-generator`. Then takeovers of both kinds, kill and switchover, in turn
 on every pair, so that what else the machine does falls on all counts alike. The times are the new active's own, from
-`tandem status --json`. Afterwards every session must be on both nodes and must answer on the wire.
+`tandem status --json`; of a killed node that is back, how long the snapshot took is told by what both nodes say. Afterwards every session must be on both nodes and must answer on the wire.
 """
 
 import contextlib
@@ -87,7 +87,8 @@ class Series:
         self.takeovers.append({
             "kind": kind, "node": new.name, "cause": taken["cause"], "epoch": int(taken["epoch"]), "total_ms": float(taken["total_ms"]),
             "steps_ms": {step["name"]: float(step["took_ms"]) for step in taken["steps"]},
-            "rejoined_ms": round((time.monotonic() - rejoin) * 1000) if kind == "kill" else None})
+            "rejoined_ms": round((time.monotonic() - rejoin) * 1000) if kind == "kill" else None,
+            "snapshot_ms": _snapshot(new, old, rejoin) if kind == "kill" else None})
 
     def result(self):
         """All takeovers, once every session has answered on the wire."""
@@ -123,6 +124,15 @@ class Series:
             raise LabError(
                 f"of {self.count} sessions the active owns {seen[0]} ({seen[1]} CHILD SAs), the standby holds {seen[2]} ({seen[3]})"
             ) from None
+
+
+def _snapshot(active, standby, since):
+    """From when the active began to fill the standby until that held everything, by what both said."""
+    begun = active.process.find(r"pair state state=syncing", since)
+    held = standby.process.find(r"everything the active knows is here", since)
+    if not begun or not held:
+        raise LabError(f"{active.name} or {standby.name} did not tell of the snapshot")
+    return round((held[0] - begun[0]) * 1000)
 
 
 def _said(node):

