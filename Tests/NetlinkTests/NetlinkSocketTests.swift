@@ -5,14 +5,15 @@ import Testing
 
 /// Over the kernel's own table of interfaces, which anybody may read.
 @Suite struct NetlinkSocketTests {
-    private func message() -> NetlinkMessage {
-        NetlinkMessage(RTM_GETLINK, operation: "list interfaces") { writer in writer.header(ifinfomsg.self) { _ in } }
+    /// RTM_GETLINK with a `struct ifinfomsg`: family and type, index, flags, change (linux/rtnetlink.h). Without an index: all, when dumped.
+    private func getLink(_ index: Int32) -> NetlinkMessage {
+        NetlinkMessage(18, operation: "read interface") { writer in
+            writer.header((UInt32, Int32, UInt32, UInt32).self) { $0.1 = index }
+        }
     }
 
-    private func loopback() throws -> NetlinkMessage {
-        let index = try Links.index(of: "lo")
-        return NetlinkMessage(RTM_GETLINK, operation: "read lo") { writer in writer.header(ifinfomsg.self) { $0.ifi_index = index } }
-    }
+    private func message() -> NetlinkMessage { getLink(0) }
+    private func loopback() throws -> NetlinkMessage { getLink(try Links.index(of: "lo")) }
 
     /// What is left of the list still waits when the next request is sent.
     @Test func request_whenAListBeforeItWasGivenUp_getsItsOwnAnswer() throws {
@@ -26,11 +27,8 @@ import Testing
 
     @Test func request_whenOneBeforeItWasRefused_getsItsOwnAnswer() throws {
         let socket = try NetlinkSocket(.route)
-        let unknown = NetlinkMessage(RTM_GETLINK, operation: "read none") { writer in
-            writer.header(ifinfomsg.self) { $0.ifi_index = .max }
-        }
         for _ in 0..<3 {
-            let outcomes = try socket.perform([unknown, try loopback()])
+            let outcomes = try socket.perform([getLink(.max), try loopback()])
             #expect(outcomes.map { $0.error?.code } == [ENODEV, nil])
             #expect(outcomes.map(\.replies.count) == [0, 1])
         }
