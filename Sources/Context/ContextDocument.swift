@@ -102,8 +102,6 @@ func hexadecimal(_ bytes: some Collection<UInt8>) -> String {
 
 /// Lower case only, so that no octet has two forms.
 func octets(hexadecimal text: String) -> [UInt8]? {
-    let digits = Array(text.utf8)
-    guard digits.count % 2 == 0 else { return nil }
     func value(_ digit: UInt8) -> UInt8? {
         switch digit {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
@@ -111,11 +109,16 @@ func octets(hexadecimal text: String) -> [UInt8]? {
         default: nil
         }
     }
-    var out: [UInt8] = []
-    out.reserveCapacity(digits.count / 2)
-    for index in stride(from: 0, to: digits.count, by: 2) {
-        guard let high = value(digits[index]), let low = value(digits[index + 1]) else { return nil }
-        out.append(high << 4 | low)
+    // In place: keys are among what is read here, and a copy of their digits would stay behind.
+    var text = text
+    return text.withUTF8 { digits -> [UInt8]? in
+        guard digits.count % 2 == 0 else { return nil }
+        var out: [UInt8] = []
+        out.reserveCapacity(digits.count / 2)
+        for index in stride(from: 0, to: digits.count, by: 2) {
+            guard let high = value(digits[index]), let low = value(digits[index + 1]) else { return nil }
+            out.append(high << 4 | low)
+        }
+        return out
     }
-    return out
 }

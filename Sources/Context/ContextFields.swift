@@ -14,7 +14,11 @@ struct ContextFields {
     }
 
     func name(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
-    func has(_ key: String) -> Bool { members.contains { $0.name == key && $0.value != .null } }
+    func has(_ key: String) -> Bool {
+        guard let member = members.first(where: { $0.name == key }) else { return false }
+        if case .null = member.value { return false }
+        return true
+    }
 
     private func value(_ key: String) throws(ContextError) -> JSON {
         guard let member = members.first(where: { $0.name == key }) else { throw .missing(name(key)) }
@@ -92,7 +96,8 @@ struct ContextFields {
 
     /// Addresses have one form only.
     private func address(_ text: String, _ field: String) throws(ContextError) -> IPAddress {
-        guard let address = IPAddress(text), "\(address)" == text else { throw .invalid(field) }
+        // IPv4 is read in that form only.
+        guard let address = IPAddress(text), address.isIPv4 || "\(address)" == text else { throw .invalid(field) }
         return address
     }
 

@@ -143,7 +143,12 @@ private struct JSONParser {
     }
 
     private func text(_ range: Range<Int>) -> String? {
-        bytes.withUnsafeBufferPointer { String(validating: UnsafeBufferPointer(rebasing: $0[range]), as: UTF8.self) }
+        bytes.withUnsafeBufferPointer { all in
+            let part = UnsafeBufferPointer(rebasing: all[range])
+            // ASCII, which nearly all is, cannot be wrong.
+            if part.allSatisfy({ $0 < 0x80 }) { return String(decoding: part, as: UTF8.self) }
+            return String(validating: part, as: UTF8.self)
+        }
     }
 
     private static func isPlain(_ byte: UInt8) -> Bool {

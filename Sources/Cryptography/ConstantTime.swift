@@ -11,6 +11,11 @@ public func constantTimeEquals(_ a: some Collection<UInt8>, _ b: some Collection
     return Array(a).withUnsafeBytes { left in Array(b).withUnsafeBytes { constantTimeEquals(left, right: $0) } }
 }
 
+/// Of arrays, which nearly all are, without generic code.
+public func constantTimeEquals(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+    a.withUnsafeBytes { left in b.withUnsafeBytes { constantTimeEquals(left, right: $0) } }
+}
+
 func constantTimeEquals(_ left: UnsafeRawBufferPointer, right: UnsafeRawBufferPointer) -> Bool {
     guard left.count == right.count else { return false }
     guard let a = left.baseAddress, let b = right.baseAddress else { return true }

@@ -18,7 +18,12 @@ public struct RandomSource: Sendable {
     public func uint32() -> UInt32 { bytes(4).reduce(0) { $0 << 8 | UInt32($1) } }
 
     /// libcrypto's generator for private values. Traps when the system has no entropy: nothing can be done safely then.
-    public static let system = RandomSource { count in
+    public static let system: RandomSource = {
+        let short = ShortDraws()
+        return RandomSource { count in count > 0 && count <= ShortDraws.countMax ? short.take(count) : fresh(count) }
+    }()
+
+    fileprivate static func fresh(_ count: Int) -> [UInt8] {
         [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             precondition(count == 0 || RAND_priv_bytes(buffer.baseAddress, Int32(count)) == 1, "no random bytes to be had")
             initialized = count
@@ -29,6 +34,25 @@ public struct RandomSource: Sendable {
     public static func seeded(_ seed: UInt64) -> RandomSource {
         let generator = SplitMix64(seed: seed)
         return RandomSource { generator.bytes($0) }
+    }
+}
+
+/// SPIs, identifiers and other numbers of a word: libcrypto looks at the process and at the time for each draw, which are system calls and
+/// cost more than the bytes. They are drawn by the block; each byte is handed out once, and nothing of it stays here. No key is so short.
+private final class ShortDraws: Sendable {
+    static let countMax = 8
+    private static let blockCount = 512
+
+    private let rest = Mutex<[UInt8]>([])
+
+    func take(_ count: Int) -> [UInt8] {
+        rest.withLock { rest in
+            if rest.count < count { rest = RandomSource.fresh(ShortDraws.blockCount) }
+            let out = Array(rest.suffix(count))
+            rest.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress! + $0.count - count, count) }
+            rest.removeLast(count)
+            return out
+        }
     }
 }
 

@@ -20,6 +20,14 @@ public struct SecretBytes: Hashable, Sendable {
         }
     }
 
+    /// Copies `bytes`; wiping the original is up to its owner.
+    public init(_ bytes: [UInt8]) {
+        storage = SecretStorage.make(count: bytes.count)
+        storage.withUnsafeMutablePointerToElements { target in
+            bytes.withUnsafeBufferPointer { if let start = $0.baseAddress { target.initialize(from: start, count: $0.count) } }
+        }
+    }
+
     /// Makes `count` bytes that `body` writes in place, without a copy elsewhere. They are zero before.
     public init<E: Error>(count: Int, filledBy body: (UnsafeMutableRawBufferPointer) throws(E) -> Void) throws(E) {
         storage = SecretStorage.make(count: count)

@@ -24,6 +24,8 @@ final class NetlinkSocket {
     private let handle: OpaquePointer
     private var sequence: UInt32 = UInt32(truncatingIfNeeded: time(nil))
     private var buffer = [UInt8](repeating: 0, count: 65_536)
+    /// A request was given up, or answers were lost: some may still come, and the kernel may have an overrun to tell.
+    private var mayHoldStale = false
 
     /// The file descriptor, for `poll` and `epoll` only.
     var descriptor: Int32 { mnl_socket_get_fd(handle) }
@@ -91,6 +93,7 @@ final class NetlinkSocket {
         let first = sequence &+ 1
         sequence &+= UInt32(messages.count)
         drainStale()
+        mayHoldStale = true
         try sendBatch(messages, bytes: bytes, firstSequence: first)
         var outcomes = messages.map { _ in Outcome() }
         var overrun = false
@@ -112,7 +115,8 @@ final class NetlinkSocket {
                 }
             }
         }
-        if overrun || !done {
+        mayHoldStale = overrun || !done
+        if mayHoldStale {
             // Some answers were lost, so success is not known of any message without an answer.
             for (index, message) in messages.enumerated() where outcomes[index].error == nil && outcomes[index].replies.isEmpty {
                 outcomes[index].error = NetlinkError(operation: message.operation, code: ENOBUFS, detail: "the kernel's answer was lost")
@@ -162,7 +166,10 @@ final class NetlinkSocket {
         while let replies = try receive(expecting: true, overrun: &overrun) {
             for reply in replies where reply.sequence == sequence {
                 if Int32(reply.flags) & NLM_F_DUMP_INTR != 0 { interrupted = true }
-                if try isEnd(reply, of: message) { return interrupted || overrun ? nil : found }
+                if try isEnd(reply, of: message) {
+                    mayHoldStale = overrun
+                    return interrupted || overrun ? nil : found
+                }
                 found.append(reply)
             }
         }
@@ -179,7 +186,10 @@ final class NetlinkSocket {
         while let replies = try receive(expecting: true, overrun: &overrun) {
             var page: [NetlinkReply] = []
             for reply in replies where reply.sequence == sequence {
-                guard try !isEnd(reply, of: message) else { return take(page) && !overrun }
+                guard try !isEnd(reply, of: message) else {
+                    mayHoldStale = overrun
+                    return take(page) && !overrun
+                }
                 page.append(reply)
             }
             guard take(page) else { return false }
@@ -198,6 +208,7 @@ final class NetlinkSocket {
     private func beginDump(_ message: NetlinkMessage) throws(NetlinkError) {
         sequence &+= 1
         drainStale()
+        mayHoldStale = true
         var bytes = message.bytes
         bytes.withUnsafeMutableBytes { raw in
             raw.storeBytes(of: UInt16(NLM_F_REQUEST | NLM_F_DUMP), toByteOffset: 6, as: UInt16.self)
@@ -244,8 +255,9 @@ final class NetlinkSocket {
         }
     }
 
-    /// Answers to a request that was given up before they came.
+    /// Answers to a request that was given up before they came. Where every answer has come there is nothing to look for.
     private func drainStale() {
+        guard mayHoldStale else { return }
         while recv(descriptor, &buffer, 1, Int32(MSG_DONTWAIT)) >= 0 || errno == ENOBUFS {}
     }
 

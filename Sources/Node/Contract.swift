@@ -235,7 +235,21 @@ public enum Effect: Hashable, Sendable {
 
 /// A structured log line; never holds a secret.
 public struct LogLine: Hashable, Sendable {
-    public enum Level: UInt8, Hashable, Sendable { case debug, info, notice, warning, error }
+    public enum Level: UInt8, CaseIterable, Hashable, Sendable {
+        case debug, info, notice, warning, error
+
+        /// As in the configuration and in `tandem events`.
+        public var name: String {
+            switch self {
+            case .debug: "debug"
+            case .info: "info"
+            case .notice: "notice"
+            case .warning: "warning"
+            case .error: "error"
+            }
+        }
+    }
+
     public var level: Level
     public var message: String
     /// Names and values, in order.

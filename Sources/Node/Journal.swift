@@ -35,7 +35,7 @@ struct Journal {
     mutating func append(_ kind: Kind, level: LogLine.Level, text: String, session: Session?, now: Now) -> EventSummary {
         index += 1
         let event = EventSummary(
-            index: index, atMilliseconds: now.wallMilliseconds, level: "\(level)", kind: kind.rawValue,
+            index: index, atMilliseconds: now.wallMilliseconds, level: level.name, kind: kind.rawValue,
             connection: session?.authorization.connection, uniqueID: session?.uniqueID, text: text)
         // Trimmed by halves, so that an append costs the same on average however many there are.
         if events.count >= 2 * Journal.countMax { events.removeFirst(Journal.countMax) }

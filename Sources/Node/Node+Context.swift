@@ -126,9 +126,8 @@ extension Node {
         commit(outcome, now: now)
         guard let id = outcome.session, let taken = table[id] else { throw .spiInUse("of a CHILD SA, twice") }
         log(.notice, "session adopted", [.init("session", "\(id)"), .init("from", context.giver), .init("kind", context.kind.rawValue)])
-        note(
-            .context, "session #\(taken.uniqueID) of '\(taken.authorization.remoteIdentity)' came from \(context.giver) (\(context.kind))",
-            now: now)
+        let peer = taken.authorization.remoteIdentity
+        note(.context, "session #\(taken.uniqueID) of '\(peer)' came from \(context.giver) (\(context.kind.rawValue))", now: now)
         if isTold { tellMove(of: taken, to: local, now: now) }
         if adoption.needsSynchronization { warnOfWhatIsBehind(taken) }
         return table[id] ?? taken
@@ -163,12 +162,12 @@ extension Node {
 
     private func checkSPIs(of session: Session) throws(AdoptionRefusal) {
         for sa in session.ikeSAs {
-            let hex = String(sa.localSPI, radix: 16)
+            func hex() -> String { String(sa.localSPI, radix: 16) }
             if let holder = table.session(localSPI: sa.localSPI) {
-                guard holder.ikeSAs.contains(where: { $0.spis == sa.spis }) else { throw .spiInUse(hex) }
+                guard holder.ikeSAs.contains(where: { $0.spis == sa.spis }) else { throw .spiInUse(hex()) }
                 throw .alreadyOwned(uniqueID: holder.uniqueID)
             }
-            if ike.isBeginning(localSPI: sa.localSPI) { throw .spiInUse(hex) }
+            if ike.isBeginning(localSPI: sa.localSPI) { throw .spiInUse(hex()) }
             if let spent = departures.spent(localSPI: sa.localSPI), spent > sa.epochShift.spent { throw .stale }
         }
         guard Set(session.localSPIs).count == session.ikeSAs.count else { throw .spiInUse("of an IKE SA, twice") }

@@ -86,7 +86,7 @@ extension IPAddress: Comparable {
 extension IPAddress: LosslessStringConvertible {
     /// Reads dotted IPv4 or RFC 4291 §2.2 IPv6 text, nothing else (no zone, no port).
     public init?(_ text: String) {
-        if text.contains(":") {
+        if text.utf8.contains(UInt8(ascii: ":")) {
             guard let words = IPAddress.parseIPv6(text) else { return nil }
             let high = words[0..<4].reduce(UInt64(0)) { $0 << 16 | UInt64($1) }
             let low = words[4..<8].reduce(UInt64(0)) { $0 << 16 | UInt64($1) }
@@ -98,15 +98,20 @@ extension IPAddress: LosslessStringConvertible {
     }
 
     private static func parseIPv4(_ text: some StringProtocol) -> UInt32? {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
-        var value: UInt32 = 0
-        for part in parts {
+        var (value, octet, dots) = (UInt32(0), UInt32(0), 0)
+        var hasDigit = false
+        for byte in text.utf8 {
+            if byte == UInt8(ascii: ".") {
+                guard hasDigit, dots < 3 else { return nil }
+                (value, octet, dots, hasDigit) = (value << 8 | octet, 0, dots + 1, false)
+                continue
+            }
             // No leading zeros: some readers take them for octal.
-            guard part.count == 1 || part.first != "0", let octet = UInt8(digits: part) else { return nil }
-            value = value << 8 | UInt32(octet)
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte), !hasDigit || octet > 0 else { return nil }
+            (octet, hasDigit) = (octet * 10 + UInt32(byte - UInt8(ascii: "0")), true)
+            guard octet <= 255 else { return nil }
         }
-        return value
+        return dots == 3 && hasDigit ? value << 8 | octet : nil
     }
 
     private static func parseIPv6(_ text: String) -> [UInt16]? {
@@ -136,7 +141,7 @@ extension IPAddress: LosslessStringConvertible {
     }
 
     public var description: String {
-        if family == .ipv4 { return bytes.map(String.init).joined(separator: ".") }
+        if family == .ipv4 { return "\(low >> 24).\(low >> 16 & 0xFF).\(low >> 8 & 0xFF).\(low & 0xFF)" }
         // RFC 5952 §5: an IPv4-mapped address shows the IPv4 address.
         if high == 0, low >> 32 == 0xFFFF { return "::ffff:\(IPAddress(v4: UInt32(truncatingIfNeeded: low)))" }
         let words = (0..<8).map { UInt16(truncatingIfNeeded: ($0 < 4 ? high : low) >> UInt64(48 - 16 * ($0 % 4))) }

@@ -235,12 +235,10 @@ struct Sections {
 }
 
 extension LogLine.Level {
-    static let names = ["debug", "info", "notice", "warning", "error"]
+    static let names = LogLine.Level.allCases.map(\.name)
 
     public init?(name: String) {
         guard let index = LogLine.Level.names.firstIndex(of: name) else { return nil }
         self.init(rawValue: UInt8(index))
     }
-
-    public var name: String { LogLine.Level.names[Int(rawValue)] }
 }
