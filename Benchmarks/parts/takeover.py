@@ -80,15 +80,26 @@ class Series:
             old.command("switchover")
         # Of its record, not of its role: where heartbeats are late, the other node may have taken over again since.
         taken = wait_until(f"{new.name} has gone through every step", lambda: _taken(new, epoch), timeout=STEP_SECONDS)
-        rejoin = time.monotonic()
+        rejoined = snapshot = None
         if kind == "kill":
-            old.start()
+            rejoined, snapshot = self._come_back(old, new)
         self._wait_holding()
         self.takeovers.append({
             "kind": kind, "node": new.name, "cause": taken["cause"], "epoch": int(taken["epoch"]), "total_ms": float(taken["total_ms"]),
             "steps_ms": {step["name"]: float(step["took_ms"]) for step in taken["steps"]},
-            "rejoined_ms": round((time.monotonic() - rejoin) * 1000) if kind == "kill" else None,
-            "snapshot_ms": _snapshot(new, old, rejoin) if kind == "kill" else None})
+            "rejoined_ms": rejoined, "snapshot_ms": snapshot})
+
+    def _come_back(self, killed, active):
+        """Starts a killed node again. Milliseconds until it holds what the active knows, and of them those of the snapshot.
+
+        Told by what both log: to ask them all the time would be work for the same two cores.
+        """
+        began = time.monotonic()
+        killed.start()
+        timeout = STEP_SECONDS + self.count / SESSIONS_A_SECOND
+        held, _ = killed.process.wait_for(r"everything the active knows is here", timeout, began)
+        filled, _ = active.process.wait_for(r"pair state state=syncing", timeout, began)
+        return round((held - began) * 1000), round((held - filled) * 1000)
 
     def result(self):
         """All takeovers, once every session has answered on the wire."""
@@ -124,15 +135,6 @@ class Series:
             raise LabError(
                 f"of {self.count} sessions the active owns {seen[0]} ({seen[1]} CHILD SAs), the standby holds {seen[2]} ({seen[3]})"
             ) from None
-
-
-def _snapshot(active, standby, since):
-    """From when the active began to fill the standby until that held everything, by what both said."""
-    begun = active.process.find(r"pair state state=syncing", since)
-    held = standby.process.find(r"everything the active knows is here", since)
-    if not begun or not held:
-        raise LabError(f"{active.name} or {standby.name} did not tell of the snapshot")
-    return round((held[0] - begun[0]) * 1000)
 
 
 def _said(node):
