@@ -142,7 +142,10 @@ let package = Package(
         .testTarget(name: "SessionTests", dependencies: ["Session", "Cryptography"], swiftSettings: strict),
         .testTarget(
             name: "IKETests", dependencies: ["IKE", "IKEWire", "Session", "Cryptography", "CertificateSamples"], swiftSettings: strict),
-        .testTarget(name: "PairTests", dependencies: ["Pair", "Session", "Cryptography"], swiftSettings: strict),
+        .testTarget(
+            name: "PairTests",
+            dependencies: ["Pair", "Session", "Cryptography", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            swiftSettings: strict),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
         .testTarget(name: "ContextTests", dependencies: ["Context", "Session", "Control", "Cryptography"], swiftSettings: strict),
         .testTarget(

@@ -1,6 +1,7 @@
 import Cryptography
 import FoundationEssentials
 import Session
+import SwiftProtobuf
 import Testing
 
 @testable import Pair
@@ -14,6 +15,20 @@ struct WireTests {
         #expect(PairFrameCodec.encode(frame) == PairFrameCodec.encodeAtOnce(frame))
         let many = PairFrame.snapshotPage([Sample.session, Sample.session] + Array(repeating: Sample.session, count: 30))
         #expect(PairFrameCodec.encode(many) == PairFrameCodec.encodeAtOnce(many))
+    }
+
+    /// Two read it: what is made for pages of a snapshot, and SwiftProtobuf. A session with everything, and what becomes of it by a flipped bit.
+    @Test func decode_ofAPage_isWhatProtobufReads() throws {
+        for sessions in [[Sample.session, Sample.bareSession], [Sample.session]] {
+            var bytes = PairFrameCodec.encode(.snapshotPage(sessions))
+            #expect(try PairFrameCodec.decode(bytes) == PairFrameCodec.decodeAtOnce(bytes))
+            for position in stride(from: 0, to: bytes.count * 8, by: 3) {
+                bytes[position / 8] ^= 1 << (position % 8)
+                defer { bytes[position / 8] ^= 1 << (position % 8) }
+                let (own, protobuf) = (try? PairFrameCodec.decode(bytes), try? PairFrameCodec.decodeAtOnce(bytes))
+                #expect(own == protobuf, "bit \(position)")
+            }
+        }
     }
 
     /// The keys in particular: comparing sessions compares them, and they are the given ones.
@@ -135,6 +150,8 @@ struct WireLimitTests {
         var wire = Sample.session.wire
         bad.change(&wire)
         #expect(throws: bad.error) { try Session(wire) }
+        let page = WireFrame.with { $0.snapshotPage.sessions = [wire] }
+        #expect(throws: bad.error) { try PairFrameCodec.decode(page.serializedBytes()) }
     }
 
     struct BadSession: Sendable {

@@ -84,7 +84,7 @@ extension VolumeLimits {
         }
     }
 
-    fileprivate init(_ wire: WireVolumeLimits) {
+    init(_ wire: WireVolumeLimits) {
         self.init(
             rekeyBytes: wire.hasRekeyBytes ? wire.rekeyBytes : nil, endBytes: wire.hasEndBytes ? wire.endBytes : nil,
             rekeyPackets: wire.hasRekeyPackets ? wire.rekeyPackets : nil, endPackets: wire.hasEndPackets ? wire.endPackets : nil)

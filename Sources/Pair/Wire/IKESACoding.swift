@@ -50,7 +50,7 @@ extension IKESA {
             },
             pendingRequests: try WireField.list(wire.pendingRequests, max: PairWireLimits.windowMax, "IKESA.pending_requests") {
                 (request) throws(PairWireError) in try PendingRequest(request)
-            }, lifetime: try Lifetime(wire.lifetime), epochShift: try EpochShift(wire),
+            }, lifetime: try Lifetime(wire.lifetime), epochShift: try EpochShift(offset: wire.epochOffset, spent: wire.epochsSpent),
             establishedWallMilliseconds: try WireField.wallMilliseconds(
                 wire.establishedWallMilliseconds, "IKESA.established_wall_milliseconds"))
         counterSync = CounterSync(
@@ -80,9 +80,11 @@ extension Cipher {
         }
     }
 
-    init(_ wire: WireCipher) throws(PairWireError) {
-        let transform = try WireField.narrow(wire.transform, to: UInt16.self, "Cipher.transform")
-        guard let cipher = Cipher(transform: transform, keyBits: Int(wire.keyBits)) else { throw .invalid("Cipher") }
+    init(_ wire: WireCipher) throws(PairWireError) { try self.init(transform: wire.transform, keyBits: wire.keyBits) }
+
+    init(transform: UInt32, keyBits: UInt32) throws(PairWireError) {
+        let transform = try WireField.narrow(transform, to: UInt16.self, "Cipher.transform")
+        guard let cipher = Cipher(transform: transform, keyBits: Int(keyBits)) else { throw .invalid("Cipher") }
         self = cipher
     }
 }
@@ -112,9 +114,9 @@ extension DirectionKeys {
 }
 
 extension EpochShift {
-    fileprivate init(_ wire: WireIKESA) throws(PairWireError) {
-        let offset = try WireField.narrow(wire.epochOffset, to: UInt16.self, "IKESA.epoch_offset")
-        let spent = try WireField.narrow(wire.epochsSpent, to: UInt16.self, "IKESA.epochs_spent")
+    init(offset: UInt32, spent: UInt32) throws(PairWireError) {
+        let offset = try WireField.narrow(offset, to: UInt16.self, "IKESA.epoch_offset")
+        let spent = try WireField.narrow(spent, to: UInt16.self, "IKESA.epochs_spent")
         guard let shift = EpochShift(offset: offset, spent: spent) else { throw .invalid("IKESA.epochs_spent") }
         self = shift
     }

@@ -9,7 +9,7 @@ public enum PairFrameCodec {
     /// The protobuf payload, without the length in front of it.
     public static func encode(_ frame: PairFrame) -> [UInt8] {
         if case .snapshotPage(let sessions, let reservations) = frame {
-            return SnapshotPageEncoding.encode(sessions, reservations: reservations)
+            return SnapshotPageCoding.encode(sessions, reservations: reservations)
         }
         return encodeAtOnce(frame)
     }
@@ -22,6 +22,11 @@ public enum PairFrameCodec {
     /// - Throws: `unsupportedVersion` for the hello of another version, whatever else is in it.
     public static func decode(_ bytes: [UInt8]) throws(PairWireError) -> PairFrame {
         guard bytes.count <= PairProtocol.frameBytesMax else { throw .frameTooLarge(bytes.count) }
+        if let page = try SnapshotPageCoding.decode(bytes) { return page }
+        return try decodeAtOnce(bytes)
+    }
+
+    static func decodeAtOnce(_ bytes: [UInt8]) throws(PairWireError) -> PairFrame {
         let wire: WireFrame
         do { wire = try WireFrame(serializedBytes: bytes) } catch { throw .malformed }
         return try PairFrame(wire)
