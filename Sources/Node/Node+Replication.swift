@@ -129,7 +129,7 @@ extension Node {
     /// Leases that are being recorded go no further than the next slice, and such a peer wants them beyond: that is begun at once, instead of
     /// going through all sessions twice. A gate that waits for them is not kept waiting.
     private func goesFurther(past peer: PairHello) -> Bool {
-        leases.task == .record(.next) && !leases.opensGate && !peer.owesMerge && isAnotherLife(peer)
+        leases.task == .record(.next) && !leases.opensGate && table.childCount > 0 && !peer.owesMerge && isAnotherLife(peer)
     }
 
     /// Whether the peer has begun anew since it last held our sessions.

@@ -43,16 +43,6 @@ public struct GradualDictionary<Key: Hashable, Value> {
         }
     }
 
-    /// Makes room for so many at once: what comes in bulk would else be moved with each step by which a part grows.
-    public mutating func reserveCapacity(_ count: Int) {
-        guard count > Self.wholeMax else { return }
-        if parts.isEmpty { parts = [[:]] }
-        if parts.count == 1 { takeApart() }
-        // Keys are spread by chance: a sixth more than an equal share.
-        let share = count / Self.partCount
-        for index in parts.indices { parts[index].reserveCapacity(share + share / 6) }
-    }
-
     /// - Returns: what was there before.
     @discardableResult
     @inlinable public mutating func updateValue(_ value: Value, forKey key: Key) -> Value? {

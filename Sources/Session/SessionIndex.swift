@@ -18,8 +18,6 @@ struct SessionIndex<Key: Hashable & Sendable>: Sendable {
         }
     }
 
-    mutating func reserveCapacity(_ count: Int) { holders.reserveCapacity(count) }
-
     mutating func insert(_ id: SessionID, at key: Key) { SessionIndex.insert(id, into: &holders[key]) }
 
     mutating func remove(_ id: SessionID, at key: Key) { SessionIndex.remove(id, from: &holders[key]) }

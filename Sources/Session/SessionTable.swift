@@ -52,19 +52,6 @@ public struct SessionTable: Sendable {
     public func isInUse(localSPI: UInt64) -> Bool { byLocalSPI[localSPI] != nil }
     public func isInUse(inboundSPI: UInt32) -> Bool { byInboundSPI[inboundSPI] != nil }
 
-    /// So many sessions are about to come. Most have a CHILD SA, an address and an identity; whatever else they have makes room as it comes.
-    public mutating func reserveCapacity(_ count: Int) {
-        let count = min(count, sessionCountMax)
-        sessions.reserveCapacity(count)
-        byLocalSPI.reserveCapacity(count)
-        byInboundSPI.reserveCapacity(count)
-        byVirtualAddress.reserveCapacity(count)
-        allByVirtualAddress.reserveCapacity(count)
-        byRemoteIdentity.reserveCapacity(count)
-        byRemoteIdentityText.reserveCapacity(count)
-        byUniqueID.reserveCapacity(count)
-    }
-
     /// Applies a delta whole, or throws and leaves the table as it was.
     ///
     /// - Returns: the session before and after it.

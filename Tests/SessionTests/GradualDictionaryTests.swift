@@ -38,16 +38,6 @@ import Testing
         #expect(dictionary.isEmpty)
     }
 
-    @Test(arguments: [0, 10, 5_000]) func room_thatIsMade_changesNothing(known: Int) {
-        var dictionary: GradualDictionary<Int, Int> = [:]
-        for number in 0..<known { dictionary[number] = number }
-        let before = dictionary
-        dictionary.reserveCapacity(100_000)
-        #expect(dictionary == before && dictionary.count == known)
-        for number in known..<100_000 { dictionary[number] = number }
-        #expect(dictionary.count == 100_000 && (0..<100_000).allSatisfy { dictionary[$0] == $0 })
-    }
-
     @Test func growth_withManyElements_movesFewAtOnce() {
         var dictionary: GradualDictionary<Int, Int> = [:]
         for number in 0..<100_000 { dictionary[number] = number }

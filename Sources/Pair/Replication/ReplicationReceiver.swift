@@ -90,7 +90,6 @@ public struct ReplicationReceiver: Sendable {
         leftAt = nil
         seen = []
         seenAddresses = []
-        table.reserveCapacity(Int(clamping: begin.sessionCount))
         state = .snapshot
         guard isSuspect else { return [] }
         isSuspect = false

@@ -3,7 +3,7 @@ import Session
 
 /// The fields of a protobuf message, read where they lie: what `WireField` is for messages that SwiftProtobuf has made into objects.
 ///
-/// Whoever has a message read so takes the last of a field that may stand there once, and passes over groups nowhere: no version sends them.
+/// Of a field that stands in its message once the last one counts. Groups are malformed: no version sends them.
 struct WireReader {
     enum Value {
         case varint(UInt64)
