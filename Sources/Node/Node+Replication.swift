@@ -16,7 +16,8 @@ extension Node {
         let hello = PairHello(
             version: PairProtocol.version, node: configuration.id, name: configuration.name, boot: boot, role: roles.role,
             epoch: roles.announcedEpoch, takesFlows: flows.isEnabled, takesCondition: true,
-            takesCertificates: certificates.certificates != nil, takesMerge: true, owesMerge: owesMerge, takesHandshakes: true)
+            takesCertificates: certificates.certificates != nil, takesMerge: true, owesMerge: owesMerge, takesHandshakes: true,
+            certificate: certificates.settled?.digest ?? [])
         effects.append(.frame(.hello(hello)))
     }
 
@@ -86,6 +87,7 @@ extension Node {
                 "the peer says it is node \(hello.node.rawValue), which this node is; set [node] id to 0 on one and 1 on the other")
         }
         link.peer = hello
+        peerKeeps(hello.certificate, now: now)
         link.isMerged = false
         abandonMerge()
         if isOwner {

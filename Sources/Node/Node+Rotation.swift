@@ -21,7 +21,9 @@ extension Node {
         guard case .none = self.certificates.rotation else { return "its certificate is being changed already" }
         guard link.isUp, !link.isClosing, let peer = link.peer else { return "there is no link to the other node" }
         guard peer.takesCertificates else { return "the other node's version takes no certificates over the link: bring it up to date" }
-        guard certificates.peer.count == 1 else { return "the other node is changing its certificate" }
+        guard certificates.peer.count == 1, case .nothing = self.certificates.trusting else {
+            return "the other node is changing its certificate, or gave up: run this there first"
+        }
         return nil
     }
 
@@ -32,7 +34,7 @@ extension Node {
         case .failed(let reason): rotationFailed(reason, now: now)
         case .trusted(let certificate, let pem): trusted(certificate, pem, now: now)
         case .distrusted(let certificate, let reason):
-            certificates.isTrusting = false
+            certificates.trusting = .nothing
             sendFrame(.certificateAnswer(digest: sha256(certificate), refusal: reason))
         case .shown(let digest): peerUses(digest, now: now)
         }
@@ -116,6 +118,7 @@ extension Node {
 
     /// What was offered on a link that is gone will not be answered.
     mutating func rotationLostLink(now: Now) {
+        if case .offered = certificates.trusting { certificates.trusting = .withdrawn }
         switch certificates.rotation {
         case .offered: rotationFailed("the link to the other node closed", now: now)
         case .none, .preparing, .adopting, .adopted: break
@@ -139,8 +142,8 @@ extension Node {
     // MARK: - The other node
 
     mutating func certificateOffered(_ pem: [UInt8]) {
-        if case .none = certificates.rotation, certificates.certificates != nil, !certificates.isTrusting {
-            certificates.isTrusting = true
+        if case .none = certificates.rotation, certificates.certificates != nil, case .nothing = certificates.trusting {
+            certificates.trusting = .offered
             effects.append(.certificate(.trust(certificate: pem)))
         } else {
             sendFrame(.certificateAnswer(digest: sha256(pem), refusal: "it is changing its own, or looks at another"))
@@ -149,8 +152,10 @@ extension Node {
 
     /// Whoever offers uses the one that is first here: an earlier offer came to nothing, or it would have been seen in use.
     private mutating func trusted(_ certificate: PairCertificate, _ pem: [UInt8], now: Now) {
-        certificates.isTrusting = false
+        let isWithdrawn = if case .withdrawn = certificates.trusting { true } else { false }
+        certificates.trusting = .nothing
         guard let present = certificates.certificates?.peer.first else { return }
+        if isWithdrawn { return effects.append(.certificate(.confirm(digest: present.digest))) }
         if certificate.digest != present.digest {
             certificates.certificates?.peer = [present, certificate]
             heartbeats.keepOnly(certificates.name(peer: present.digest))
@@ -168,12 +173,26 @@ extension Node {
         }
         // On a link the old one proves nothing: it may have been opened before the change.
         guard digest != known.peer[0].digest else { return }
-        certificates.certificates?.peer = [used]
-        heartbeats.keepOnly(certificates.name(peer: digest))
-        effects.append(.certificate(.confirm(digest: digest)))
+        takeAlone(used)
         log(.notice, "the other node uses its new certificate", [.init("sha256", used.sha256Text)])
         note(.certificate, "the other node's certificate was changed", now: now)
         lookAtCertificates(now: now)
+    }
+
+    /// The other node says, at the beginning of a link, that it uses this one and has nothing else on offer: a change that its death or the
+    /// end of the former link cut short came to nothing, and does not stand in the way of ours.
+    mutating func peerKeeps(_ digest: [UInt8], now: Now) {
+        guard let known = certificates.certificates, known.peer.count > 1, let present = known.peer.first, present.digest == digest else {
+            return peerUses(digest, now: now)
+        }
+        takeAlone(present)
+        log(.notice, "the other node keeps its certificate", [.init("sha256", present.sha256Text)])
+    }
+
+    private mutating func takeAlone(_ certificate: PairCertificate) {
+        certificates.certificates?.peer = [certificate]
+        heartbeats.keepOnly(certificates.name(peer: certificate.digest))
+        effects.append(.certificate(.confirm(digest: certificate.digest)))
     }
 
     /// A heartbeat was opened with this key.

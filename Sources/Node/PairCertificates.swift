@@ -74,6 +74,14 @@ enum Rotation: Sendable {
     case adopted(RotationOrder)
 }
 
+/// A certificate that the other node has offered, until the runtime has written it down.
+enum Trusting: Sendable {
+    case nothing
+    case offered
+    /// The link on which it was offered is gone: the other node does not change any more.
+    case withdrawn
+}
+
 /// The operator's command to change the certificate.
 struct RotationOrder: Sendable {
     /// From one step to the next: two files and a few round trips.
@@ -93,8 +101,8 @@ struct CertificateWork: Sendable {
 
     var certificates: PairCertificates?
     var rotation = Rotation.none
-    /// The runtime looks at a certificate that the other node has offered.
-    var isTrusting = false
+    /// What the runtime does with a certificate that the other node has offered.
+    var trusting = Trusting.nothing
     /// When ends are looked at again.
     var nextLook: Instant?
 
@@ -109,6 +117,14 @@ struct CertificateWork: Sendable {
     }
 
     func name(peer digest: [UInt8]) -> HeartbeatKeys.Name { HeartbeatKeys.Name(own: certificates?.own.digest ?? [], peer: digest) }
+
+    /// The certificate by which the other node is to know this one, and by no other; `nil`: it has been offered another, or there is none.
+    var settled: PairCertificate? {
+        switch rotation {
+        case .none, .preparing, .adopted: certificates?.own
+        case .offered, .adopting: nil
+        }
+    }
 
     /// When a step of our own change has taken too long.
     var deadline: Instant? {

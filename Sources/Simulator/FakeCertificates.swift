@@ -20,6 +20,9 @@ struct FakeCertificates {
         peer = [[1 - self.node, 0]]
     }
 
+    /// What a change that was cut short has left is thrown away at the start.
+    mutating func tidy() { staged = nil }
+
     /// - Parameter octet: the pair's secret as long as both certificates are the first ones.
     func certificates(octet: UInt8, notAfter: Int64) -> PairCertificates {
         PairCertificates(

@@ -156,6 +156,7 @@ final class World {
         holdsAddress[index] = false
         frozen[index] = nil
         suspended[index] = nil
+        folders[index].tidy()
         nodes[index] = Node(
             configuration: configuration(NodeID(rawValue: UInt8(index))!, alone: alone, secret: secret), boot: random.uint64() | 1,
             random: random, now: time(of: index))

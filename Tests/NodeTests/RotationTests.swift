@@ -80,8 +80,10 @@ import Testing
     }
 
     /// Every quarter of a millisecond from the command on, either node dies and comes back. The two find together each time, one of them
-    /// active, and the next rotation brings everything in order.
-    @Test(arguments: [0, 1], [0, 1]) func death_atEveryMomentOfARotation_leavesNodesThatFindTogether(rotating: Int, dying: Int) {
+    /// active, everything is in order by then, and either of them can rotate next.
+    @Test(arguments: [(0, 0), (0, 1), (1, 0), (1, 1)], [0, 1])
+    func death_atEveryMomentOfARotation_leavesNodesThatFindTogether(nodes: (Int, Int), next: Int) {
+        let (rotating, dying) = nodes
         for quarter in Self.quarters {
             let (world, user) = TakeoverTests.connected()
             _ = world.request(rotating, .rotate(days: 10))
@@ -91,7 +93,8 @@ import Testing
             world.start(dying)
             world.run(for: 4_000)
             #expect(isPaired(world) && world.role(dying) == .standby, "after \(quarter) quarters of a millisecond")
-            let again = world.request(rotating, .rotate(days: 10))
+            expectSettled(world)
+            let again = world.request(next, .rotate(days: 10))
             world.run(for: 300)
             #expect(outcome(again, world)?.outcome == .done, "after \(quarter): \(outcome(again, world)?.reason ?? "no answer")")
             expectSettled(world)
@@ -119,7 +122,7 @@ import Testing
     }
 
     /// The link breaks; heartbeats go on.
-    @Test(arguments: [0, 1]) func linkThatBreaks_atEveryMomentOfARotation_disturbsNobody(rotating: Int) {
+    @Test(arguments: [0, 1], [0, 1]) func linkThatBreaks_atEveryMomentOfARotation_disturbsNobody(rotating: Int, next: Int) {
         for quarter in Self.quarters {
             let (world, _) = TakeoverTests.connected()
             let token = world.request(rotating, .rotate(days: 10))
@@ -128,7 +131,8 @@ import Testing
             world.run(for: 1_500)
             #expect(isPaired(world) && world.role(0) == .active, "after \(quarter) quarters of a millisecond")
             #expect(outcome(token, world) != nil)
-            let again = world.request(rotating, .rotate(days: 10))
+            expectSettled(world)
+            let again = world.request(next, .rotate(days: 10))
             world.run(for: 300)
             #expect(outcome(again, world)?.outcome == .done, "after \(quarter): \(outcome(again, world)?.reason ?? "no answer")")
             expectSettled(world)

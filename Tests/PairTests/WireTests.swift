@@ -300,7 +300,7 @@ enum Sample {
             .hello(
                 PairHello(
                     version: PairProtocol.version, node: .zero, name: "sg1", boot: 9, role: .active, epoch: 8, takesFlows: true,
-                    takesCertificates: true)),
+                    takesCertificates: true, certificate: Array(0..<32))),
             .flows(FlowBatch(beginsTable: true)), .flows(FlowBatch(endsTable: true, removals: [flow.key], puts: [flow, flow6])),
             .flowsTaken, .certificateOffer(Array("-----BEGIN CERTIFICATE-----".utf8)),
             .certificateAnswer(digest: [1, 2, 3], refusal: nil), .certificateAnswer(digest: [], refusal: "no"),

@@ -25,7 +25,7 @@ def rotate(lab, checks, active, standby):
         _death(lab, checks, number, rng.uniform(0.0, 0.03))
     active, standby = lab.pair.wait_paired()
     for gateway in (active, standby):
-        # What a death left open is closed by the next.
+        # What a death left open stands in nobody's way.
         done = gateway.command("pair", "rotate", "--json", check=False)
         checks.expect(f"{gateway.name} rotates after all that", done.returncode == 0, (done.stdout + done.stderr).strip()[-120:])
     _expect_files(checks, active, standby)

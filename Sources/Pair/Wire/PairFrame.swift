@@ -79,11 +79,13 @@ public struct PairHello: Hashable, Sendable {
     public var owesMerge: Bool
     /// It knows entries about handshakes.
     public var takesHandshakes: Bool
+    /// SHA-256 of the certificate by which the other node is to know it, and by no other; empty: it is changing it, or has none.
+    public var certificate: [UInt8]
 
     public init(
         version: UInt32, node: NodeID, name: String, boot: UInt64, role: NodeRole, epoch: Epoch, takesFlows: Bool = false,
         takesCondition: Bool = false, takesCertificates: Bool = false, takesMerge: Bool = false, owesMerge: Bool = false,
-        takesHandshakes: Bool = false
+        takesHandshakes: Bool = false, certificate: [UInt8] = []
     ) {
         self.version = version
         self.node = node
@@ -97,6 +99,7 @@ public struct PairHello: Hashable, Sendable {
         self.owesMerge = owesMerge
         self.takesHandshakes = takesHandshakes
         self.takesCondition = takesCondition
+        self.certificate = certificate
     }
 }
 

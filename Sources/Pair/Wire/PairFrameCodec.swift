@@ -143,6 +143,7 @@ extension PairHello {
             $0.owesMerge = owesMerge
             $0.takesHandshakes = takesHandshakes
             $0.takesCondition = takesCondition
+            $0.certificate = WireField.bytes(certificate)
         }
     }
 
@@ -154,7 +155,8 @@ extension PairHello {
             name: try WireField.text(wire.name, max: PairWireLimits.nameBytesMax, "Hello.name"), boot: wire.boot,
             role: try WireField.enumeration(wire.role, NodeRole.self, "Hello.role"), epoch: try WireField.epoch(wire.epoch, "Hello.epoch"),
             takesFlows: wire.takesFlows, takesCondition: wire.takesCondition, takesCertificates: wire.takesCertificates,
-            takesMerge: wire.takesMerge, owesMerge: wire.owesMerge, takesHandshakes: wire.takesHandshakes)
+            takesMerge: wire.takesMerge, owesMerge: wire.owesMerge, takesHandshakes: wire.takesHandshakes,
+            certificate: try WireField.octets(wire.certificate, max: PairWireLimits.digestBytesMax, "Hello.certificate"))
     }
 }
 

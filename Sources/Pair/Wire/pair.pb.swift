@@ -259,6 +259,9 @@ nonisolated struct WireHello: Sendable {
 
   var takesCertificates: Bool = false
 
+  /// SHA-256 of the one that the sender uses, and goes on using; nothing while it is changed.
+  var certificate: Data = Data()
+
   var takesMerge: Bool = false
 
   var owesMerge: Bool = false
@@ -3337,7 +3340,7 @@ nonisolated extension WireNothing: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0\u{3}takes_flows\0\u{4}\u{7}takes_certificates\0\u{4}8takes_merge\0\u{3}owes_merge\0\u{4}\u{9}takes_handshakes\0\u{3}takes_condition\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}node\0\u{1}name\0\u{1}boot\0\u{1}role\0\u{1}epoch\0\u{3}takes_flows\0\u{4}\u{7}takes_certificates\0\u{1}certificate\0\u{4}7takes_merge\0\u{3}owes_merge\0\u{4}\u{9}takes_handshakes\0\u{3}takes_condition\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3353,6 +3356,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       case 7: try { try decoder.decodeSingularBoolField(value: &self.takesFlows) }()
       case 14: try { try decoder.decodeSingularBoolField(value: &self.takesCertificates) }()
+      case 15: try { try decoder.decodeSingularBytesField(value: &self.certificate) }()
       case 70: try { try decoder.decodeSingularBoolField(value: &self.takesMerge) }()
       case 71: try { try decoder.decodeSingularBoolField(value: &self.owesMerge) }()
       case 80: try { try decoder.decodeSingularBoolField(value: &self.takesHandshakes) }()
@@ -3387,6 +3391,9 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if self.takesCertificates != false {
       try visitor.visitSingularBoolField(value: self.takesCertificates, fieldNumber: 14)
     }
+    if !self.certificate.isEmpty {
+      try visitor.visitSingularBytesField(value: self.certificate, fieldNumber: 15)
+    }
     if self.takesMerge != false {
       try visitor.visitSingularBoolField(value: self.takesMerge, fieldNumber: 70)
     }
@@ -3411,6 +3418,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
     if lhs.epoch != rhs.epoch {return false}
     if lhs.takesFlows != rhs.takesFlows {return false}
     if lhs.takesCertificates != rhs.takesCertificates {return false}
+    if lhs.certificate != rhs.certificate {return false}
     if lhs.takesMerge != rhs.takesMerge {return false}
     if lhs.owesMerge != rhs.owesMerge {return false}
     if lhs.takesHandshakes != rhs.takesHandshakes {return false}
