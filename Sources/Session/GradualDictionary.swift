@@ -43,6 +43,16 @@ public struct GradualDictionary<Key: Hashable, Value> {
         }
     }
 
+    /// Makes room for so many: what comes in bulk would else be moved with each step by which a part grows. Where something is in it already
+    /// that stays as it is, for everything would be moved at once.
+    public mutating func makeRoomIfEmpty(for count: Int) {
+        guard isEmpty, count > Self.wholeMax else { return }
+        if parts.count < Self.partCount { parts = Array(repeating: [:], count: Self.partCount) }
+        // Keys are spread by chance: a sixth more than an equal share.
+        let share = count / Self.partCount
+        for index in parts.indices { parts[index].reserveCapacity(share + share / 6) }
+    }
+
     /// - Returns: what was there before.
     @discardableResult
     @inlinable public mutating func updateValue(_ value: Value, forKey key: Key) -> Value? {

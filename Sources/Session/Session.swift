@@ -48,13 +48,22 @@ extension Identity: CustomStringConvertible {
         case .ipv4Address, .ipv6Address:
             return IPAddress(bytes: data).map(String.init(describing:)) ?? "(\(data.count) octets)"
         case .fqdn, .rfc822Address:
-            let printable = data.allSatisfy { (0x20...0x7E).contains($0) }
-            return printable ? String(decoding: data, as: UTF8.self) : "(\(data.count) octets)"
+            return isPrintable ? String(decoding: data, as: UTF8.self) : "(\(data.count) octets)"
         case .derASN1DN: return DistinguishedName.text(der: data) ?? "(\(data.count) octets)"
         case .derASN1GN, .keyID:
             return data.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         }
     }
+
+    private var isPrintable: Bool { data.allSatisfy { (0x20...0x7E).contains($0) } }
+
+    /// The identities that are shown as the octets that they are, and whose octets these are.
+    static func named(_ text: String) -> [Identity] {
+        [.fqdn, .rfc822Address].map { Identity(kind: $0, data: Array(text.utf8)) }.filter { $0.unlikeText == nil }
+    }
+
+    /// What is shown of an identity that is none of those.
+    var unlikeText: String? { (kind == .fqdn || kind == .rfc822Address) && isPrintable ? nil : description }
 }
 
 /// What the PAD said of the peer when it was authenticated (RFC 4301 §4.4.3): kept, so that the other node never asks again.

@@ -18,6 +18,8 @@ struct SessionIndex<Key: Hashable & Sendable>: Sendable {
         }
     }
 
+    mutating func makeRoomIfEmpty(for count: Int) { holders.makeRoomIfEmpty(for: count) }
+
     mutating func insert(_ id: SessionID, at key: Key) { SessionIndex.insert(id, into: &holders[key]) }
 
     mutating func remove(_ id: SessionID, at key: Key) { SessionIndex.remove(id, from: &holders[key]) }

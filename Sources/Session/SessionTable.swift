@@ -11,7 +11,7 @@ public struct SessionTable: Sendable {
     private var byVirtualAddress: GradualDictionary<IPAddress, SessionID> = [:]
     private var allByVirtualAddress = SessionIndex<IPAddress>()
     private var byRemoteIdentity = SessionIndex<Identity>()
-    /// By what is shown of the identity, which several may have in common.
+    /// By what is shown of the identity, which several may have in common; those that are shown as the octets that they are need no index more.
     private var byRemoteIdentityText = SessionIndex<String>()
     private var byRemoteAddress = SessionIndex<IPAddress>()
     private var byConnection = SessionIndex<String>()
@@ -41,7 +41,9 @@ public struct SessionTable: Sendable {
     public func sessions(remoteIdentity: Identity) -> [Session] { byRemoteIdentity[remoteIdentity].compactMap { sessions[$0] } }
     /// Of one connection of the configuration, in order of their identifiers.
     public func sessions(connection: String) -> [Session] { byConnection[connection].compactMap { sessions[$0] } }
-    public func ids(remoteIdentityText text: String) -> [SessionID] { byRemoteIdentityText[text] }
+    public func ids(remoteIdentityText text: String) -> [SessionID] {
+        (Identity.named(text).flatMap { byRemoteIdentity[$0] } + byRemoteIdentityText[text]).sorted()
+    }
     public func ids(remoteAddress: IPAddress) -> [SessionID] { byRemoteAddress[remoteAddress] }
     public func ids(connection: String) -> [SessionID] { byConnection[connection] }
     /// By the number for people.
@@ -51,6 +53,19 @@ public struct SessionTable: Sendable {
     public func successor(of id: SessionID) -> Session? { byPredecessor[id].flatMap { sessions[$0] } }
     public func isInUse(localSPI: UInt64) -> Bool { byLocalSPI[localSPI] != nil }
     public func isInUse(inboundSPI: UInt32) -> Bool { byInboundSPI[inboundSPI] != nil }
+
+    /// So many sessions are about to come into an empty table. Most have a CHILD SA, an address and an identity; whatever else they have makes
+    /// room as it comes.
+    public mutating func makeRoomIfEmpty(for count: Int) {
+        let count = min(count, sessionCountMax)
+        sessions.makeRoomIfEmpty(for: count)
+        byLocalSPI.makeRoomIfEmpty(for: count)
+        byInboundSPI.makeRoomIfEmpty(for: count)
+        byVirtualAddress.makeRoomIfEmpty(for: count)
+        allByVirtualAddress.makeRoomIfEmpty(for: count)
+        byRemoteIdentity.makeRoomIfEmpty(for: count)
+        byUniqueID.makeRoomIfEmpty(for: count)
+    }
 
     /// Applies a delta whole, or throws and leaves the table as it was.
     ///
@@ -241,10 +256,10 @@ public struct SessionTable: Sendable {
                 allByVirtualAddress.insert(id, at: lease.address)
             }
         }
-        if before?.authorization.remoteIdentity != after?.authorization.remoteIdentity {
-            byRemoteIdentity.move(id, from: before?.authorization.remoteIdentity, to: after?.authorization.remoteIdentity)
-            byRemoteIdentityText.move(
-                id, from: before.map { "\($0.authorization.remoteIdentity)" }, to: after.map { "\($0.authorization.remoteIdentity)" })
+        let (formerly, now) = (before?.authorization.remoteIdentity, after?.authorization.remoteIdentity)
+        if formerly != now {
+            byRemoteIdentity.move(id, from: formerly, to: now)
+            byRemoteIdentityText.move(id, from: formerly?.unlikeText, to: now?.unlikeText)
         }
         byRemoteAddress.move(id, from: before?.remote.address, to: after?.remote.address)
         byConnection.move(id, from: before?.authorization.connection, to: after?.authorization.connection)

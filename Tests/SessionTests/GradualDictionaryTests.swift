@@ -38,6 +38,19 @@ import Testing
         #expect(dictionary.isEmpty)
     }
 
+    @Test(arguments: [0, 10, 5_000]) func room_thatIsMade_changesNothing(known: Int) {
+        var dictionary: GradualDictionary<Int, Int> = [:]
+        for number in 0..<known { dictionary[number] = number }
+        let before = dictionary
+        dictionary.makeRoomIfEmpty(for: 100_000)
+        #expect(dictionary == before && dictionary.count == known)
+        for number in known..<100_000 { dictionary[number] = number }
+        #expect(dictionary.count == 100_000 && (0..<100_000).allSatisfy { dictionary[$0] == $0 })
+        for number in 0..<100_000 { dictionary[number] = nil }
+        dictionary.makeRoomIfEmpty(for: 200_000)
+        #expect(dictionary.isEmpty && dictionary[1] == nil)
+    }
+
     @Test func growth_withManyElements_movesFewAtOnce() {
         var dictionary: GradualDictionary<Int, Int> = [:]
         for number in 0..<100_000 { dictionary[number] = number }

@@ -20,6 +20,30 @@ import Testing
         #expect(table.count == 1 && table.childCount == 1 && table.withPendingRequest.isEmpty)
     }
 
+    /// Whatever an identity is, it is found by what is shown of it, also together with others that are shown alike.
+    @Test func identity_ofEachKind_isFoundByItsText() throws {
+        let identities =
+            ["a@b.example", "@a@b.example", "road.example", "CN=road.example", "10.0.0.1", "fd00::1"].map { Identity(text: $0) } + [
+                Identity(kind: .fqdn, data: Array("10.0.0.1".utf8)), Identity(kind: .fqdn, data: []), Identity(kind: .ipv4Address, data: [1]),
+                Identity(kind: .rfc822Address, data: Array("ä".utf8)), Identity(kind: .fqdn, data: Array("ö".utf8)),
+                Identity(kind: .keyID, data: [0, 0xAB]), Identity(kind: .rfc822Address, data: Array("00ab".utf8)),
+                Identity(kind: .derASN1GN, data: [0, 0xAB]), Identity(kind: .derASN1DN, data: [1]),
+            ]
+        var table = SessionTable()
+        for (number, identity) in identities.enumerated() {
+            var session = Sample.session(UInt64(number + 1))
+            session.authorization.remoteIdentity = identity
+            try table.apply(UInt64(number + 1), .created(session))
+        }
+        for identity in identities {
+            let alike = table.sessions.values.filter { "\($0.authorization.remoteIdentity)" == "\(identity)" }.map(\.id).sorted()
+            #expect(table.ids(remoteIdentityText: "\(identity)") == alike)
+        }
+        #expect(table.ids(remoteIdentityText: "00ab").count == 3 && table.ids(remoteIdentityText: "ä").isEmpty)
+        for id in table.sessions.keys.sorted() { try table.apply(id.rawValue, .removed(reason: "test", at: 0)) }
+        #expect(identities.allSatisfy { table.ids(remoteIdentityText: "\($0)").isEmpty })
+    }
+
     @Test func removed_whenApplied_leavesNoTrace() throws {
         var table = try SessionTable(Sample.session(1))
         let applied = try table.apply(1, .requested(localSPI: 100, request: Sample.request), .removed(reason: "peer deleted it", at: 5))

@@ -26,10 +26,11 @@ public struct ReplicationReceiver: Sendable {
     }
 
     private var state: State = .idle
-    /// The sessions that the snapshot under way has named, or that were created beside it.
-    private var seen: Set<SessionID> = []
-    /// The addresses whose reservations it has named, or that a session got or gave back beside it.
-    private var seenAddresses: Set<IPAddress> = []
+    /// The sessions that the snapshot under way has named, or that were created beside it; `nil`: there were none when it began, and so there
+    /// are no others.
+    private var seen: Set<SessionID>?
+    /// The addresses whose reservations it has named, or that a session got or gave back beside it; `nil`: as above.
+    private var seenAddresses: Set<IPAddress>?
     private var nextIndex: UInt64 = 1
     public private(set) var applied: UInt64 = 0
     /// A delta did not fit: the next snapshot starts from nothing.
@@ -88,12 +89,16 @@ public struct ReplicationReceiver: Sendable {
         nextIndex = begin.nextIndex
         applied = begin.nextIndex - 1
         leftAt = nil
-        seen = []
-        seenAddresses = []
         state = .snapshot
-        guard isSuspect else { return [] }
-        isSuspect = false
-        return try removeAll(except: [], from: &table)
+        var removed: [AppliedDelta] = []
+        if isSuspect {
+            isSuspect = false
+            removed = try removeAll(except: [], from: &table)
+        }
+        seen = table.count > 0 ? [] : nil
+        seenAddresses = table.reservations.count > 0 ? [] : nil
+        table.makeRoomIfEmpty(for: Int(clamping: begin.sessionCount))
+        return removed
     }
 
     public mutating func page(
@@ -102,11 +107,11 @@ public struct ReplicationReceiver: Sendable {
         guard state == .snapshot else { throw .unexpectedFrame("snapshot page") }
         var out: [AppliedDelta] = []
         for session in sessions {
-            seen.insert(session.id)
+            seen?.insert(session.id)
             if let change = try applying({ () throws(ApplyError) in try table.replace(with: session) }) { out.append(change) }
         }
         for reservation in reservations {
-            seenAddresses.insert(reservation.address)
+            seenAddresses?.insert(reservation.address)
             try applying { () throws(ApplyError) in try table.replace(with: reservation) }
         }
         return out
@@ -114,11 +119,12 @@ public struct ReplicationReceiver: Sendable {
 
     public mutating func end(table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta] {
         guard state == .snapshot else { throw .unexpectedFrame("snapshot end") }
-        let removed = try removeAll(except: seen, from: &table)
-        table.forgetReservations(except: seenAddresses)
+        var removed: [AppliedDelta] = []
+        if let seen { removed = try removeAll(except: seen, from: &table) }
+        if let seenAddresses { table.forgetReservations(except: seenAddresses) }
         state = .inStep
-        seen = []
-        seenAddresses = []
+        seen = nil
+        seenAddresses = nil
         return removed
     }
 
@@ -143,8 +149,8 @@ public struct ReplicationReceiver: Sendable {
     }
 
     private mutating func note(_ change: AppliedDelta) {
-        seen.insert(change.delta.session)
-        for session in [change.before, change.after] { seenAddresses.formUnion(session?.virtualAddresses.map(\.address) ?? []) }
+        seen?.insert(change.delta.session)
+        for session in [change.before, change.after] { seenAddresses?.formUnion(session?.virtualAddresses.map(\.address) ?? []) }
     }
 
     private mutating func removeAll(except seen: Set<SessionID>, from table: inout SessionTable) throws(ReplicationError) -> [AppliedDelta]
