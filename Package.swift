@@ -114,7 +114,8 @@ let package = Package(
             path: "Benchmarks/SessionGenerator", swiftSettings: strict),
         .target(name: "CAllocations", path: "Benchmarks/Allocations"),
         .executableTarget(
-            name: "hot-paths", dependencies: ["CAllocations", "Simulator", "Node", "Pair", "ESP", "IKEWire", "Session", "Cryptography"],
+            name: "hot-paths",
+            dependencies: ["CAllocations", "Simulator", "Node", "Pair", "Context", "ESP", "IKEWire", "Session", "Cryptography"],
             path: "Benchmarks/HotPaths", swiftSettings: strict),
         .executableTarget(
             name: "netlink-floor",

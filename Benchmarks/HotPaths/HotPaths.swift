@@ -19,6 +19,7 @@ enum HotPaths {
         note("counter_report_active", result.active)
         note("counter_report_standby", result.standby)
         try replication.measureSnapshot(note)
+        try replication.measureContexts(note)
         members.append("\"counter_report_octets\": \(result.octets)")
         print("{" + members.joined(separator: ", ") + "}")
     }

@@ -1,3 +1,4 @@
+import Context
 import Node
 import Pair
 import Session
@@ -35,6 +36,19 @@ struct Replication {
                 _ = try receiver.begin(begin, table: &table, epoch: 1)
                 for page in pages { _ = try receiver.page(page, table: &table) }
             })
+    }
+
+    /// For one session that goes to another gateway: into a context, and out of it with all checks.
+    func measureContexts(_ note: (String, Cost) -> Void) throws {
+        let contexts = pair.active.table.sessions.values.map {
+            SessionContext(
+                kind: .detached, giver: "sg1", giverNode: .zero, epoch: 1, givenAtWallMilliseconds: now.wallMilliseconds, session: $0)
+        }
+        var documents: [[UInt8]] = []
+        note("context_encode", HotPaths.measure(operations: contexts.count) { documents = contexts.map { $0.encode() } })
+        note(
+            "context_parse",
+            try HotPaths.measure(operations: contexts.count) { for document in documents { _ = try SessionContext(parsing: document) } })
     }
 
     struct Result {

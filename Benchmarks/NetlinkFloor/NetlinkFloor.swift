@@ -5,17 +5,20 @@ import Netlink
 import Session
 
 /// The bare netlink calls of one CHILD SA, the least that a PUT with XFRM has to do: its two SAs and three policies in one batch, as the
-/// kernel data plane sends them, among as many that stand. In a network namespace of its own; prints one JSON object.
+/// kernel data plane sends them, among as many that stand. In a network namespace of its own. Whoever asks does so with a line on standard input,
+/// as an operator asks a daemon for a PUT: a loop that has waited for nobody finds the processor's caches as it has left them.
 @main
 struct NetlinkFloor: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "netlink-floor", abstract: "Time the bare netlink calls for the SAs and policies of one CHILD SA.")
+        commandName: "netlink-floor", abstract: "Time the bare netlink calls for the SAs and policies of one CHILD SA.",
+        discussion:
+            "Prints a line when it is ready. For each line that it reads it installs one, prints how many milliseconds that took, and removes it."
+    )
 
     @Option(help: "CHILD SAs that stand while others are measured.") var standing = 0
-    @Option(help: "CHILD SAs that are installed and removed, one after the other.") var count = 100
 
     func validate() throws {
-        guard (0...1 << 20).contains(standing), (1...100_000).contains(count) else { throw ValidationError("a number is out of range") }
+        guard (0...1 << 20).contains(standing) else { throw ValidationError("a number is out of range") }
     }
 
     func run() throws {
@@ -25,15 +28,23 @@ struct NetlinkFloor: ParsableCommand {
         }
         try xfrm.hashPoliciesByPeerHost()
         for number in 0..<UInt32(standing) { try Installation(number: number + 1).install(with: xfrm) }
-        var milliseconds: [Double] = []
-        for number in UInt32(standing)..<UInt32(standing + count) {
-            let installation = try Installation(number: number + 1)
+        NetlinkFloor.say("ready")
+        var number = UInt32(standing)
+        while readLine() != nil {
+            number += 1
+            let installation = try Installation(number: number)
             let began = NetlinkFloor.monotonicNanoseconds()
             try installation.install(with: xfrm)
-            milliseconds.append(Double(NetlinkFloor.monotonicNanoseconds() - began) / 1_000_000)
+            let ended = NetlinkFloor.monotonicNanoseconds()
+            NetlinkFloor.say("\(Double(ended - began) / 1_000_000)")
             try installation.remove(with: xfrm)
         }
-        print("{\"standing\": \(standing), \"install_ms\": \(milliseconds)}")
+    }
+
+    /// At once: somebody waits for it.
+    private static func say(_ line: String) {
+        var line = line + "\n"
+        line.withUTF8 { _ = write(STDOUT_FILENO, $0.baseAddress, $0.count) }
     }
 
     private static func monotonicNanoseconds() -> Int64 {

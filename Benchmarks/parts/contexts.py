@@ -34,7 +34,7 @@ def measure(options):
             with Vici(gateway.socket) as vici:
                 # Every move takes some of the numbers that an SA without ESN has: of few sessions each is moved once.
                 for name in picked if count > 100 else picked[:PICKED]:
-                    _move_at_once(vici, name, samples)
+                    move_at_once(vici, name, samples)
             owned = int(gateway.status()["sessions_owned"])
             if owned != count:
                 raise LabError(f"{owned} of {count} sessions are left")
@@ -56,7 +56,7 @@ def _move(lab, gateway, name, samples):
     os.unlink(path)
 
 
-def _move_at_once(vici, name, samples):
+def move_at_once(vici, name, samples):
     """Out and in again over a connection that stays."""
     got = vici.request("tandem-get", {"name": name, "detach": "yes"})
     put = vici.request("tandem-put", {"document": got["document"]})

@@ -28,8 +28,22 @@ extension SessionContext {
 
     /// Reads a document that is not sealed.
     public init(parsing bytes: [UInt8]) throws(ContextError) {
-        var members = try JSON.members(of: bytes, limit: ContextFormat.bytesMax * 2)
-        try self.init(checking: &members, isWhole: SessionContext.isWhole(bytes))
+        let document = try JSONValue(context: bytes, limit: ContextFormat.bytesMax * 2)
+        let fields = ContextFields(document)
+        switch try fields.text("schema") {
+        case ContextFormat.schema: break
+        case ContextFormat.sealedSchema: throw .passphraseNeeded
+        default: throw .malformed("another schema")
+        }
+        try ContextFormat.check(version: try fields.text("version"))
+        guard SessionContext.isWhole(bytes) || SessionContext.isWhole(document) else { throw .damaged }
+        try self.init(fields)
+    }
+
+    private static func isWhole(_ document: JSONValue) -> Bool {
+        guard case .object(var members) = JSON(document), let last = members.popLast() else { return false }
+        guard last.name == "sha256", case .string(let digest) = last.value else { return false }
+        return constantTimeEquals(Array(digest.utf8), Array(SessionContext.digest(members).utf8))
     }
 
     /// Of a document as `encode` makes it. One in another form has to be written once more before its digest can be looked at.
@@ -43,25 +57,12 @@ extension SessionContext {
 
     /// A document in one line, as it goes over a wire; members that are not known here stay.
     public static func compact(_ bytes: [UInt8]) throws(ContextError) -> [UInt8] {
-        JSON.object(try JSON.members(of: bytes, limit: ContextFormat.bytesMax * 2)).lineBytes
+        JSON(try JSONValue(context: bytes, limit: ContextFormat.bytesMax * 2)).lineBytes
     }
 
     /// A document as `text` makes it, of one in any form; members that are not known here stay, and nothing is verified.
     public static func indented(_ bytes: [UInt8]) throws(ContextError) -> String {
-        JSON.object(try JSON.members(of: bytes, limit: ContextFormat.bytesMax * 2)).text + "\n"
-    }
-
-    private init(checking members: inout [JSON.Member], isWhole: Bool) throws(ContextError) {
-        let all = ContextFields(members, path: "")
-        switch try all.text("schema") {
-        case ContextFormat.schema: break
-        case ContextFormat.sealedSchema: throw .passphraseNeeded
-        default: throw .malformed("another schema")
-        }
-        try ContextFormat.check(version: try all.text("version"))
-        guard let last = members.popLast(), last.name == "sha256", case .string(let digest) = last.value else { throw .damaged }
-        guard isWhole || constantTimeEquals(Array(digest.utf8), Array(SessionContext.digest(members).utf8)) else { throw .damaged }
-        try self.init(ContextFields(members, path: ""))
+        JSON(try JSONValue(context: bytes, limit: ContextFormat.bytesMax * 2)).text + "\n"
     }
 }
 
@@ -78,13 +79,11 @@ extension ContextFormat {
     }
 }
 
-extension JSON {
-    /// The members of a document that is one object.
-    static func members(of bytes: [UInt8], limit: Int) throws(ContextError) -> [JSON.Member] {
-        let value: JSON
-        do throws(JSONError) { value = try JSON(parsing: bytes, limit: limit) } catch { throw .malformed("\(error)") }
-        guard case .object(let members) = value else { throw .malformed("not an object") }
-        return members
+extension JSONValue {
+    /// A document that is one object.
+    init(context bytes: [UInt8], limit: Int) throws(ContextError) {
+        do throws(JSONError) { try self.init(parsing: bytes, limit: limit) } catch { throw .malformed("\(error)") }
+        guard isObject else { throw .malformed("not an object") }
     }
 }
 
@@ -101,24 +100,31 @@ func hexadecimal(_ bytes: some Collection<UInt8>) -> String {
 }
 
 /// Lower case only, so that no octet has two forms.
-func octets(hexadecimal text: String) -> [UInt8]? {
-    func value(_ digit: UInt8) -> UInt8? {
-        switch digit {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
-        default: nil
-        }
+///
+/// - Parameter octets: half as many as there are digits.
+/// - Returns: whether these are digits.
+func read(hexadecimal digits: UnsafeBufferPointer<UInt8>, into octets: UnsafeMutableRawBufferPointer) -> Bool {
+    let noDigit: UInt8 = 0x80
+    func value(_ digit: UInt8) -> UInt8 {
+        let (number, letter) = (digit &- UInt8(ascii: "0"), digit &- UInt8(ascii: "a"))
+        return number < 10 ? number : letter < 6 ? letter &+ 10 : noDigit
     }
-    // In place: keys are among what is read here, and a copy of their digits would stay behind.
-    var text = text
-    return text.withUTF8 { digits -> [UInt8]? in
-        guard digits.count % 2 == 0 else { return nil }
-        var out: [UInt8] = []
-        out.reserveCapacity(digits.count / 2)
-        for index in stride(from: 0, to: digits.count, by: 2) {
-            guard let high = value(digits[index]), let low = value(digits[index + 1]) else { return nil }
-            out.append(high << 4 | low)
-        }
-        return out
+    guard digits.count == 2 * octets.count else { return false }
+    // Looked at once, at the end: a branch for each digit takes longer than all else.
+    var all: UInt8 = 0
+    for index in octets.indices {
+        let (high, low) = (value(digits[2 * index]), value(digits[2 * index + 1]))
+        all |= high | low
+        octets[index] = high << 4 | low & 15
     }
+    return all & noDigit == 0
+}
+
+func octets(hexadecimal digits: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+    var isRead = false
+    let octets = [UInt8](unsafeUninitializedCapacity: digits.count / 2) { target, count in
+        isRead = read(hexadecimal: digits, into: UnsafeMutableRawBufferPointer(start: target.baseAddress, count: digits.count / 2))
+        count = isRead ? digits.count / 2 : 0
+    }
+    return isRead ? octets : nil
 }

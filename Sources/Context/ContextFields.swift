@@ -4,157 +4,173 @@ import Session
 
 /// The members of one object of the document, read by their names. Members that nobody asks for are passed over.
 struct ContextFields {
-    /// So few that looking through them is faster than a dictionary.
-    private let members: [JSON.Member]
-    private let path: String
+    /// Where the object is, for whoever is told that something is wrong with it: put together then, and not before.
+    private indirect enum Path {
+        case root
+        case member(StaticString, of: Path)
 
-    init(_ members: [JSON.Member], path: String) {
-        self.members = members
+        func name(_ key: StaticString) -> String {
+            switch self {
+            case .root: "\(key)"
+            case .member(let name, let outer): "\(outer.name(name)).\(key)"
+            }
+        }
+    }
+
+    private let object: JSONValue
+    private let path: Path
+
+    /// - Parameter object: anything else has no members.
+    init(_ object: JSONValue) { self.init(object, .root) }
+
+    private init(_ object: JSONValue, _ path: Path) {
+        self.object = object
         self.path = path
     }
 
-    func name(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
-    func has(_ key: String) -> Bool {
-        guard let member = members.first(where: { $0.name == key }) else { return false }
-        if case .null = member.value { return false }
-        return true
+    func name(_ key: StaticString) -> String { path.name(key) }
+    func has(_ key: StaticString) -> Bool { object[key].map { !$0.isNull } ?? false }
+
+    private func value(_ key: StaticString) throws(ContextError) -> JSONValue {
+        guard let value = object[key] else { throw .missing(name(key)) }
+        return value
     }
 
-    private func value(_ key: String) throws(ContextError) -> JSON {
-        guard let member = members.first(where: { $0.name == key }) else { throw .missing(name(key)) }
-        return member.value
-    }
-
-    func text(_ key: String, max: Int = ContextFormat.textBytesMax) throws(ContextError) -> String {
-        guard case .string(let text) = try value(key) else { throw .invalid(name(key)) }
+    func text(_ key: StaticString, max: Int = ContextFormat.textBytesMax) throws(ContextError) -> String {
+        guard let text = try value(key).text else { throw .invalid(name(key)) }
         guard text.utf8.count <= max else { throw .tooLong(field: name(key), count: text.utf8.count, limit: max) }
         return text
     }
 
-    func flag(_ key: String) throws(ContextError) -> Bool {
-        guard case .bool(let flag) = try value(key) else { throw .invalid(name(key)) }
+    func flag(_ key: StaticString) throws(ContextError) -> Bool {
+        guard let flag = try value(key).bool else { throw .invalid(name(key)) }
         return flag
     }
 
-    func number<Number: FixedWidthInteger>(_ key: String, _ type: Number.Type = Number.self) throws(ContextError) -> Number {
-        let number: Number?
-        switch try value(key) {
-        case .integer(let value): number = Number(exactly: value)
-        case .unsigned(let value): number = Number(exactly: value)
-        default: number = nil
-        }
-        guard let number else { throw .invalid(name(key)) }
+    func number<Number: FixedWidthInteger>(_ key: StaticString, _ type: Number.Type = Number.self) throws(ContextError) -> Number {
+        guard let number: Number = try value(key).number() else { throw .invalid(name(key)) }
         return number
     }
 
-    func number<Number: FixedWidthInteger>(ifPresent key: String, _ type: Number.Type = Number.self) throws(ContextError) -> Number? {
+    func number<Number: FixedWidthInteger>(
+        ifPresent key: StaticString, _ type: Number.Type = Number.self
+    ) throws(ContextError) -> Number? {
         has(key) ? try number(key) : nil
     }
 
-    func milliseconds(_ key: String) throws(ContextError) -> Int64 {
+    func milliseconds(_ key: StaticString) throws(ContextError) -> Int64 {
         let value: Int64 = try number(key)
         guard value.magnitude <= UInt64(ContextFormat.wallMillisecondsMax) else { throw .invalid(name(key)) }
         return value
     }
 
-    func milliseconds(ifPresent key: String) throws(ContextError) -> Int64? { has(key) ? try milliseconds(key) : nil }
+    func milliseconds(ifPresent key: StaticString) throws(ContextError) -> Int64? { has(key) ? try milliseconds(key) : nil }
 
-    func enumeration<Value: RawRepresentable>(_ key: String, _ type: Value.Type = Value.self) throws(ContextError) -> Value
+    func enumeration<Value: RawRepresentable>(_ key: StaticString, _ type: Value.Type = Value.self) throws(ContextError) -> Value
     where Value.RawValue: FixedWidthInteger {
         let raw: Value.RawValue = try number(key)
         guard let value = Value(rawValue: raw) else { throw .invalid(name(key)) }
         return value
     }
 
-    func octets(_ key: String, max: Int) throws(ContextError) -> [UInt8] {
-        try octets(try text(key, max: 2 * max), name(key))
+    /// Hands over the digits of octets, of which there are at most `max`.
+    private func octets<Result>(
+        _ key: StaticString, max: Int, _ read: (UnsafeBufferPointer<UInt8>) -> Result?
+    ) throws(ContextError) -> Result {
+        let value = try value(key)
+        guard let count = value.withText(\.count) else { throw .invalid(name(key)) }
+        guard count <= 2 * max else { throw .tooLong(field: name(key), count: count, limit: 2 * max) }
+        guard let result = value.withText(read) ?? nil else { throw .invalid(name(key)) }
+        return result
     }
 
-    private func octets(_ text: String, _ field: String) throws(ContextError) -> [UInt8] {
-        guard let octets = Context.octets(hexadecimal: text) else { throw .invalid(field) }
-        return octets
+    func octets(_ key: StaticString, max: Int) throws(ContextError) -> [UInt8] {
+        try octets(key, max: max) { Context.octets(hexadecimal: $0) }
     }
 
     /// A key of exactly `count` octets.
-    func secret(_ key: String, count: Int) throws(ContextError) -> SecretBytes {
-        let octets = try octets(key, max: count)
-        guard octets.count == count else { throw .invalid(name(key)) }
-        return SecretBytes(octets)
+    func secret(_ key: StaticString, count: Int) throws(ContextError) -> SecretBytes {
+        let secret = try secret(key, max: count)
+        guard secret.count == count else { throw .invalid(name(key)) }
+        return secret
     }
 
-    func secret(_ key: String, max: Int) throws(ContextError) -> SecretBytes { SecretBytes(try octets(key, max: max)) }
+    /// Read where it lies, so that no copy of it stays behind.
+    func secret(_ key: StaticString, max: Int) throws(ContextError) -> SecretBytes {
+        try octets(key, max: max) { digits in
+            var isRead = false
+            let secret = SecretBytes(count: digits.count / 2) { isRead = read(hexadecimal: digits, into: $0) }
+            return isRead ? secret : nil
+        }
+    }
 
     /// All digits of the number, also zeros in front.
-    func spi<Number: FixedWidthInteger & UnsignedInteger>(_ key: String) throws(ContextError) -> Number {
+    func spi<Number: FixedWidthInteger & UnsignedInteger>(_ key: StaticString) throws(ContextError) -> Number {
         let count = Number.bitWidth / 8
         let octets = try octets(key, max: count)
         guard octets.count == count else { throw .invalid(name(key)) }
         return octets.reduce(Number(0)) { $0 << 8 | Number($1) }
     }
 
-    func address(_ key: String) throws(ContextError) -> IPAddress { try address(try text(key), name(key)) }
+    func address(_ key: StaticString) throws(ContextError) -> IPAddress { try address(try text(key), key) }
 
     /// Addresses have one form only.
-    private func address(_ text: String, _ field: String) throws(ContextError) -> IPAddress {
+    private func address(_ text: String, _ key: StaticString) throws(ContextError) -> IPAddress {
         // IPv4 is read in that form only.
-        guard let address = IPAddress(text), address.isIPv4 || "\(address)" == text else { throw .invalid(field) }
+        guard let address = IPAddress(text), address.isIPv4 || "\(address)" == text else { throw .invalid(name(key)) }
         return address
     }
 
-    func endpoint(_ key: String) throws(ContextError) -> Endpoint {
+    func endpoint(_ key: StaticString) throws(ContextError) -> Endpoint {
         let text = try text(key)
         guard let endpoint = Endpoint(text), "\(endpoint)" == text else { throw .invalid(name(key)) }
         return endpoint
     }
 
-    func fields(_ key: String) throws(ContextError) -> ContextFields {
-        guard case .object(let members) = try value(key) else { throw .invalid(name(key)) }
-        return ContextFields(members, path: name(key))
+    func fields(_ key: StaticString) throws(ContextError) -> ContextFields {
+        let value = try value(key)
+        guard value.isObject else { throw .invalid(name(key)) }
+        return ContextFields(value, .member(key, of: path))
     }
 
-    func fields(ifPresent key: String) throws(ContextError) -> ContextFields? { has(key) ? try fields(key) : nil }
+    func fields(ifPresent key: StaticString) throws(ContextError) -> ContextFields? { has(key) ? try fields(key) : nil }
 
-    private func items(_ key: String, max: Int) throws(ContextError) -> [JSON] {
-        guard case .array(let items) = try value(key) else { throw .invalid(name(key)) }
+    private func items(_ key: StaticString, max: Int) throws(ContextError) -> [JSONValue] {
+        guard let items = try value(key).items else { throw .invalid(name(key)) }
         guard items.count <= max else { throw .tooLong(field: name(key), count: items.count, limit: max) }
         return items
     }
 
     func list<Value>(
-        _ key: String, max: Int, _ read: (ContextFields) throws(ContextError) -> Value
+        _ key: StaticString, max: Int, _ read: (ContextFields) throws(ContextError) -> Value
     ) throws(ContextError) -> [Value] {
         var out: [Value] = []
         for (index, item) in try items(key, max: max).enumerated() {
-            guard case .object(let members) = item else { throw .invalid(name(key)) }
-            do throws(ContextError) { out.append(try read(ContextFields(members, path: ""))) } catch {
+            guard item.isObject else { throw .invalid(name(key)) }
+            do throws(ContextError) { out.append(try read(ContextFields(item))) } catch {
                 throw error.inside("\(name(key))[\(index)]")
             }
         }
         return out
     }
 
-    private func texts(_ key: String, max: Int) throws(ContextError) -> [String] {
-        var out: [String] = []
+    func addresses(_ key: StaticString, max: Int) throws(ContextError) -> [IPAddress] {
+        var out: [IPAddress] = []
         for item in try items(key, max: max) {
-            guard case .string(let text) = item else { throw .invalid(name(key)) }
-            out.append(text)
+            guard let text = item.text else { throw .invalid(name(key)) }
+            out.append(try address(text, key))
         }
         return out
     }
 
-    func addresses(_ key: String, max: Int) throws(ContextError) -> [IPAddress] {
-        var out: [IPAddress] = []
-        for text in try texts(key, max: max) { out.append(try address(text, name(key))) }
-        return out
-    }
-
     /// One datagram, or the fragments of a message.
-    func datagrams(_ key: String) throws(ContextError) -> [[UInt8]] {
+    func datagrams(_ key: StaticString) throws(ContextError) -> [[UInt8]] {
         var out: [[UInt8]] = []
         var total = 0
-        for text in try texts(key, max: ContextFormat.fragmentsMax) {
-            out.append(try octets(text, name(key)))
-            total += text.utf8.count / 2
+        for item in try items(key, max: ContextFormat.fragmentsMax) {
+            guard let octets = item.withText({ Context.octets(hexadecimal: $0) }) ?? nil else { throw .invalid(name(key)) }
+            out.append(octets)
+            total += octets.count
         }
         let limit = 2 * ContextFormat.datagramBytesMax
         guard total <= limit else { throw .tooLong(field: name(key), count: total, limit: limit) }

@@ -43,8 +43,8 @@ public enum SealedContext {
 
     /// Whether a file is a sealed one. Nothing else is said of it.
     public static func isSealed(_ bytes: [UInt8]) -> Bool {
-        guard let members = try? JSON.members(of: bytes, limit: ContextFormat.sealedBytesMax) else { return false }
-        return members.contains(JSON.Member("schema", .string(ContextFormat.sealedSchema)))
+        guard let document = try? JSONValue(context: bytes, limit: ContextFormat.sealedBytesMax) else { return false }
+        return document["schema"]?.text == ContextFormat.sealedSchema
     }
 
     /// Opens what `seal` made. Takes some 100 ms.
@@ -52,11 +52,11 @@ public enum SealedContext {
     /// - Returns: the document that was sealed.
     /// - Throws: `wrongPassphrase`; `damaged`; what a reader of documents throws.
     public static func open(_ bytes: [UInt8], passphrase: SecretBytes) throws(ContextError) -> [UInt8] {
-        var members = try JSON.members(of: bytes, limit: ContextFormat.sealedBytesMax)
-        let fields = ContextFields(members, path: "")
+        let document = try JSONValue(context: bytes, limit: ContextFormat.sealedBytesMax)
+        let fields = ContextFields(document)
         guard try fields.text("schema") == ContextFormat.sealedSchema else { throw .malformed("not a sealed context") }
         try ContextFormat.check(version: try fields.text("version"))
-        guard members.popLast()?.name == "sealed" else { throw .damaged }
+        guard case .object(var members) = JSON(document), members.popLast()?.name == "sealed" else { throw .damaged }
         let sealed = try fields.octets("sealed", max: ContextFormat.bytesMax * 2)
         let kdf = try fields.fields("kdf")
         guard try kdf.text("name") == "scrypt", try fields.text("cipher") == "aes-256-gcm",

@@ -57,7 +57,7 @@ extension IKESA {
             establishedWallMilliseconds: try fields.milliseconds("established_at_ms"))
     }
 
-    private static func window(_ fields: ContextFields, _ key: String) throws(ContextError) -> UInt32 {
+    private static func window(_ fields: ContextFields, _ key: StaticString) throws(ContextError) -> UInt32 {
         let size: UInt32 = try fields.number(key)
         guard (1...IKESA.windowMax).contains(size) else { throw .invalid(fields.name(key)) }
         return size
@@ -66,7 +66,7 @@ extension IKESA {
 
 extension IKEKeys {
     fileprivate init(_ fields: ContextFields, _ algorithms: IKEAlgorithms) throws(ContextError) {
-        func direction(_ encryption: String, _ integrity: String) throws(ContextError) -> DirectionKeys {
+        func direction(_ encryption: StaticString, _ integrity: StaticString) throws(ContextError) -> DirectionKeys {
             DirectionKeys(
                 encryption: try fields.secret(encryption, count: algorithms.cipher.keyMaterialLength),
                 integrity: try fields.secret(integrity, count: algorithms.integrity?.keyLength ?? 0))
@@ -171,15 +171,16 @@ extension ChildSA {
             cipher: cipher, integrity: try IntegrityAlgorithm.with(cipher, fields), extendedSequenceNumbers: try fields.flag("esn"),
             keyExchangeGroup: fields.has("key_exchange") ? try fields.enumeration("key_exchange") : nil)
         let keys = try fields.fields("keys")
-        func direction(_ name: String) throws(ContextError) -> DirectionKeys {
+        func direction(_ encryption: StaticString, _ integrity: StaticString) throws(ContextError) -> DirectionKeys {
             DirectionKeys(
-                encryption: try keys.secret("\(name)_encryption", count: cipher.keyMaterialLength),
-                integrity: try keys.secret("\(name)_integrity", count: algorithms.integrity?.keyLength ?? 0))
+                encryption: try keys.secret(encryption, count: cipher.keyMaterialLength),
+                integrity: try keys.secret(integrity, count: algorithms.integrity?.keyLength ?? 0))
         }
         self.init(
             inboundSPI: try fields.spi("inbound_spi"), outboundSPI: try fields.spi("outbound_spi"), name: try fields.text("name"),
-            uniqueID: try fields.number("unique_id"), algorithms: algorithms, inboundKeys: try direction("inbound"),
-            outboundKeys: try direction("outbound"), mode: try fields.enumeration("mode"),
+            uniqueID: try fields.number("unique_id"), algorithms: algorithms,
+            inboundKeys: try direction("inbound_encryption", "inbound_integrity"),
+            outboundKeys: try direction("outbound_encryption", "outbound_integrity"), mode: try fields.enumeration("mode"),
             localSelectors: try TrafficSelector.list(fields, "local_selectors"),
             remoteSelectors: try TrafficSelector.list(fields, "remote_selectors"), lease: Lease(slice: try fields.number("outbound_slice")),
             inboundTop: try fields.number("inbound_top"), lifetime: try Lifetime(fields),

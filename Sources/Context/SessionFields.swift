@@ -189,7 +189,7 @@ extension TrafficSelector {
         }
     }
 
-    static func list(_ fields: ContextFields, _ key: String) throws(ContextError) -> [TrafficSelector] {
+    static func list(_ fields: ContextFields, _ key: StaticString) throws(ContextError) -> [TrafficSelector] {
         try fields.list(key, max: ContextFormat.selectorsMax) { (item) throws(ContextError) in
             let (start, end) = (try item.address("start"), try item.address("end"))
             guard start.family == end.family else { throw .invalid(item.name("end")) }

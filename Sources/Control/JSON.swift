@@ -83,9 +83,9 @@ public enum JSON: Hashable, Sendable {
             // What needs no escape, which is nearly all, in one piece.
             var start = 0
             for index in text.indices {
-                guard let escape = escape(text[index]) else { continue }
+                guard needsEscape(text[index]) else { continue }
                 out += UnsafeBufferPointer(rebasing: text[start..<index])
-                out += escape.utf8
+                out += escape(text[index]).utf8
                 start = index + 1
             }
             out += UnsafeBufferPointer(rebasing: text[start...])
@@ -93,15 +93,18 @@ public enum JSON: Hashable, Sendable {
         out.append(UInt8(ascii: "\""))
     }
 
-    private static func escape(_ byte: UInt8) -> String? {
+    private static func needsEscape(_ byte: UInt8) -> Bool {
+        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7F
+    }
+
+    private static func escape(_ byte: UInt8) -> String {
         switch byte {
         case UInt8(ascii: "\""): "\\\""
         case UInt8(ascii: "\\"): "\\\\"
         case UInt8(ascii: "\n"): "\\n"
         case UInt8(ascii: "\r"): "\\r"
         case UInt8(ascii: "\t"): "\\t"
-        case 0..<0x20, 0x7F: "\\u00\(byte < 0x10 ? "0" : "")\(String(byte, radix: 16))"
-        default: nil
+        default: "\\u00\(byte < 0x10 ? "0" : "")\(String(byte, radix: 16))"
         }
     }
 

@@ -27,132 +27,196 @@ extension JSONError: CustomStringConvertible {
     }
 }
 
-extension JSON {
-    /// Arrays and objects inside each other: several times what any document of ours has, and no danger to the stack.
-    public static let depthMax = 16
-
-    /// Reads one document (RFC 8259), strictly: integers of 64 bits only, no member twice, nothing behind the value but white space.
-    ///
-    /// - Parameter limit: bytes that are taken.
-    public init(parsing bytes: [UInt8], limit: Int) throws(JSONError) {
-        guard bytes.count <= limit else { throw .tooLong(count: bytes.count, limit: limit) }
-        var parser = JSONParser(bytes: bytes)
-        self = try parser.document()
-    }
-}
-
-private struct JSONParser {
+/// Finds the values of a document, and that it is well-formed.
+struct JSONParser {
     private static let fewMembers = 32
 
-    let bytes: [UInt8]
-    var position = 0
+    private let bytes: UnsafeBufferPointer<UInt8>
+    private var position = 0
+    private var nodes: [JSONDocument.Node] = []
 
-    init(bytes: [UInt8]) { self.bytes = bytes }
+    private init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
-    mutating func document() throws(JSONError) -> JSON {
-        let value = try value(depth: 0)
-        skipSpace()
-        guard position == bytes.count else { throw .unexpected(offset: position) }
-        return value
+    static func nodes(of bytes: [UInt8]) throws(JSONError) -> [JSONDocument.Node] {
+        // `withUnsafeBufferPointer` does not tell of typed errors that pass through it.
+        let result = bytes.withUnsafeBufferPointer { (all) -> Result<[JSONDocument.Node], JSONError> in
+            Result { () throws(JSONError) in
+                var parser = JSONParser(bytes: all)
+                // A value, its name, and what separates them are seldom less.
+                parser.nodes.reserveCapacity(all.count / 16)
+                try parser.document()
+                return parser.nodes
+            }
+        }
+        return try result.get()
     }
 
-    private mutating func value(depth: Int) throws(JSONError) -> JSON {
+    private mutating func document() throws(JSONError) {
+        try value(depth: 0)
+        skipSpace()
+        guard position == bytes.count else { throw .unexpected(offset: position) }
+    }
+
+    private mutating func value(depth: Int) throws(JSONError) {
         skipSpace()
         let first = try peek()
-        guard depth < JSON.depthMax || (first != UInt8(ascii: "{") && first != UInt8(ascii: "[")) else { throw .tooDeep(offset: position) }
+        guard depth < JSONValue.depthMax || (first != UInt8(ascii: "{") && first != UInt8(ascii: "[")) else {
+            throw .tooDeep(offset: position)
+        }
         switch first {
-        case UInt8(ascii: "{"): return .object(try members(depth: depth))
-        case UInt8(ascii: "["): return .array(try items(depth: depth))
-        case UInt8(ascii: "\""): return .string(try string())
-        case UInt8(ascii: "t"): return try word("true", .bool(true))
-        case UInt8(ascii: "f"): return try word("false", .bool(false))
-        case UInt8(ascii: "n"): return try word("null", .null)
-        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try number()
+        case UInt8(ascii: "{"): try members(depth: depth)
+        case UInt8(ascii: "["): try items(depth: depth)
+        case UInt8(ascii: "\""): try string()
+        case UInt8(ascii: "t"): try word("true", .yes)
+        case UInt8(ascii: "f"): try word("false", .no)
+        case UInt8(ascii: "n"): try word("null", .null)
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): try number()
         default: throw .unexpected(offset: position)
         }
     }
 
-    private mutating func members(depth: Int) throws(JSONError) -> [JSON.Member] {
-        var out: [JSON.Member] = []
+    private mutating func add(_ kind: JSONDocument.Node.Kind, _ first: UInt32 = 0, _ second: UInt32 = 0) {
+        nodes.append(JSONDocument.Node(kind: kind, first: first, second: second, next: nodes.count + 1))
+    }
+
+    private mutating func members(depth: Int) throws(JSONError) {
+        let object = nodes.count
+        add(.object)
         // Of objects with more members than can be looked through each time.
-        var names: Set<String> = []
+        var known: Set<String> = []
+        var count = 0
         try expect("{")
-        if try isNext("}") { return out }
+        if try isNext("}") { return }
         repeat {
             skipSpace()
-            let name = try string()
-            if out.count == JSONParser.fewMembers { names = Set(out.lazy.map(\.name)) }
-            let isNew = out.count < JSONParser.fewMembers ? !out.contains { $0.name == name } : names.insert(name).inserted
-            guard isNew else { throw .repeated(member: name) }
+            let name = nodes.count
+            try string()
+            if count >= JSONParser.fewMembers {
+                if known.isEmpty { forEachName(of: object, before: name) { known.insert(text(of: $0)) } }
+                guard known.insert(text(of: name)).inserted else { throw .repeated(member: text(of: name)) }
+            } else {
+                var isNew = true
+                forEachName(of: object, before: name) { if isSame($0, name) { isNew = false } }
+                guard isNew else { throw .repeated(member: text(of: name)) }
+            }
+            count += 1
             skipSpace()
             try expect(":")
-            out.append(JSON.Member(name, try value(depth: depth + 1)))
+            try value(depth: depth + 1)
         } while try isNext(",")
         try expect("}")
-        return out
+        nodes[object].next = nodes.count
     }
 
-    private mutating func items(depth: Int) throws(JSONError) -> [JSON] {
-        var out: [JSON] = []
+    /// Where the names of an object's members are.
+    private func forEachName(of object: Int, before end: Int, _ body: (Int) -> Void) {
+        var name = object + 1
+        while name < end {
+            body(name)
+            name = nodes[name + 1].next
+        }
+    }
+
+    private func isSame(_ one: Int, _ other: Int) -> Bool {
+        guard case .string(false) = nodes[one].kind, case .string(false) = nodes[other].kind else {
+            return text(of: one) == text(of: other)
+        }
+        let (count, others) = (nodes[one].second - nodes[one].first, nodes[other].second - nodes[other].first)
+        return count == others && raw(one).elementsEqual(raw(other))
+    }
+
+    private func raw(_ string: Int) -> Slice<UnsafeBufferPointer<UInt8>> { bytes[Int(nodes[string].first)..<Int(nodes[string].second)] }
+
+    private func text(of string: Int) -> String {
+        if case .string(true) = nodes[string].kind { return String(decoding: JSONParser.unescaped(raw(string)), as: UTF8.self) }
+        return String(decoding: raw(string), as: UTF8.self)
+    }
+
+    private mutating func items(depth: Int) throws(JSONError) {
+        let array = nodes.count
+        add(.array)
         try expect("[")
-        if try isNext("]") { return out }
-        repeat { out.append(try value(depth: depth + 1)) } while try isNext(",")
+        if try isNext("]") { return }
+        repeat { try value(depth: depth + 1) } while try isNext(",")
         try expect("]")
-        return out
+        nodes[array].next = nodes.count
     }
 
-    private mutating func number() throws(JSONError) -> JSON {
+    private mutating func number() throws(JSONError) {
         let start = position
-        if bytes[position] == UInt8(ascii: "-") { position += 1 }
+        let isNegative = bytes[position] == UInt8(ascii: "-")
+        if isNegative { position += 1 }
         let digits = position
-        while position < bytes.count, JSONParser.isDigit(bytes[position]) { position += 1 }
+        var magnitude: UInt64 = 0
+        while position < bytes.count, JSONParser.isDigit(bytes[position]) {
+            let (tens, isTooMuch) = magnitude.multipliedReportingOverflow(by: 10)
+            let (sum, isTooMuchNow) = tens.addingReportingOverflow(UInt64(bytes[position] - UInt8(ascii: "0")))
+            guard !isTooMuch, !isTooMuchNow else { throw .number(offset: start) }
+            magnitude = sum
+            position += 1
+        }
         let count = position - digits
         let isWhole = position == bytes.count || ![UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E")].contains(bytes[position])
-        guard count > 0, isWhole, count == 1 || bytes[digits] != UInt8(ascii: "0") else { throw .number(offset: start) }
-        let text = String(decoding: bytes[start..<position], as: UTF8.self)
         // "-0" would be written as "0".
-        guard text != "-0" else { throw .number(offset: start) }
-        if let value = Int64(text) { return .integer(value) }
-        guard let value = UInt64(text) else { throw .number(offset: start) }
-        return .unsigned(value)
+        guard count > 0, isWhole, count == 1 || bytes[digits] != UInt8(ascii: "0"), !isNegative || magnitude > 0 else {
+            throw .number(offset: start)
+        }
+        guard !isNegative || magnitude <= Int64.min.magnitude else { throw .number(offset: start) }
+        let bits = isNegative ? 0 &- magnitude : magnitude
+        add(.number(isNegative: isNegative), UInt32(bits >> 32), UInt32(truncatingIfNeeded: bits))
     }
 
-    private mutating func string() throws(JSONError) -> String {
+    private mutating func string() throws(JSONError) {
         try expect("\"")
         let start = position
-        var out: [UInt8] = []
+        var (hasEscapes, isASCII) = (false, true)
         while true {
-            // What needs no escape, which is nearly all, in one piece.
-            let run = position
-            while position < bytes.count, JSONParser.isPlain(bytes[position]) { position += 1 }
-            let byte = try peek()
+            skipPlain()
+            guard position < bytes.count else { throw .truncated }
+            let byte = bytes[position]
             position += 1
             switch byte {
             case UInt8(ascii: "\""):
-                if run > start { out += bytes[run..<position - 1] }
-                guard let text = run > start ? String(validating: out, as: UTF8.self) : text(run..<position - 1) else {
-                    throw .text(offset: start)
-                }
-                return text
+                let end = position - 1
+                // What is escaped is text by itself.
+                guard isASCII || String(validating: bytes[start..<end], as: UTF8.self) != nil else { throw .text(offset: start) }
+                return add(.string(hasEscapes: hasEscapes), UInt32(start), UInt32(end))
             case UInt8(ascii: "\\"):
-                out += bytes[run..<position - 1]
-                out += try escaped()
-            default: throw .text(offset: position - 1)
+                hasEscapes = true
+                _ = try escaped()
+            case 0..<0x20: throw .text(offset: position - 1)
+            case 0x80...: isASCII = false
+            default: continue
             }
         }
     }
 
-    private func text(_ range: Range<Int>) -> String? {
-        bytes.withUnsafeBufferPointer { all in
-            let part = UnsafeBufferPointer(rebasing: all[range])
-            // ASCII, which nearly all is, cannot be wrong.
-            if part.allSatisfy({ $0 < 0x80 }) { return String(decoding: part, as: UTF8.self) }
-            return String(validating: part, as: UTF8.self)
+    /// Passes over ASCII that needs no escape, eight at a time: keys and datagrams are most of what is read here.
+    private mutating func skipPlain() {
+        let (ones, tops): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
+        // The top bit of an octet of the result is set where `word` has zero there; above such a one possibly by mistake.
+        func zeros(_ word: UInt64) -> UInt64 { (word &- ones) & ~word }
+        while bytes.count - position >= 8 {
+            let word = UnsafeRawPointer(bytes.baseAddress! + position).loadUnaligned(as: UInt64.self)
+            let quotes = zeros(word ^ (ones &* UInt64(UInt8(ascii: "\"")))), escapes = zeros(word ^ (ones &* UInt64(UInt8(ascii: "\\"))))
+            let controls = (word &- ones &* 0x20) & ~word
+            guard (word | quotes | escapes | controls) & tops == 0 else { return }
+            position += 8
         }
     }
 
-    private static func isPlain(_ byte: UInt8) -> Bool {
-        byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") && byte >= 0x20
+    /// The text of a string with escapes, which were found to be such when the document was read.
+    static func unescaped(_ string: some Collection<UInt8>) -> [UInt8] {
+        Array(string).withUnsafeBufferPointer { bytes in
+            var parser = JSONParser(bytes: bytes)
+            var out: [UInt8] = []
+            while parser.position < bytes.count {
+                let byte = bytes[parser.position]
+                parser.position += 1
+                if byte != UInt8(ascii: "\\") { out.append(byte) } else if let text = try? parser.escaped() { out += text }
+            }
+            return out
+        }
     }
 
     private mutating func escaped() throws(JSONError) -> [UInt8] {
@@ -195,9 +259,9 @@ private struct JSONParser {
         return value
     }
 
-    private mutating func word(_ text: StaticString, _ value: JSON) throws(JSONError) -> JSON {
+    private mutating func word(_ text: StaticString, _ kind: JSONDocument.Node.Kind) throws(JSONError) {
         try expect(text)
-        return value
+        add(kind)
     }
 
     /// Passes over the character behind white space if it is this one.

@@ -170,7 +170,7 @@ extension Node {
             if ike.isBeginning(localSPI: sa.localSPI) { throw .spiInUse(hex()) }
             if let spent = departures.spent(localSPI: sa.localSPI), spent > sa.epochShift.spent { throw .stale }
         }
-        guard Set(session.localSPIs).count == session.ikeSAs.count else { throw .spiInUse("of an IKE SA, twice") }
+        if !session.otherIKESAs.isEmpty, Set(session.localSPIs).count < session.ikeSAs.count { throw .spiInUse("of an IKE SA, twice") }
         var seen: Set<UInt32> = []
         for spi in session.children.map(\.inboundSPI)
         where !seen.insert(spi).inserted || table.isInUse(inboundSPI: spi) || ike.isBeginning(inboundSPI: spi) {

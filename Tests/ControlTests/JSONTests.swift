@@ -50,6 +50,32 @@ import Testing
         #expect(throws: error) { try JSON(parsing: Array(text.utf8), limit: 100) }
     }
 
+    @Test(arguments: [0, 31, 32, 40]) func member_thatStandsTwice_isAnError(others: Int) {
+        let before = (0..<others).map { "\"m\($0)\": {\"x\": [1]}, " }.joined()
+        for second in [#""x""#, #""\u0078""#] {
+            let text = "{\(before)\"x\": 1, \(second): 2}"
+            #expect(throws: JSONError.repeated(member: "x")) { try JSON(parsing: Array(text.utf8), limit: 10_000) }
+        }
+        #expect(throws: Never.self) { try JSON(parsing: Array("{\(before)\"x\": 1}".utf8), limit: 10_000) }
+    }
+
+    @Test func values_areReadWhereTheyLie() throws {
+        let text =
+            #"{"a": [1, {"b": null}, "x\ny"], "\u0063": true, "d": -9223372036854775808, "e": 18446744073709551615, "f": "ä", "": {}}"#
+        let document = try JSONValue(parsing: Array(text.utf8), limit: 1000)
+        #expect(document.isObject && document["b"] == nil && document["aa"] == nil)
+        let items = try #require(document["a"]?.items)
+        #expect(items.count == 3 && items[0].number(UInt8.self) == 1 && items[1]["b"]?.isNull == true && items[2].text == "x\ny")
+        #expect(items[2].withText(\.count) == 3 && items[0].text == nil && items[0].items == nil && items[0]["b"] == nil)
+        #expect(document["c"]?.bool == true && document["c"]?.number(Int.self) == nil)
+        #expect(
+            document["d"]?.number(Int64.self) == .min && document["d"]?.number(Int32.self) == nil
+                && document["d"]?.number(UInt64.self) == nil)
+        #expect(document["e"]?.number(UInt64.self) == .max && document["e"]?.number(Int64.self) == nil)
+        #expect(document["f"]?.text == "ä" && document[""]?.isObject == true)
+        #expect(JSON(document).line == text.replacing(#"\u0063"#, with: "c"))
+    }
+
     @Test func bytes_thatAreNoText_areAnError() {
         #expect(throws: JSONError.text(offset: 1)) { try JSON(parsing: [0x22, 0xFF, 0x22], limit: 100) }
     }

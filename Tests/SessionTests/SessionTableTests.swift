@@ -24,7 +24,8 @@ import Testing
     @Test func identity_ofEachKind_isFoundByItsText() throws {
         let identities =
             ["a@b.example", "@a@b.example", "road.example", "CN=road.example", "10.0.0.1", "fd00::1"].map { Identity(text: $0) } + [
-                Identity(kind: .fqdn, data: Array("10.0.0.1".utf8)), Identity(kind: .fqdn, data: []), Identity(kind: .ipv4Address, data: [1]),
+                Identity(kind: .fqdn, data: Array("10.0.0.1".utf8)), Identity(kind: .fqdn, data: []),
+                Identity(kind: .ipv4Address, data: [1]),
                 Identity(kind: .rfc822Address, data: Array("ä".utf8)), Identity(kind: .fqdn, data: Array("ö".utf8)),
                 Identity(kind: .keyID, data: [0, 0xAB]), Identity(kind: .rfc822Address, data: Array("00ab".utf8)),
                 Identity(kind: .derASN1GN, data: [0, 0xAB]), Identity(kind: .derASN1DN, data: [1]),
