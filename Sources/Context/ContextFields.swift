@@ -95,7 +95,7 @@ struct ContextFields {
         return secret
     }
 
-    /// Read where it lies, so that no copy of it stays behind.
+    /// Read where it lies: beside the document no copy of it stays behind.
     func secret(_ key: StaticString, max: Int) throws(ContextError) -> SecretBytes {
         try octets(key, max: max) { digits in
             var isRead = false

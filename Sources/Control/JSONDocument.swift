@@ -9,8 +9,8 @@ import Glibc
             case null, no, yes
             /// `first` and `second` are the halves of its bits; of a negative one in two's complement.
             case number(isNegative: Bool)
-            /// From `first` to before `second`, without quotation marks.
-            case string(hasEscapes: Bool)
+            /// From `first` to before `second`, without quotation marks: of the document, or, of one that has escapes, of `unescaped`.
+            case string(isUnescaped: Bool)
             case array, object
         }
 
@@ -22,11 +22,13 @@ import Glibc
     }
 
     @usableFromInline let bytes: [UInt8]
+    /// The texts of strings that stand in `bytes` otherwise.
+    @usableFromInline let unescaped: [UInt8]
     let nodes: [Node]
 
-    init(bytes: [UInt8], nodes: [Node]) {
+    init(parsing bytes: [UInt8]) throws(JSONError) {
         self.bytes = bytes
-        self.nodes = nodes
+        (nodes, unescaped) = try JSONParser.read(bytes)
     }
 }
 
@@ -41,7 +43,7 @@ public struct JSONValue: Sendable {
     /// - Parameter limit: bytes that are taken.
     public init(parsing bytes: [UInt8], limit: Int) throws(JSONError) {
         guard bytes.count <= min(limit, Int(UInt32.max)) else { throw .tooLong(count: bytes.count, limit: limit) }
-        document = JSONDocument(bytes: bytes, nodes: try JSONParser.nodes(of: bytes))
+        document = try JSONDocument(parsing: bytes)
         index = 0
     }
 
@@ -77,20 +79,19 @@ public struct JSONValue: Sendable {
 
     public var text: String? { withText { String(decoding: $0, as: UTF8.self) } }
 
-    /// A string's text in UTF-8, where it lies if it has no escapes. Not to be kept.
+    /// A string's text in UTF-8, where it lies. Not to be kept.
     @inlinable public func withText<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result? {
-        guard let (range, hasEscapes) = string else { return nil }
-        if hasEscapes { return unescaped(range).withUnsafeBufferPointer(body) }
-        return document.bytes.withUnsafeBufferPointer { body(UnsafeBufferPointer(rebasing: $0[range])) }
+        guard let (range, isUnescaped) = string else { return nil }
+        return (isUnescaped ? document.unescaped : document.bytes).withUnsafeBufferPointer {
+            body(UnsafeBufferPointer(rebasing: $0[range]))
+        }
     }
 
-    @usableFromInline var string: (range: Range<Int>, hasEscapes: Bool)? {
+    @usableFromInline var string: (range: Range<Int>, isUnescaped: Bool)? {
         let node = node
-        guard case .string(let hasEscapes) = node.kind else { return nil }
-        return (Int(node.first)..<Int(node.second), hasEscapes)
+        guard case .string(let isUnescaped) = node.kind else { return nil }
+        return (Int(node.first)..<Int(node.second), isUnescaped)
     }
-
-    @usableFromInline func unescaped(_ range: Range<Int>) -> [UInt8] { JSONParser.unescaped(document.bytes[range]) }
 
     /// An array's items.
     public var items: [JSONValue]? {
@@ -117,7 +118,7 @@ public struct JSONValue: Sendable {
         }
     }
 
-    /// Values that lie inside it, each by its index.
+    /// The value at this index, by itself.
     private func tree(at index: Int) -> JSON {
         let node = document.nodes[index]
         switch node.kind {
@@ -145,15 +146,13 @@ public struct JSONValue: Sendable {
 
 extension JSONDocument {
     fileprivate func isString(_ node: Node, _ text: StaticString) -> Bool {
-        guard case .string(let hasEscapes) = node.kind else { return false }
-        let range = Int(node.first)..<Int(node.second)
-        if hasEscapes {
-            let wanted = UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
-            return JSONParser.unescaped(bytes[range]).elementsEqual(wanted)
-        }
+        guard case .string(let isUnescaped) = node.kind else { return false }
         // Of most names the length is another already.
-        guard range.count == text.utf8CodeUnitCount else { return false }
-        return bytes.withUnsafeBytes { memcmp($0.baseAddress! + range.lowerBound, text.utf8Start, range.count) == 0 }
+        let count = Int(node.second - node.first)
+        guard count == text.utf8CodeUnitCount, count > 0 else { return count == text.utf8CodeUnitCount }
+        return (isUnescaped ? unescaped : bytes).withUnsafeBytes {
+            memcmp($0.baseAddress! + Int(node.first), text.utf8Start, count) == 0
+        }
     }
 }
 

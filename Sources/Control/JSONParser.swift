@@ -34,21 +34,24 @@ struct JSONParser {
     private let bytes: UnsafeBufferPointer<UInt8>
     private var position = 0
     private var nodes: [JSONDocument.Node] = []
+    private var unescaped: [UInt8] = []
 
     private init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
-    static func nodes(of bytes: [UInt8]) throws(JSONError) -> [JSONDocument.Node] {
+    /// - Returns: the values, and the texts of strings that have escapes.
+    static func read(_ bytes: [UInt8]) throws(JSONError) -> (nodes: [JSONDocument.Node], unescaped: [UInt8]) {
         // `withUnsafeBufferPointer` does not tell of typed errors that pass through it.
-        let result = bytes.withUnsafeBufferPointer { (all) -> Result<[JSONDocument.Node], JSONError> in
+        let result = bytes.withUnsafeBufferPointer { (all) -> Result<JSONParser, JSONError> in
             Result { () throws(JSONError) in
                 var parser = JSONParser(bytes: all)
                 // A value, its name, and what separates them are seldom less.
                 parser.nodes.reserveCapacity(all.count / 16)
                 try parser.document()
-                return parser.nodes
+                return parser
             }
         }
-        return try result.get()
+        let parser = try result.get()
+        return (parser.nodes, parser.unescaped)
     }
 
     private mutating func document() throws(JSONError) {
@@ -83,7 +86,7 @@ struct JSONParser {
         let object = nodes.count
         add(.object)
         // Of objects with more members than can be looked through each time.
-        var known: Set<String> = []
+        var known: Set<[UInt8]> = []
         var count = 0
         try expect("{")
         if try isNext("}") { return }
@@ -91,14 +94,14 @@ struct JSONParser {
             skipSpace()
             let name = nodes.count
             try string()
-            if count >= JSONParser.fewMembers {
-                if known.isEmpty { forEachName(of: object, before: name) { known.insert(text(of: $0)) } }
-                guard known.insert(text(of: name)).inserted else { throw .repeated(member: text(of: name)) }
-            } else {
-                var isNew = true
+            var isNew = true
+            if count < JSONParser.fewMembers {
                 forEachName(of: object, before: name) { if isSame($0, name) { isNew = false } }
-                guard isNew else { throw .repeated(member: text(of: name)) }
+            } else {
+                if known.isEmpty { forEachName(of: object, before: name) { known.insert(Array(text(of: $0))) } }
+                isNew = known.insert(Array(text(of: name))).inserted
             }
+            guard isNew else { throw .repeated(member: String(decoding: text(of: name), as: UTF8.self)) }
             count += 1
             skipSpace()
             try expect(":")
@@ -118,18 +121,18 @@ struct JSONParser {
     }
 
     private func isSame(_ one: Int, _ other: Int) -> Bool {
+        guard nodes[one].second - nodes[one].first == nodes[other].second - nodes[other].first else { return false }
         guard case .string(false) = nodes[one].kind, case .string(false) = nodes[other].kind else {
             return text(of: one) == text(of: other)
         }
-        let (count, others) = (nodes[one].second - nodes[one].first, nodes[other].second - nodes[other].first)
-        return count == others && raw(one).elementsEqual(raw(other))
+        return bytes[range(of: one)].elementsEqual(bytes[range(of: other)])
     }
 
-    private func raw(_ string: Int) -> Slice<UnsafeBufferPointer<UInt8>> { bytes[Int(nodes[string].first)..<Int(nodes[string].second)] }
+    private func range(of string: Int) -> Range<Int> { Int(nodes[string].first)..<Int(nodes[string].second) }
 
-    private func text(of string: Int) -> String {
-        if case .string(true) = nodes[string].kind { return String(decoding: JSONParser.unescaped(raw(string)), as: UTF8.self) }
-        return String(decoding: raw(string), as: UTF8.self)
+    private func text(of string: Int) -> ArraySlice<UInt8> {
+        if case .string(true) = nodes[string].kind { return unescaped[range(of: string)] }
+        return ArraySlice(bytes[range(of: string)])
     }
 
     private mutating func items(depth: Int) throws(JSONError) {
@@ -168,7 +171,9 @@ struct JSONParser {
 
     private mutating func string() throws(JSONError) {
         try expect("\"")
-        let start = position
+        let (start, first) = (position, unescaped.count)
+        // Of the text so far as much as is not in `unescaped` yet begins here.
+        var rest = position
         var (hasEscapes, isASCII) = (false, true)
         while true {
             skipPlain()
@@ -180,10 +185,14 @@ struct JSONParser {
                 let end = position - 1
                 // What is escaped is text by itself.
                 guard isASCII || String(validating: bytes[start..<end], as: UTF8.self) != nil else { throw .text(offset: start) }
-                return add(.string(hasEscapes: hasEscapes), UInt32(start), UInt32(end))
+                guard hasEscapes else { return add(.string(isUnescaped: false), UInt32(start), UInt32(end)) }
+                unescaped += bytes[rest..<end]
+                return add(.string(isUnescaped: true), UInt32(first), UInt32(unescaped.count))
             case UInt8(ascii: "\\"):
                 hasEscapes = true
-                _ = try escaped()
+                unescaped += bytes[rest..<position - 1]
+                unescaped += try escaped()
+                rest = position
             case 0..<0x20: throw .text(offset: position - 1)
             case 0x80...: isASCII = false
             default: continue
@@ -202,20 +211,6 @@ struct JSONParser {
             let controls = (word &- ones &* 0x20) & ~word
             guard (word | quotes | escapes | controls) & tops == 0 else { return }
             position += 8
-        }
-    }
-
-    /// The text of a string with escapes, which were found to be such when the document was read.
-    static func unescaped(_ string: some Collection<UInt8>) -> [UInt8] {
-        Array(string).withUnsafeBufferPointer { bytes in
-            var parser = JSONParser(bytes: bytes)
-            var out: [UInt8] = []
-            while parser.position < bytes.count {
-                let byte = bytes[parser.position]
-                parser.position += 1
-                if byte != UInt8(ascii: "\\") { out.append(byte) } else if let text = try? parser.escaped() { out += text }
-            }
-            return out
         }
     }
 

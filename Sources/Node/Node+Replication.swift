@@ -233,7 +233,7 @@ extension Node {
         switch frame {
         case .snapshotBegin(let begin):
             divergence.forgetBase()
-            return try receiver.begin(begin, table: &table, epoch: roles.epoch)
+            return try receiver.begin(begin, table: &table, epoch: roles.epoch, othersMayCome: state.isRestoring)
         case .snapshotPage(let sessions, let reservations):
             return try receiver.page(sessions, reservations: reservations, table: &table)
         case .snapshotEnd:

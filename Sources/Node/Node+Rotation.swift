@@ -155,7 +155,7 @@ extension Node {
         let isWithdrawn = if case .withdrawn = certificates.trusting { true } else { false }
         certificates.trusting = .nothing
         guard let present = certificates.certificates?.peer.first else { return }
-        if isWithdrawn { return effects.append(.certificate(.confirm(digest: present.digest))) }
+        if isWithdrawn { return takeAlone(present) }
         if certificate.digest != present.digest {
             certificates.certificates?.peer = [present, certificate]
             heartbeats.keepOnly(certificates.name(peer: present.digest))

@@ -52,8 +52,8 @@ import Testing
 
     @Test(arguments: [0, 31, 32, 40]) func member_thatStandsTwice_isAnError(others: Int) {
         let before = (0..<others).map { "\"m\($0)\": {\"x\": [1]}, " }.joined()
-        for second in [#""x""#, #""\u0078""#] {
-            let text = "{\(before)\"x\": 1, \(second): 2}"
+        for (first, second) in [(#""x""#, #""x""#), (#""x""#, #""\u0078""#), (#""\u0078""#, #""x""#), (#""\u0078""#, #""\u0078""#)] {
+            let text = "{\(before)\(first): 1, \(second): 2}"
             #expect(throws: JSONError.repeated(member: "x")) { try JSON(parsing: Array(text.utf8), limit: 10_000) }
         }
         #expect(throws: Never.self) { try JSON(parsing: Array("{\(before)\"x\": 1}".utf8), limit: 10_000) }
@@ -61,7 +61,7 @@ import Testing
 
     @Test func values_areReadWhereTheyLie() throws {
         let text =
-            #"{"a": [1, {"b": null}, "x\ny"], "\u0063": true, "d": -9223372036854775808, "e": 18446744073709551615, "f": "ä", "": {}}"#
+            #"{"a": [1, {"b": null}, "x\ny"], "\u0063": true, "\t\"é\\z": "\n", "d": -9223372036854775808, "e": 18446744073709551615, "f": "ä", "": {}}"#
         let document = try JSONValue(parsing: Array(text.utf8), limit: 1000)
         #expect(document.isObject && document["b"] == nil && document["aa"] == nil)
         let items = try #require(document["a"]?.items)
@@ -73,6 +73,7 @@ import Testing
                 && document["d"]?.number(UInt64.self) == nil)
         #expect(document["e"]?.number(UInt64.self) == .max && document["e"]?.number(Int64.self) == nil)
         #expect(document["f"]?.text == "ä" && document[""]?.isObject == true)
+        #expect(document["\t\"é\\z"]?.text == "\n" && document["\t\"é\\"] == nil)
         #expect(JSON(document).line == text.replacing(#"\u0063"#, with: "c"))
     }
 

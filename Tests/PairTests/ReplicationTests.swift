@@ -49,6 +49,24 @@ import Testing
         #expect(wire.receiver.isInStep)
     }
 
+    /// A standby that takes sessions from its disk meanwhile: what the active does not know does not stay, nor does its address.
+    @Test func snapshot_besideSessionsFromElsewhere_endsWithTheActivesTable() throws {
+        var wire = Wire()
+        for id in UInt64(1)...3 { try wire.apply(SessionDelta(session: SessionID(rawValue: id), changes: [.created(makeSession(id))])) }
+        wire.begin()
+        guard case .snapshotBegin(let begin) = wire.toStandby.removeFirst() else {
+            Issue.record("no beginning")
+            return
+        }
+        _ = try wire.receiver.begin(begin, table: &wire.standby, epoch: 2, othersMayCome: true)
+        var other = makeSession(9)
+        other.virtualAddresses = [VirtualAddress(pool: "road", address: IPAddress("10.20.0.9")!, isPersistent: true)]
+        try wire.standby.apply(SessionDelta(session: other.id, changes: [.created(other)]))
+        try wire.carry()
+        #expect(wire.standby.sessions == wire.active.sessions && wire.standby.count == 3)
+        #expect(wire.standby.reservations == wire.active.reservations)
+    }
+
     @Test func snapshot_whileEverythingChanges_endsWithTheSameTable() throws {
         var seed: UInt64 = 1
         func random(_ bound: Int) -> Int {

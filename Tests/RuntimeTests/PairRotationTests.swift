@@ -39,7 +39,7 @@ import Testing
         let staged = try files.stage(name: "sg1", days: 9, peerPEM: peer)
         #expect(mode(files.key + ".next") == 0o600)
         try expectUsable(with: before)
-        try files.adopt(insteadOf: before)
+        try files.adopt(staged, insteadOf: before)
         try expectUsable(with: staged.certificatePEM)
         #expect(mode(files.key) == 0o600 && mode(files.certificate) == 0o644 && left == [])
         #expect(staged.certificate.digest == (try certificateFingerprint(pem: staged.certificatePEM)))
@@ -61,16 +61,40 @@ import Testing
     @Test func adopt_whoseKeyCannotBePutInPlace_changesNothing() throws {
         let before = try #require(readText(files.certificate))
         let key = try #require(readText(files.key))
-        _ = try files.stage(name: "sg1", days: 9, peerPEM: peer)
+        let staged = try files.stage(name: "sg1", days: 9, peerPEM: peer)
         unlink(files.key)
         mkdir(files.key, 0o700)
-        #expect(throws: PairFiles.Failure.self) { try files.adopt(insteadOf: before) }
+        #expect(throws: PairFiles.Failure.self) { try files.adopt(staged, insteadOf: before) }
         #expect(readText(files.certificate) == before)
         files.tidy()
         rmdir(files.key)
         folder.write("pair/sg1.key", key)
         #expect(left == [])
         try expectUsable(with: before)
+    }
+
+    @Test func adopt_whenAnotherStandsThere_changesNothing() throws {
+        let before = try #require(readText(files.certificate))
+        let first = try files.stage(name: "sg1", days: 9, peerPEM: peer)
+        let second = try files.stage(name: "sg1", days: 9, peerPEM: peer)
+        #expect(throws: PairFiles.Failure.self) { try files.adopt(first, insteadOf: before) }
+        try expectUsable(with: before)
+        try files.adopt(second, insteadOf: before)
+        try expectUsable(with: second.certificatePEM)
+    }
+
+    /// The key of the certificate in use is nowhere but beside its place: the next change must not put its own there.
+    @Test func stage_whileTheKeyInUseStandsBesideItsPlace_leavesItThere() throws {
+        let staged = try files.stage(name: "sg1", days: 9, peerPEM: peer)
+        #expect(rename(files.certificate + ".next", files.certificate) == 0)
+        unlink(files.key)
+        mkdir(files.key, 0o700)
+        #expect(throws: PairFiles.Failure.self) { try files.stage(name: "sg1", days: 9, peerPEM: peer) }
+        #expect(readText(files.key + ".next").map { SecretBytes($0.utf8) } == staged.keyPEM)
+        rmdir(files.key)
+        _ = try files.stage(name: "sg1", days: 9, peerPEM: peer)
+        try expectUsable(with: staged.certificatePEM)
+        #expect(readText(files.key).map { SecretBytes($0.utf8) } == staged.keyPEM)
     }
 
     @Test func stage_thatCameToNothing_isThrownAwayByTheNextStart() throws {

@@ -26,8 +26,8 @@ public struct ReplicationReceiver: Sendable {
     }
 
     private var state: State = .idle
-    /// The sessions that the snapshot under way has named, or that were created beside it; `nil`: there were none when it began, and so there
-    /// are no others.
+    /// The sessions that the snapshot under way has named, or that were created beside it; `nil`: there were none when it began, nor did others
+    /// come in beside it, and so there is nothing to be removed at its end.
     private var seen: Set<SessionID>?
     /// The addresses whose reservations it has named, or that a session got or gave back beside it; `nil`: as above.
     private var seenAddresses: Set<IPAddress>?
@@ -82,8 +82,9 @@ public struct ReplicationReceiver: Sendable {
         leftAt = nil
     }
 
+    /// - Parameter othersMayCome: the table gets sessions from elsewhere too, while the snapshot comes: from disk.
     public mutating func begin(
-        _ begin: SnapshotBegin, table: inout SessionTable, epoch: Epoch
+        _ begin: SnapshotBegin, table: inout SessionTable, epoch: Epoch, othersMayCome: Bool = false
     ) throws(ReplicationError) -> [AppliedDelta] {
         guard begin.epoch >= epoch else { throw .olderEpoch(received: begin.epoch, known: epoch) }
         nextIndex = begin.nextIndex
@@ -95,8 +96,8 @@ public struct ReplicationReceiver: Sendable {
             isSuspect = false
             removed = try removeAll(except: [], from: &table)
         }
-        seen = table.count > 0 ? [] : nil
-        seenAddresses = table.reservations.count > 0 ? [] : nil
+        seen = table.count > 0 || othersMayCome ? [] : nil
+        seenAddresses = table.reservations.count > 0 || othersMayCome ? [] : nil
         table.makeRoomIfEmpty(for: Int(clamping: begin.sessionCount))
         return removed
     }

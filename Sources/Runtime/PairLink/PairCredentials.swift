@@ -19,6 +19,8 @@ final class PairCredentials {
     /// The one in use first.
     private var peerPEMs: [String]
     private var staged: PairFiles.Staged?
+    /// Counts what was ordered to be made or given up: what is ready too late is not taken for what was ordered after it.
+    private var preparation = 0
 
     init(
         _ settings: PairLinkSettings, files: PairFiles, name: String, link: PairLink, eventLoop: any EventLoop,
@@ -53,7 +55,10 @@ final class PairCredentials {
 
     private func prepare(days: Int) {
         let (files, name, peer) = (files, name, peerPEMs[0])
+        preparation += 1
+        let number = preparation
         work({ try files.stage(name: name, days: days, peerPEM: peer) }) { this, result in
+            guard number == this.preparation else { return }
             switch result {
             case .success(let staged):
                 this.staged = staged
@@ -73,7 +78,7 @@ final class PairCredentials {
             return submit(.failed(reason: "\(error)"))
         }
         let (files, present) = (files, certificatePEM)
-        work({ try files.adopt(insteadOf: present) }) { this, result in
+        work({ try files.adopt(staged, insteadOf: present) }) { this, result in
             if case .failure(let failure) = result { return this.submit(.failed(reason: failure.reason)) }
             (this.certificatePEM, this.keyPEM) = (staged.certificatePEM, staged.keyPEM)
             this.staged = nil
@@ -84,6 +89,7 @@ final class PairCredentials {
 
     private func abandon() {
         staged = nil
+        preparation += 1
         let files = files
         work({ files.tidy() }) { _, _ in }
     }

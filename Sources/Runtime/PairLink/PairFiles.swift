@@ -36,6 +36,9 @@ struct PairFiles: Hashable, Sendable {
         } catch {
             throw Failure("cannot make a certificate for \(name): \(error)")
         }
+        // A key that stands there because it could not be put in its place is the one of the certificate in use.
+        tidy()
+        guard access(nextKey, F_OK) != 0 else { throw Failure("\(nextKey) cannot be put in the place of \(key)") }
         try write(staged.keyPEM, to: nextKey, mode: 0o600)
         try write(SecretBytes(staged.certificatePEM.utf8), to: nextCertificate, mode: 0o644)
         return staged
@@ -43,14 +46,24 @@ struct PairFiles: Hashable, Sendable {
 
     /// The certificate first: a key that does not go with it is looked for beside the present one, whenever the files are read.
     ///
-    /// - Parameter present: the certificate that is replaced, to put back when the key cannot be.
-    func adopt(insteadOf present: String) throws(Failure) {
+    /// - Parameters:
+    ///   - staged: what `stage` has put there.
+    ///   - present: the certificate that is replaced, to put back when the key cannot be replaced.
+    /// - Throws: with the present ones in their places. If not even that can be, the new ones count, and the next start finds the key.
+    func adopt(_ staged: Staged, insteadOf present: String) throws(Failure) {
+        guard (try? FileContents.read(nextCertificate, isSecret: false)) == Array(staged.certificatePEM.utf8) else {
+            throw Failure("\(nextCertificate) is not the one that was made")
+        }
         try rename(nextCertificate, to: certificate)
         do throws(Failure) {
             try rename(nextKey, to: key)
         } catch {
-            try? write(SecretBytes(present.utf8), to: nextCertificate, mode: 0o644)
-            try? rename(nextCertificate, to: certificate)
+            do throws(Failure) {
+                try write(SecretBytes(present.utf8), to: nextCertificate, mode: 0o644)
+                try rename(nextCertificate, to: certificate)
+            } catch {
+                return
+            }
             throw error
         }
     }
